@@ -1,0 +1,394 @@
+//! What can be asked of the state machine, and what it answers.
+//!
+//! These types are the content of the Raft log: they are stored as CBOR arrays by field number (see
+//! `docs/formats/log.md`). A field may be added with a new number and must then be optional; a number never changes its
+//! meaning. Everything that the state machine must not find out for itself (the time, who asks, which datanodes were
+//! chosen) is in the command: the same log gives the same state on every member.
+
+use minicbor::{Decode, Encode};
+use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
+
+use crate::row::{Attributes, BlockLocation, NodeRow};
+
+/// One command as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Request {
+    /// The leader's wall clock when it proposed this; `apply` never lets it run backwards.
+    #[n(0)]
+    pub time: Timestamp,
+    /// The session and sequence number of a client's operation. A retry carries the same pair and gets the same
+    /// answer; the leader's own duties have none and are written so that applying one twice is harmless.
+    #[n(1)]
+    pub origin: Option<Origin>,
+    #[n(2)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Origin {
+    #[n(0)]
+    pub session: SessionId,
+    #[n(1)]
+    pub sequence: Sequence,
+}
+
+/// Where an object is: a path seen from a directory, or that inode itself when the path is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Where {
+    #[n(0)]
+    pub base: InodeId,
+    /// In the form of [`types::Path::to_bytes`] or any that [`types::Path::parse`] takes.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub path: Vec<u8>,
+}
+
+/// The owner and mode that a new object gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Ownership {
+    #[n(0)]
+    pub uid: u32,
+    #[n(1)]
+    pub gid: u32,
+    /// Permission bits, including setuid, setgid and sticky; not the file type.
+    #[n(2)]
+    pub mode: u32,
+}
+
+/// How a new file is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Layout {
+    /// Wanted replicas of each block.
+    #[n(0)]
+    pub replication: u8,
+    /// No block of the file is longer.
+    #[n(1)]
+    pub block_size: ByteSize,
+}
+
+/// A place in the namespace that something is to be put at.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Destination {
+    #[n(0)]
+    pub place: Where,
+    /// Replace a file that is there; without it, one that is there is an error. A directory is never replaced.
+    #[n(1)]
+    pub overwrite: bool,
+    /// Make missing parent directories, owned like the object, mode 0755.
+    #[n(2)]
+    pub parents: bool,
+}
+
+/// A block as its writer leaves it: how long, and on which storages every byte of it is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BlockDone {
+    #[n(0)]
+    pub block: BlockId,
+    #[n(1)]
+    pub generation: GenStamp,
+    #[n(2)]
+    pub length: ByteSize,
+    #[n(3)]
+    pub replicas: Vec<StorageId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Command {
+    /// Nothing: a new leader's first entry.
+    #[n(0)]
+    Noop,
+    #[n(1)]
+    OpenSession {
+        /// For people: host, process, kind of client.
+        #[n(0)]
+        client: String,
+    },
+    /// The client leaves in order: its leases are released as for an expired session, but at once.
+    #[n(2)]
+    CloseSession {
+        #[n(0)]
+        session: SessionId,
+    },
+    /// The leader's: ends what is left of a silent session, at most `limit` leases at a time.
+    #[n(3)]
+    ExpireSession {
+        #[n(0)]
+        session: SessionId,
+        #[n(1)]
+        limit: u32,
+    },
+    #[n(4)]
+    Mkdir {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        ownership: Ownership,
+        /// Make missing parents too, and be content with a directory that is there.
+        #[n(2)]
+        parents: bool,
+    },
+    /// Opens a new file for writing under the session's lease.
+    #[n(5)]
+    Create {
+        /// Where it appears at once, empty; none for a file that gets its name when it is complete.
+        #[n(0)]
+        destination: Option<Destination>,
+        #[n(1)]
+        ownership: Ownership,
+        #[n(2)]
+        layout: Layout,
+        /// Targets of the first block, which spares an `AddBlock`; empty for none.
+        #[n(3)]
+        targets: Vec<BlockLocation>,
+    },
+    /// A whole small file in one command; its content lives in the inode row.
+    #[n(6)]
+    PutInline {
+        #[n(0)]
+        destination: Destination,
+        #[n(1)]
+        ownership: Ownership,
+        #[n(2)]
+        layout: Layout,
+        #[n(3)]
+        #[cbor(with = "minicbor::bytes")]
+        content: Vec<u8>,
+        #[n(4)]
+        mtime: Option<Timestamp>,
+    },
+    /// Commits the block that was being written, if any, and begins the next.
+    #[n(7)]
+    AddBlock {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        previous: Option<BlockDone>,
+        #[n(2)]
+        targets: Vec<BlockLocation>,
+        /// A block with fewer finished replicas is not committed.
+        #[n(3)]
+        min_replicas: u8,
+    },
+    /// Makes the first `length` bytes of the block being written visible to new readers.
+    #[n(8)]
+    Extend {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        written: BlockDone,
+    },
+    /// The pipeline of a block lost a member: a new generation for the survivors.
+    #[n(9)]
+    NextGeneration {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        block: BlockId,
+        /// The generation that the writer knows; another one means that it has been overtaken.
+        #[n(2)]
+        generation: GenStamp,
+        #[n(3)]
+        survivors: Vec<StorageId>,
+    },
+    /// Drops the block being written, whose pipeline never came up, so that `AddBlock` can choose others.
+    #[n(10)]
+    AbandonBlock {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        block: BlockId,
+    },
+    /// Closes a file: commits its last block, gives up the lease, and names it if it had no name.
+    #[n(11)]
+    Complete {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        last: Option<BlockDone>,
+        #[n(2)]
+        min_replicas: u8,
+        /// For a file without a name only.
+        #[n(3)]
+        publish: Option<Destination>,
+        /// The modification time to record, instead of the time of the command.
+        #[n(4)]
+        mtime: Option<Timestamp>,
+    },
+    /// Gives up a file without a name: it and its blocks go.
+    #[n(12)]
+    Abandon {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[n(13)]
+    Rename {
+        #[n(0)]
+        from: Where,
+        #[n(1)]
+        to: Where,
+        /// Replace a file, or an empty directory by a directory, as rename(2) does.
+        #[n(2)]
+        overwrite: bool,
+    },
+    /// Detaches an object in one step; what it held goes in bounded `GcStep`s.
+    #[n(14)]
+    Delete {
+        #[n(0)]
+        place: Where,
+        /// Without it, a directory must be empty.
+        #[n(1)]
+        recursive: bool,
+    },
+    /// The leader's: frees at most `limit` entries or blocks of what was removed. `grace` is how long the replicas
+    /// stay on disk after that.
+    #[n(15)]
+    GcStep {
+        #[n(0)]
+        limit: u32,
+        #[n(1)]
+        grace_nanos: u64,
+    },
+    #[n(16)]
+    SetAttr {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        change: AttrChange,
+    },
+    /// The leader's: a datanode came up, moved or got other disks. Recognised by its storages, else a new node.
+    #[n(17)]
+    RegisterDatanode {
+        #[n(0)]
+        node: NodeRow,
+    },
+    /// The leader's: a copy of a block was made and read back.
+    #[n(18)]
+    AddReplica {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        generation: GenStamp,
+        #[n(2)]
+        location: BlockLocation,
+    },
+    /// The leader's: a replica is damaged, lost or one too many. Refused for the last one: that stays listed.
+    #[n(19)]
+    RemoveReplica {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        generation: GenStamp,
+        #[n(2)]
+        storage: StorageId,
+    },
+    /// Marks a replica as damaged; it is not read or counted any more, and goes once enough good ones exist.
+    #[n(20)]
+    ReportBadReplica {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        generation: GenStamp,
+        #[n(2)]
+        storage: StorageId,
+    },
+    /// The leader's: these replicas are gone from the disk; the record of the duty goes too.
+    #[n(21)]
+    ReplicasDeleted {
+        #[n(0)]
+        storage: StorageId,
+        #[n(1)]
+        replicas: Vec<DeletedReplica>,
+    },
+    /// The first command of a cluster: its id and the root directory.
+    #[n(22)]
+    Format {
+        #[n(0)]
+        cluster: types::ClusterId,
+    },
+}
+
+/// The key of one record of a replica to delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct DeletedReplica {
+    #[n(0)]
+    pub due: Timestamp,
+    #[n(1)]
+    pub block: BlockId,
+    #[n(2)]
+    pub generation: GenStamp,
+}
+
+/// Attributes to change; what is absent stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct AttrChange {
+    #[n(0)]
+    pub mode: Option<u32>,
+    #[n(1)]
+    pub uid: Option<u32>,
+    #[n(2)]
+    pub gid: Option<u32>,
+    #[n(3)]
+    pub mtime: Option<Timestamp>,
+    #[n(4)]
+    pub atime: Option<Timestamp>,
+    /// Of files only; the repair scanner follows.
+    #[n(5)]
+    pub replication: Option<u8>,
+}
+
+/// What a command answers when it succeeds. Stored with the session, so that a retry gets the same.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Reply {
+    #[n(0)]
+    Done,
+    #[n(1)]
+    Session {
+        #[n(0)]
+        session: SessionId,
+    },
+    #[n(2)]
+    Attributes {
+        #[n(0)]
+        attributes: Attributes,
+    },
+    /// A file open for writing, and its first block if targets were given.
+    #[n(3)]
+    Created {
+        #[n(0)]
+        attributes: Attributes,
+        #[n(1)]
+        block: Option<NewBlock>,
+    },
+    #[n(4)]
+    Block {
+        #[n(0)]
+        block: NewBlock,
+    },
+    #[n(5)]
+    Generation {
+        #[n(0)]
+        generation: GenStamp,
+    },
+    /// A bounded step: whether another one is needed.
+    #[n(6)]
+    Step {
+        #[n(0)]
+        more: bool,
+    },
+    #[n(7)]
+    Node {
+        #[n(0)]
+        node: NodeId,
+    },
+}
+
+/// A block just allocated. Targets are those of the command.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NewBlock {
+    #[n(0)]
+    pub block: BlockId,
+    #[n(1)]
+    pub generation: GenStamp,
+    #[n(2)]
+    pub targets: Vec<BlockLocation>,
+}

@@ -1,0 +1,22 @@
+//! The vocabulary of Ashlar: ids, units, checksums, paths and error codes.
+//!
+//! Everything here is a value: no IO, no clock, no dice. Numbers that mean different things are different types, with
+//! private fields, so that a length cannot be passed where an offset is asked for.
+//!
+//! Invariants, cited by tests:
+//! 1. An id is never reused and never zero, except [`InodeId::NONE`], which names no inode.
+//! 2. What prints an id or a unit also parses it back ([`std::fmt::Display`] and [`std::str::FromStr`] agree).
+//! 3. A [`Path`] is always in normal form: no empty, `.` or `..` component, no NUL, within the limits.
+
+pub mod checksum;
+mod error;
+mod ids;
+mod path;
+mod units;
+
+pub use error::{Code, ErrorKind};
+pub use ids::{
+    BlockId, ClusterId, GenStamp, InodeId, LogIndex, NodeId, ParseIdError, Sequence, SessionId, StorageId, Term,
+};
+pub use path::{MAX_NAME, MAX_PATH, Name, Path, PathError};
+pub use units::{BlockOffset, ByteSize, FileOffset, ParseUnitError, Timestamp};
