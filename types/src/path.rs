@@ -71,7 +71,12 @@ impl Path {
         if bytes.len() > MAX_PATH {
             return Err(PathError::PathTooLong { length: bytes.len() });
         }
-        bytes.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).map(Name::new).collect::<Result<_, _>>().map(Self)
+        bytes
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+            .map(Name::new)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     pub fn names(&self) -> &[Name] {

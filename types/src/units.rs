@@ -54,7 +54,8 @@ bytes!(
 );
 
 /// Units from the largest to the smallest.
-const UNITS: [(u64, &str); 5] = [(1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+const UNITS: [(u64, &str); 5] =
+    [(1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
 
 impl ByteSize {
     pub const fn kib(count: u64) -> Self {
@@ -172,9 +173,7 @@ impl<'de> Deserialize<'de> for ByteSize {
 
 /// A moment of wall-clock time: nanoseconds since 1970-01-01 UTC. Only stamped by a leader or read from a file system;
 /// never compared with a local clock to time something out.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, Default, Debug,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, Default, Debug)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct Timestamp(#[n(0)] u64);
