@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Everything that CI runs, in the order in which it is likely to fail. Called by `make test`, which sets the environment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+step "formatting"
+cargo fmt --all --check
+
+step "licences, sources and banned crates"
+deny_version=0.20.2
+if ! cargo deny --version 2>/dev/null | grep -q "$deny_version"; then
+    # Its own target directory: its dependencies must not push ours out of their cache.
+    CARGO_TARGET_DIR="$HOME/.cache/ashlar/tools" cargo install --locked --quiet "cargo-deny@$deny_version"
+fi
+# Advisories need a database that is not a registry package; run `cargo deny check advisories` where it can be fetched.
+cargo deny --offline --log-level error check bans licenses sources
+
+step "clippy"
+cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step "the pure crates alone, without the C++"
+# Shows that a change to them can be tested in seconds.
+cargo test --locked --quiet -p types -p namespace -p transfer
+
+step "unit, property and integration tests"
+cargo test --workspace --exclude types --exclude namespace --exclude transfer --locked
+
+step "done"
