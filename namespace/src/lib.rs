@@ -1,3 +1,31 @@
+//! The metadata state machine: a pure function from state and command to reply and writes.
+//!
+//! The state is an ordered map of bytes ([`view::View`]); [`apply`] runs one [`command::Request`] against it and says what
+//! is answered and what is written. Nothing here reads a clock, draws dice or does IO: the same log gives the same
+//! state, byte for byte, on every member.
+//!
+//! Invariants, cited by tests:
+//! 1. The writes of a command are all or nothing; one that is refused writes at most its stored result.
+//! 2. A (session, sequence) pair is applied once; sent again it gets the answer of the first time.
+//! 3. The counters of a directory are the exact sums over what is below it, after every command.
+//! 4. Every block row belongs to a file that can be found, or to garbage that steps are freeing: nothing leaks.
+//! 5. The visible length of a file being written never shrinks, and only the holder of its lease changes it.
+//! 6. The last good replica of a block is never scheduled for deletion while the block exists.
+//! 7. A replica scheduled for deletion is not added again before the deletion is confirmed.
+//! 8. Ids of inodes, blocks, sessions and datanodes are handed out once, and time never runs backwards.
+
+mod apply;
+pub mod codec;
 pub mod command;
+mod error;
+mod key;
+pub mod memory;
+pub mod overlay;
+pub mod placement;
+pub mod query;
+pub mod repair;
 pub mod row;
 pub mod view;
+
+pub use apply::{Applied, Effect, apply};
+pub use error::{Error, QueryError};

@@ -104,6 +104,11 @@ pub struct BlockRow {
     /// Replicas known to be damaged: neither read nor counted, kept until enough good ones exist.
     #[n(5)]
     pub bad: Vec<BlockLocation>,
+    /// Replicas given up, whose deletion from the disk is not confirmed yet: never read, and no copy goes there, since
+    /// the deletion under way could take the copy with it.
+    #[n(6)]
+    #[cbor(default)]
+    pub leaving: Vec<BlockLocation>,
 }
 
 /// A block of a file as a reader needs it.
@@ -136,6 +141,19 @@ pub struct NodeRow {
 /// The totals of the whole namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Totals {
+    /// Every block that has a row, those of removed files that are not freed yet included.
     #[n(0)]
     pub blocks: u64,
+    #[n(1)]
+    pub files: u64,
+    /// The root not counted.
+    #[n(2)]
+    pub directories: u64,
+    #[n(3)]
+    pub bytes: u64,
+    #[n(4)]
+    pub raw_bytes: u64,
+    /// Sessions that are not ended yet.
+    #[n(5)]
+    pub sessions: u64,
 }

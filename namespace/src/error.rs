@@ -1,0 +1,368 @@
+//! Why a command or a query was refused.
+
+use minicbor::{Decode, Encode};
+use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId};
+
+use crate::view::ViewError;
+
+/// A refusal, with the thing it is about and the way out. Stored with the session like any other answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+pub enum Error {
+    #[error("the cluster is not formatted yet; retry once its first leader has done so")]
+    #[n(0)]
+    NotFormatted,
+    #[error("this cluster is formatted already, as {cluster}; a second one needs its own directories")]
+    #[n(1)]
+    AlreadyFormatted {
+        #[n(0)]
+        cluster: ClusterId,
+    },
+    #[error("{path:?} is not a path of the namespace: {reason}")]
+    #[n(2)]
+    InvalidPath {
+        #[n(0)]
+        path: String,
+        #[n(1)]
+        reason: String,
+    },
+    #[error("{path:?} is too long: {reason}")]
+    #[n(3)]
+    NameTooLong {
+        #[n(0)]
+        path: String,
+        #[n(1)]
+        reason: String,
+    },
+    #[error("{place}: no such file or directory")]
+    #[n(4)]
+    NotFound {
+        #[n(0)]
+        place: String,
+    },
+    #[error("{place} is not a directory")]
+    #[n(5)]
+    NotDirectory {
+        #[n(0)]
+        place: String,
+    },
+    #[error("{place} is a directory; name a file")]
+    #[n(6)]
+    IsDirectory {
+        #[n(0)]
+        place: String,
+    },
+    #[error("{place} exists already; ask to overwrite it, or choose another name")]
+    #[n(7)]
+    Exists {
+        #[n(0)]
+        place: String,
+    },
+    #[error("the directory {place} is not empty; delete it recursively, or empty it first")]
+    #[n(8)]
+    NotEmpty {
+        #[n(0)]
+        place: String,
+    },
+    #[error("the directory {from} cannot move to {to}, which lies inside it")]
+    #[n(9)]
+    Cycle {
+        #[n(0)]
+        from: String,
+        #[n(1)]
+        to: String,
+    },
+    #[error("the root directory can be neither moved, removed nor replaced")]
+    #[n(10)]
+    RootFixed,
+    #[error("{place} is being written by {holder}; retry when that writer has closed it or its session has ended")]
+    #[n(11)]
+    LeaseHeld {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        holder: SessionId,
+    },
+    #[error("{inode} is not open for writing by this session: it was closed, removed or taken over; open it again")]
+    #[n(12)]
+    LeaseLost {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[error("{session} is over; open a new session, and open files again")]
+    #[n(13)]
+    SessionExpired {
+        #[n(0)]
+        session: SessionId,
+    },
+    #[error("this operation belongs to a session, and none was given; open one and number the operation")]
+    #[n(14)]
+    SessionNeeded,
+    #[error(
+        "{sequence} of {session} is out of order: {stored} has taken its place; number operations from 1 without gaps"
+    )]
+    #[n(15)]
+    BadSequence {
+        #[n(0)]
+        session: SessionId,
+        #[n(1)]
+        sequence: Sequence,
+        #[n(2)]
+        stored: Sequence,
+    },
+    #[error(
+        "{block} is at {current}, not {given}: its writer was overtaken, or it was recovered; ask for its state again"
+    )]
+    #[n(16)]
+    StaleGeneration {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        given: GenStamp,
+        #[n(2)]
+        current: GenStamp,
+    },
+    #[error("there is no {block}; its file was removed, or the block abandoned")]
+    #[n(17)]
+    NoSuchBlock {
+        #[n(0)]
+        block: BlockId,
+    },
+    #[error("{block} is not the block being written of its file; only that one can be changed")]
+    #[n(18)]
+    NotLastBlock {
+        #[n(0)]
+        block: BlockId,
+    },
+    #[error("{block} is still being written; say how it ends, or abandon it, first")]
+    #[n(19)]
+    BlockOpen {
+        #[n(0)]
+        block: BlockId,
+    },
+    #[error("{block} has {length} visible to readers already and cannot be dropped or made shorter; complete the file")]
+    #[n(20)]
+    BlockVisible {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        length: ByteSize,
+    },
+    #[error("{block} cannot be {length} long: blocks of this file hold 1B to {limit}")]
+    #[n(21)]
+    BlockLength {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        length: ByteSize,
+        #[n(2)]
+        limit: ByteSize,
+    },
+    #[error("{storage} is not in the pipeline of {block}; name replicas that the block was given")]
+    #[n(22)]
+    UnknownReplica {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        storage: StorageId,
+    },
+    #[error("{block} is finished on {finished} storages and {needed} are needed; finish it on more, or write it again")]
+    #[n(23)]
+    NotEnoughReplicas {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        finished: u32,
+        #[n(2)]
+        needed: u32,
+    },
+    #[error(
+        "targets for a block of {inode} are missing, too many, or name a node twice; choose 1 to {limit} distinct nodes"
+    )]
+    #[n(24)]
+    BadTargets {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("a replication of {replication} is not possible; choose 1 to {limit}")]
+    #[n(25)]
+    BadReplication {
+        #[n(0)]
+        replication: u8,
+        #[n(1)]
+        limit: u8,
+    },
+    #[error("a block size of {block_size} is not possible; choose 1B to {limit}")]
+    #[n(26)]
+    BadBlockSize {
+        #[n(0)]
+        block_size: ByteSize,
+        #[n(1)]
+        limit: ByteSize,
+    },
+    #[error("the mode {mode:#o} has bits beyond the permissions; use at most 0o7777")]
+    #[n(27)]
+    BadMode {
+        #[n(0)]
+        mode: u32,
+    },
+    #[error("{length} is too much for a file stored inline, which holds {limit}; write it as blocks")]
+    #[n(28)]
+    InlineTooLarge {
+        #[n(0)]
+        length: ByteSize,
+        #[n(1)]
+        limit: ByteSize,
+    },
+    #[error(
+        "{place} has more than {limit} blocks, too many to change at once; copy it with the new replication instead"
+    )]
+    #[n(29)]
+    TooManyBlocks {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("{inode} has a name already; complete it without another one, and rename it")]
+    #[n(30)]
+    AlreadyNamed {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[error("{inode} has no name yet; say where to publish it, or abandon it")]
+    #[n(31)]
+    NameNeeded {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[error("the replica of {block} on {storage} stays: no good one would be left")]
+    #[n(32)]
+    LastReplica {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        storage: StorageId,
+    },
+    #[error("a replica of {block} cannot be added on {storage}: one there, or on the same node, is not gone yet")]
+    #[n(33)]
+    ReplicaInTheWay {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        storage: StorageId,
+    },
+    #[error("{storage} belongs to {owner}; a disk is served by one datanode: remove it, or its copy, from the other")]
+    #[n(34)]
+    StorageTaken {
+        #[n(0)]
+        storage: StorageId,
+        #[n(1)]
+        owner: NodeId,
+    },
+    #[error(
+        "a datanode must have 1 to {storages} distinct storages, and host, address and rack of at most {text} bytes"
+    )]
+    #[n(35)]
+    BadNode {
+        #[n(0)]
+        storages: u32,
+        #[n(1)]
+        text: u32,
+    },
+    #[error("the name of the client has {length} bytes; at most {limit} are kept")]
+    #[n(36)]
+    ClientNameTooLong {
+        #[n(0)]
+        length: u32,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("{inode} would be longer than {limit}; continue in another file")]
+    #[n(37)]
+    FileTooLarge {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        limit: ByteSize,
+    },
+}
+
+impl Error {
+    /// The code that travels to the caller.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotFormatted => Code::Busy,
+            Self::AlreadyFormatted { .. } | Self::Exists { .. } => Code::Exists,
+            Self::InvalidPath { .. }
+            | Self::RootFixed
+            | Self::SessionNeeded
+            | Self::BlockOpen { .. }
+            | Self::BlockVisible { .. }
+            | Self::BlockLength { .. }
+            | Self::UnknownReplica { .. }
+            | Self::BadTargets { .. }
+            | Self::BadReplication { .. }
+            | Self::BadBlockSize { .. }
+            | Self::BadMode { .. }
+            | Self::AlreadyNamed { .. }
+            | Self::NameNeeded { .. }
+            | Self::StorageTaken { .. }
+            | Self::BadNode { .. }
+            | Self::ClientNameTooLong { .. } => Code::InvalidArgument,
+            Self::NameTooLong { .. } => Code::NameTooLong,
+            Self::NotFound { .. } => Code::NotFound,
+            Self::NotDirectory { .. } => Code::NotDirectory,
+            Self::IsDirectory { .. } => Code::IsDirectory,
+            Self::NotEmpty { .. } => Code::NotEmpty,
+            Self::Cycle { .. } => Code::Cycle,
+            Self::LeaseHeld { .. } => Code::LeaseHeld,
+            Self::LeaseLost { .. } => Code::LeaseLost,
+            Self::SessionExpired { .. } => Code::SessionExpired,
+            Self::BadSequence { .. } => Code::BadSequence,
+            Self::StaleGeneration { .. } => Code::StaleGeneration,
+            Self::NoSuchBlock { .. } | Self::NotLastBlock { .. } => Code::NoSuchBlock,
+            Self::NotEnoughReplicas { .. } => Code::NoDatanodes,
+            Self::InlineTooLarge { .. } | Self::TooManyBlocks { .. } | Self::FileTooLarge { .. } => Code::TooLarge,
+            Self::LastReplica { .. } => Code::Denied,
+            Self::ReplicaInTheWay { .. } => Code::Busy,
+        }
+    }
+
+    /// The refusal of a path that does not parse.
+    pub(crate) fn path(bytes: &[u8], reason: &PathError) -> Self {
+        /// Enough of a wrong path to recognise it.
+        const SHOWN: usize = 200;
+        let path = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned();
+        match reason {
+            PathError::PathTooLong { .. } | PathError::NameTooLong { .. } => {
+                Self::NameTooLong { path, reason: reason.to_string() }
+            }
+            PathError::EmptyName | PathError::DotName { .. } | PathError::BadByte => {
+                Self::InvalidPath { path, reason: reason.to_string() }
+            }
+        }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    #[error(transparent)]
+    Refused(Error),
+    #[error(transparent)]
+    View(ViewError),
+}
+
+impl From<Error> for QueryError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<ViewError> for QueryError {
+    fn from(error: ViewError) -> Self {
+        Self::View(error)
+    }
+}
