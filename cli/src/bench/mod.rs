@@ -4,16 +4,21 @@
 
 mod cost;
 mod limits;
+mod load;
+mod meta;
+mod read;
 mod report;
+mod testbed;
+mod write;
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context as _;
-use tempfile::TempDir;
 use types::ByteSize;
 
 use limits::{Ground, Stop};
+use meta::MetaArgs;
+use read::ReadArgs;
 use report::Reporter;
+use testbed::{Place, Testbed};
+use write::WriteArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
@@ -25,6 +30,12 @@ pub(crate) struct BenchArgs {
 enum What {
     /// What this machine gives without any of Ashlar: memory, loopback, page cache, disk
     Limits(LimitsArgs),
+    /// Operations on the namespace: create, stat, list, rename, delete, small files
+    Meta(MetaArgs),
+    /// Large files, read from end to end and at random
+    Read(ReadArgs),
+    /// Large files, written with three replicas
+    Write(WriteArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -39,42 +50,24 @@ struct LimitsArgs {
     place: Place,
 }
 
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// Where temporary files go [default: the system's temporary directory]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-}
-
-impl Place {
-    /// A directory of our own, which goes when it is dropped.
-    fn make(&self, reporter: &Reporter) -> anyhow::Result<TempDir> {
-        let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
-        let dir = tempfile::Builder::new()
-            .prefix("ashlar-bench-")
-            .tempdir_in(&parent)
-            .with_context(|| format!("cannot make a directory in {}", parent.display()))?;
-        if in_memory(dir.path())? {
-            reporter.note(&format!(
-                "warning: {} is held in memory: syncs cost nothing there; use --dir to name a directory on a disk",
-                parent.display()
-            ))?;
-        }
-        Ok(dir)
-    }
-}
-
-fn in_memory(dir: &Path) -> anyhow::Result<bool> {
-    /// TMPFS_MAGIC, see statfs(2).
-    const TMPFS: i64 = 0x0102_1994;
-    Ok(rustix::fs::statfs(dir)?.f_type as i64 == TMPFS)
-}
-
-/// Runs one benchmark; `json` asks for one object per line instead of a table.
-pub(crate) async fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
-    let reporter = Reporter::new(json);
+/// Runs one benchmark: on the cluster that `named` tells of, or else on one of its own. `json` asks for one object per
+/// line instead of a table.
+pub(crate) async fn run(args: BenchArgs, named: Option<client::Config>, json: bool) -> anyhow::Result<()> {
+    let mut reporter = Reporter::new(json);
     match args.what {
         What::Limits(args) => measure_limits(args, reporter).await,
+        What::Meta(args) => {
+            let testbed = Testbed::start(named, args.shape(), &args.place, &reporter).await?;
+            testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
+        }
+        What::Read(args) => {
+            let testbed = Testbed::start(named, ReadArgs::SHAPE, &args.place, &reporter).await?;
+            testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
+        }
+        What::Write(args) => {
+            let testbed = Testbed::start(named, WriteArgs::SHAPE, &args.place, &reporter).await?;
+            testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
+        }
     }
 }
 
