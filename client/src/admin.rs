@@ -1,0 +1,90 @@
+//! What an administrator asks: every namenode for itself, and the leader about the datanodes.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use proto::v1;
+use proto::v1::admin_client::AdminClient;
+use tonic::transport::{Channel, Endpoint};
+use types::Code;
+
+use crate::error::{Error, Fault};
+use crate::object::{DatanodeReport, MemberStatus};
+use crate::store::Client;
+use crate::wire;
+
+/// A member that does not answer by then is reported as such.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Questions about the cluster itself.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Admin {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Every configured namenode, by its address, with what it says of itself or why it does not.
+    pub async fn status(&self) -> Vec<(String, Result<MemberStatus, Error>)> {
+        let asked = self.client.0.config.namenodes.iter().map(|address| async move {
+            let answer = within(self.patience(), member_status(address)).await;
+            (address.clone(), answer.map_err(|fault| Error::new("get the status of", address, fault)))
+        });
+        join_all(asked).await
+    }
+
+    /// The datanodes, as the leader sees them, or another member while there is none.
+    pub async fn report(&self) -> Result<Vec<DatanodeReport>, Error> {
+        let mut addresses = self.client.0.config.namenodes.clone();
+        if let Some(leader) = self.client.0.metadata.leader() {
+            addresses.retain(|address| *address != leader);
+            addresses.insert(0, leader);
+        }
+        let mut failed = Fault::Configuration("no namenode is configured".to_owned());
+        for address in addresses {
+            match within(self.patience(), report(&address)).await {
+                Ok(report) => return Ok(report),
+                Err(fault) => failed = fault,
+            }
+        }
+        Err(Error::new("get the report on", "the datanodes", failed))
+    }
+
+    fn patience(&self) -> Duration {
+        self.client.0.config.op_timeout.min(PATIENCE)
+    }
+}
+
+async fn within<T>(patience: Duration, question: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match tokio::time::timeout(patience, question).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Fault::NoAnswer { after: patience, reason: "it is silent".to_owned() }),
+    }
+}
+
+async fn dial(address: &str) -> Result<AdminClient<Channel>, Fault> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| Fault::Configuration(format!("{address:?} is not an address: {error}")))?;
+    let channel = endpoint.connect().await.map_err(|error| Fault::Refused {
+        code: Code::Io,
+        message: format!("{address} cannot be reached: {}", crate::metadata::chain(&error)),
+    })?;
+    Ok(AdminClient::new(channel).max_decoding_message_size(proto::MAX_MESSAGE))
+}
+
+fn failed(status: &tonic::Status) -> Fault {
+    Fault::Refused { code: Code::Io, message: status.message().to_owned() }
+}
+
+async fn member_status(address: &str) -> Result<MemberStatus, Fault> {
+    let answer = dial(address).await?.status(v1::StatusRequest {}).await.map_err(|status| failed(&status))?;
+    wire::status(answer.into_inner())
+}
+
+async fn report(address: &str) -> Result<Vec<DatanodeReport>, Fault> {
+    let answer = dial(address).await?.report(v1::ReportRequest {}).await.map_err(|status| failed(&status))?;
+    answer.into_inner().datanodes.into_iter().map(wire::datanode).collect()
+}

@@ -1,0 +1,89 @@
+//! What a client is told: where the cluster is, and how patient and how greedy to be.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use types::ByteSize;
+
+/// The configuration of a [`crate::Client`]. Every field has a default; unknown keys are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The RPC addresses of the namenodes, `host:port`. Any that answers is enough.
+    pub namenodes: Vec<String>,
+    /// The name of this machine as datanodes give it: the first replica of what is written here goes to a datanode of
+    /// the same name, and is read first.
+    pub host: String,
+    /// How long an operation on the metadata may take, failover included.
+    #[serde(with = "duration")]
+    pub op_timeout: Duration,
+    /// How long one attempt to connect may take.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// How long a datanode may stay silent before a reader goes on with another replica.
+    #[serde(with = "duration")]
+    pub read_timeout: Duration,
+    /// How long the pipeline of a block may make no progress before the writer goes on without a member.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
+    /// Packets of up to 1 MiB that a writer has in flight, and keeps in memory until they are acknowledged.
+    pub window: usize,
+    /// How far a sequential reader is ahead of what was asked for.
+    pub read_ahead: ByteSize,
+    /// Idle data connections kept per datanode.
+    pub idle_connections: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            namenodes: Vec::new(),
+            host: hostname(),
+            op_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(10),
+            window: 16,
+            read_ahead: ByteSize::mib(4),
+            idle_connections: 8,
+        }
+    }
+}
+
+/// The kernel's name of this machine.
+fn hostname() -> String {
+    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
+        _ => "localhost".to_owned(),
+    }
+}
+
+/// Durations as people write them: `30s`, `500ms`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*value))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_a_default_and_unknown_keys_are_refused() {
+        let config: Config = toml::from_str("namenodes = [\"127.0.0.1:7000\"]\nop_timeout = \"5s\"").expect("legal");
+        assert_eq!(config.op_timeout, Duration::from_secs(5));
+        assert_eq!(config.window, Config::default().window);
+        assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).expect("writes")), Ok(config));
+        assert!(toml::from_str::<Config>("name_nodes = []").is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! A directory, page by page.
+
+use proto::v1;
+use types::Path;
+
+use crate::error::{Error, Fault};
+use crate::metadata::{Metadata, Scope};
+use crate::object::Entry;
+use crate::store::Client;
+use crate::wire;
+
+/// Entries asked for at a time. The namenode may give fewer.
+const PAGE: u32 = 1000;
+
+/// A listing in progress. Each page is consistent in itself; names are never repeated, and what is there throughout is
+/// listed.
+#[derive(Debug)]
+pub struct Listing {
+    client: Client,
+    path: Path,
+    /// A page that was fetched and not yet handed out.
+    ready: Option<Vec<Entry>>,
+    after: Vec<u8>,
+    more: bool,
+}
+
+impl Listing {
+    pub(crate) async fn start(client: Client, path: Path) -> Result<Self, Error> {
+        let mut listing = Self { client, path, ready: None, after: Vec::new(), more: true };
+        listing.ready = Some(listing.fetch().await?);
+        Ok(listing)
+    }
+
+    /// The next entries, in byte order of their names; none when the directory is at its end.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Entry>>, Error> {
+        loop {
+            let page = match self.ready.take() {
+                Some(page) => page,
+                None if self.more => self.fetch().await?,
+                None => return Ok(None),
+            };
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<Vec<Entry>, Error> {
+        let page = self.ask().await.map_err(|fault| Error::new("list", &self.path, fault))?;
+        if let Some(last) = page.last() {
+            self.after = last.name.as_bytes().to_vec();
+        }
+        Ok(page)
+    }
+
+    async fn ask(&mut self) -> Result<Vec<Entry>, Fault> {
+        let list = v1::List { place: Some(wire::place(&self.path)), after: self.after.clone(), limit: PAGE };
+        match self.client.0.metadata.call(v1::op::Kind::List(list), Scope::Read).await?.0 {
+            v1::reply::Result::Listing(page) => {
+                // A page that is empty and promises more would be asked for again and again.
+                self.more = page.more && !page.entries.is_empty();
+                page.entries.into_iter().map(wire::entry).collect()
+            }
+            other => Err(Metadata::unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The metadata side: operations go to one task, which owns the stream to the leader.
+
+mod connection;
+mod dial;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use proto::v1;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use types::SessionId;
+
+use crate::config::Config;
+use crate::error::Fault;
+use crate::object::{Attributes, Defaults};
+use crate::wire;
+
+use connection::Connection;
+pub(crate) use dial::chain;
+
+/// Operations that wait to be taken up by the task.
+const QUEUE: usize = 1024;
+
+/// What an operation needs of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Nothing: it changes nothing and may be asked of anyone, any number of times.
+    Read,
+    /// A session, so that it is applied once; any will do.
+    Update,
+    /// This very session, which holds a lease.
+    Lease(SessionId),
+    /// Ends the session, if there is one.
+    Leave,
+}
+
+/// An answer, and the session under which it was obtained.
+pub(crate) type Answer = (v1::reply::Result, SessionId);
+
+/// An operation on its way to the task.
+#[derive(Debug)]
+pub(crate) struct Request {
+    op: v1::op::Kind,
+    scope: Scope,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Answer, Fault>>,
+}
+
+/// The handle: it sends operations and waits for answers.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    requests: mpsc::Sender<Request>,
+    op_timeout: Duration,
+    defaults: Defaults,
+    leader: watch::Receiver<Option<String>>,
+    stop: CancellationToken,
+    task: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+impl Metadata {
+    pub(crate) async fn connect(config: &Config) -> Result<Self, Fault> {
+        if config.namenodes.is_empty() {
+            return Err(Fault::Configuration("no namenode address is given".to_owned()));
+        }
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (say_leader, leader) = watch::channel(None);
+        let (say_welcome, welcome) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let connection = Connection::new(config.clone(), receiver, say_leader, say_welcome, stop.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(connection.run()));
+        let defaults = welcome.await.map_err(|_| Fault::Closed)??;
+        let task = Mutex::new(Some(task));
+        Ok(Self { requests, op_timeout: config.op_timeout, defaults, leader, stop, task })
+    }
+
+    pub(crate) fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+
+    /// The address of the leader, while connected to it.
+    pub(crate) fn leader(&self) -> Option<String> {
+        self.leader.borrow().clone()
+    }
+
+    /// Sends one operation and waits for its answer, through any number of lost connections and leaders, until
+    /// `op_timeout`.
+    pub(crate) async fn call(&self, op: v1::op::Kind, scope: Scope) -> Result<Answer, Fault> {
+        let deadline = Instant::now() + self.op_timeout;
+        let (answer, answered) = oneshot::channel();
+        let request = Request { op, scope, deadline, answer };
+        match tokio::time::timeout_at(deadline, self.requests.send(request)).await {
+            Ok(Ok(())) => answered.await.unwrap_or(Err(Fault::Closed)),
+            Ok(Err(_)) => Err(Fault::Closed),
+            Err(_) => {
+                Err(Fault::NoAnswer { after: self.op_timeout, reason: "too many operations are waiting".to_owned() })
+            }
+        }
+    }
+
+    /// [`Self::call`] for an operation that answers with attributes.
+    pub(crate) async fn attributes(&self, op: v1::op::Kind, scope: Scope) -> Result<Attributes, Fault> {
+        match self.call(op, scope).await?.0 {
+            v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
+            other => Err(Self::unexpected(&other)),
+        }
+    }
+
+    pub(crate) fn unexpected(answer: &v1::reply::Result) -> Fault {
+        let name = match answer {
+            v1::reply::Result::Error(_) => "error",
+            v1::reply::Result::Done(_) => "done",
+            v1::reply::Result::Session(_) => "session",
+            v1::reply::Result::Attributes(_) => "attributes",
+            v1::reply::Result::Created(_) => "created",
+            v1::reply::Result::Block(_) => "block",
+            v1::reply::Result::Generation(_) => "generation",
+            v1::reply::Result::Listing(_) => "listing",
+            v1::reply::Result::Opened(_) => "opened",
+        };
+        Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
+    }
+
+    /// Ends the session and the task.
+    pub(crate) async fn close(&self) -> Result<(), Fault> {
+        let left = self.call(v1::op::Kind::CloseSession(v1::CloseSession {}), Scope::Leave).await;
+        self.stop.cancel();
+        let task = self.task.lock().expect("nothing panics while it holds the task").take();
+        if let Some(task) = task {
+            // Only a panic of the task is an error here; it has been reported by the runtime.
+            task.await.ok();
+        }
+        match left {
+            // An expired session is a closed one.
+            Ok(_) | Err(Fault::SessionLost | Fault::Closed) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What an application sees of the namespace and of the cluster: plain values, with ids of [`types`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use types::{ByteSize, ClusterId, InodeId, Name, NodeId, StorageId, Timestamp};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    File,
+    Directory,
+}
+
+/// What `stat` tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attributes {
+    pub inode: InodeId,
+    pub kind: Kind,
+    /// Permission bits, including setuid, setgid and sticky; not the file type.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub length: ByteSize,
+    pub atime: Timestamp,
+    pub mtime: Timestamp,
+    pub ctime: Timestamp,
+    pub links: u32,
+    /// Of files: wanted replicas and the longest block; zero for directories.
+    pub replication: u8,
+    pub block_size: ByteSize,
+    /// Whether a writer holds the lease.
+    pub writing: bool,
+    /// Of directories.
+    pub usage: Option<Usage>,
+}
+
+impl Attributes {
+    pub fn is_directory(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+}
+
+/// Direct entries of a directory, and the sums over everything below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Usage {
+    /// Direct entries.
+    pub entries: u64,
+    /// Files below, at any depth.
+    pub files: u64,
+    /// Directories below, at any depth, this one not counted.
+    pub directories: u64,
+    /// Lengths of those files.
+    pub bytes: u64,
+    /// Lengths of those files times their wanted replicas.
+    pub raw_bytes: u64,
+}
+
+/// One name of a directory, and what it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    #[serde(serialize_with = "name_as_text")]
+    pub name: Name,
+    pub attributes: Attributes,
+}
+
+fn name_as_text<S: serde::Serializer>(name: &Name, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(name)
+}
+
+/// When written bytes count as safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// In the memory of all live members of the pipeline.
+    Memory,
+    /// `close` returns when they are on the disks of enough datanodes.
+    #[default]
+    Close,
+    /// Every flush is a sync.
+    Always,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Close => "close",
+            Self::Always => "always",
+        })
+    }
+}
+
+/// A text that should have been a durability level and is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a durability level; write memory, close or always")]
+pub struct ParseDurabilityError(String);
+
+impl FromStr for Durability {
+    type Err = ParseDurabilityError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDurabilityError> {
+        match text {
+            "memory" => Ok(Self::Memory),
+            "close" => Ok(Self::Close),
+            "always" => Ok(Self::Always),
+            _ => Err(ParseDurabilityError(text.to_owned())),
+        }
+    }
+}
+
+/// What the cluster does unless an open says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Defaults {
+    pub replication: u8,
+    pub block_size: ByteSize,
+    /// A file up to this length lives with its inode.
+    pub inline_max: ByteSize,
+    /// A file is closed, and a writer goes on, with no fewer replicas than this of a block.
+    pub min_replicas: u8,
+    pub durability: Durability,
+    /// A session that is silent for so long is over.
+    pub session_timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MkdirOptions {
+    /// Make missing parents too, and be content with a directory that is there.
+    pub parents: bool,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Default for MkdirOptions {
+    fn default() -> Self {
+        Self { parents: false, mode: 0o755, uid: 0, gid: 0 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// Replace a file that is there.
+    pub overwrite: bool,
+    /// Make missing parent directories.
+    pub parents: bool,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// The cluster's default if absent, as below.
+    pub replication: Option<u8>,
+    pub block_size: Option<ByteSize>,
+    pub durability: Option<Durability>,
+    /// The file has no name until it is closed: nobody sees it half-written.
+    pub atomic: bool,
+    /// Recorded at close instead of the time of closing.
+    pub mtime: Option<Timestamp>,
+    /// How long the file will be, if known: spares the first block a round trip.
+    pub size_hint: Option<u64>,
+}
+
+impl Default for CreateOptions {
+    fn default() -> Self {
+        Self {
+            overwrite: false,
+            parents: false,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            replication: None,
+            block_size: None,
+            durability: None,
+            atomic: false,
+            mtime: None,
+            size_hint: None,
+        }
+    }
+}
+
+/// Attributes to change; what is absent stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AttrChange {
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub mtime: Option<Timestamp>,
+    pub atime: Option<Timestamp>,
+    /// Of files only; copies are made or removed in the background.
+    pub replication: Option<u8>,
+}
+
+/// What one namenode says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// None before the cluster is formatted.
+    pub cluster: Option<ClusterId>,
+    pub node: NodeId,
+    pub term: u64,
+    /// The leader as this member knows it.
+    pub leader: Option<NodeId>,
+    pub commit: u64,
+    pub applied: u64,
+    pub last_index: u64,
+    pub members: Vec<Member>,
+    pub files: u64,
+    pub directories: u64,
+    pub bytes: u64,
+    pub blocks: u64,
+    pub sessions: u64,
+    /// Known by the leader only, as of its last whole scan.
+    pub redundancy: Option<Redundancy>,
+    pub log: LogStatistics,
+    pub datanodes_alive: u32,
+    pub datanodes_suspect: u32,
+    pub datanodes_dead: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Member {
+    pub node: NodeId,
+    pub address: String,
+    /// The log index known to be there; told by the leader only.
+    pub matched: u64,
+    pub voter: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Redundancy {
+    pub scanned_blocks: u64,
+    pub under_replicated: u64,
+    pub corrupt_replicas: u64,
+    /// Blocks without a live good replica.
+    pub missing: u64,
+    pub pending_copies: u64,
+    pub scan_age: Duration,
+}
+
+/// Counters since the process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct LogStatistics {
+    pub syncs: u64,
+    pub entries: u64,
+    pub commands: u64,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Liveness {
+    Alive,
+    Suspect,
+    Dead,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatanodeReport {
+    pub node: NodeId,
+    pub host: String,
+    pub rack: String,
+    /// Where its transfer server listens.
+    pub transfer: String,
+    pub liveness: Liveness,
+    /// How long ago.
+    pub last_heartbeat: Duration,
+    pub storages: Vec<StorageReport>,
+    pub writers: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StorageReport {
+    pub storage: StorageId,
+    pub capacity: ByteSize,
+    /// By replicas.
+    pub used: ByteSize,
+    /// Of the file system.
+    pub free: ByteSize,
+    pub replicas: u64,
+    pub failed: bool,
+}

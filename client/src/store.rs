@@ -1,0 +1,125 @@
+//! The client: one connection to the metadata, and the operations on paths.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::v1;
+use proto::v1::op::Kind as Op;
+use types::Path;
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::error::{Error, Fault};
+use crate::listing::Listing;
+use crate::metadata::{Metadata, Scope};
+use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions};
+use crate::reader::FileReader;
+use crate::wire;
+use crate::writer::FileWriter;
+
+/// A connection to a cluster. Clones share it.
+#[derive(Clone)]
+pub struct Client(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) metadata: Metadata,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("namenodes", &self.0.config.namenodes).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Finds the leader among the namenodes. Fails when none was found within `op_timeout`.
+    pub async fn connect(config: Config) -> Result<Self, Error> {
+        let subject = config.namenodes.join(",");
+        let metadata = Metadata::connect(&config)
+            .await
+            .map_err(|fault| Error::new("connect to", format!("[{subject}]"), fault))?;
+        Ok(Self(Arc::new(Shared { config, metadata })))
+    }
+
+    /// Ends the session in order: leases that are left are free at once. Later operations of any clone fail.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.0.metadata.close().await.map_err(|fault| Error::new("close", "the session", fault))
+    }
+
+    /// What the cluster does unless an open says otherwise.
+    pub fn defaults(&self) -> &Defaults {
+        self.0.metadata.defaults()
+    }
+
+    pub async fn stat(&self, path: &Path) -> Result<Attributes, Error> {
+        let op = Op::Stat(v1::Stat { place: Some(wire::place(path)) });
+        self.0.metadata.attributes(op, Scope::Read).await.map_err(|fault| Error::new("stat", path, fault))
+    }
+
+    /// Lists a directory in byte order, page by page; the first page is fetched at once.
+    pub async fn list(&self, path: &Path) -> Result<Listing, Error> {
+        Listing::start(self.clone(), path.clone()).await
+    }
+
+    pub async fn mkdir(&self, path: &Path, options: MkdirOptions) -> Result<Attributes, Error> {
+        let ownership = wire::ownership(options.mode, options.uid, options.gid);
+        let place = Some(wire::place(path));
+        let op = Op::Mkdir(v1::Mkdir { place, ownership: Some(ownership), parents: options.parents });
+        self.changed(op, path).await.map_err(|fault| Error::new("make directory", path, fault))
+    }
+
+    /// Moves an object. With `overwrite`, replaces what is there as rename(2) does.
+    pub async fn rename(&self, from: &Path, to: &Path, overwrite: bool) -> Result<(), Error> {
+        let op = Op::Rename(v1::Rename { from: Some(wire::place(from)), to: Some(wire::place(to)), overwrite });
+        let answer = self.0.metadata.call(op, Scope::Update).await;
+        answer.map(|_| ()).map_err(|fault| Error::new("rename", format_args!("{from} to {to}"), fault))
+    }
+
+    /// Removes an object. A directory must be empty unless `recursive`.
+    pub async fn delete(&self, path: &Path, recursive: bool) -> Result<(), Error> {
+        let op = Op::Delete(v1::Delete { place: Some(wire::place(path)), recursive });
+        let answer = self.0.metadata.call(op, Scope::Update).await;
+        answer.map(|_| ()).map_err(|fault| Error::new("delete", path, fault))
+    }
+
+    pub async fn set_attr(&self, path: &Path, change: AttrChange) -> Result<Attributes, Error> {
+        let op = Op::SetAttr(wire::set_attr(path, &change));
+        self.changed(op, path).await.map_err(|fault| Error::new("change attributes of", path, fault))
+    }
+
+    /// Creates a file and opens it for writing. It is visible at once, empty, unless `atomic`.
+    pub async fn create(&self, path: &Path, options: CreateOptions) -> Result<FileWriter, Error> {
+        FileWriter::create(self.clone(), path.clone(), options).await
+    }
+
+    /// Stores a whole object: it appears complete or not at all. Short ones cost a single metadata operation.
+    pub async fn put(&self, path: &Path, content: Bytes, options: CreateOptions) -> Result<Attributes, Error> {
+        let size_hint = Some(content.len() as u64);
+        let mut writer = self.create(path, CreateOptions { atomic: true, size_hint, ..options }).await?;
+        writer.write(content).await?;
+        writer.close().await
+    }
+
+    pub async fn open(&self, path: &Path) -> Result<FileReader, Error> {
+        FileReader::open(self.clone(), path.clone()).await
+    }
+
+    /// What an administrator asks.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
+    }
+
+    /// Sends an update that is answered with the attributes of the object at `path`.
+    async fn changed(&self, op: Op, path: &Path) -> Result<Attributes, Fault> {
+        match self.0.metadata.call(op, Scope::Update).await?.0 {
+            v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
+            v1::reply::Result::Done(_) => {
+                let stat = Op::Stat(v1::Stat { place: Some(wire::place(path)) });
+                self.0.metadata.attributes(stat, Scope::Read).await
+            }
+            other => Err(Metadata::unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Between the messages of [`proto`] and the plain values of this crate.
+
+use std::time::Duration;
+
+use proto::v1;
+use types::{ByteSize, InodeId, Name, NodeId, Path, Timestamp};
+
+use crate::error::Fault;
+use crate::object::{
+    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, Kind, Liveness, LogStatistics, Member,
+    MemberStatus, Redundancy, StorageReport, Usage,
+};
+
+fn broken(problem: impl Into<String>) -> Fault {
+    Fault::Protocol { peer: "the namenode".to_owned(), problem: problem.into() }
+}
+
+/// A path seen from the root.
+pub(crate) fn place(path: &Path) -> v1::Where {
+    v1::Where { base: InodeId::ROOT.get(), path: path.to_bytes() }
+}
+
+/// An inode itself.
+pub(crate) fn inode(inode: InodeId) -> v1::Where {
+    v1::Where { base: inode.get(), path: Vec::new() }
+}
+
+pub(crate) fn destination(path: &Path, options: &CreateOptions) -> v1::Destination {
+    v1::Destination { place: Some(place(path)), overwrite: options.overwrite, parents: options.parents }
+}
+
+pub(crate) fn ownership(mode: u32, uid: u32, gid: u32) -> v1::Ownership {
+    v1::Ownership { uid, gid, mode }
+}
+
+pub(crate) fn layout(options: &CreateOptions) -> v1::Layout {
+    v1::Layout {
+        replication: options.replication.map_or(0, u32::from),
+        block_size: options.block_size.map_or(0, ByteSize::get),
+    }
+}
+
+pub(crate) fn set_attr(path: &Path, change: &AttrChange) -> v1::SetAttr {
+    v1::SetAttr {
+        place: Some(place(path)),
+        mode: change.mode,
+        uid: change.uid,
+        gid: change.gid,
+        mtime: change.mtime.map(Timestamp::nanos),
+        atime: change.atime.map(Timestamp::nanos),
+        replication: change.replication.map(u32::from),
+    }
+}
+
+pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
+    let kind = match wire.kind() {
+        v1::Kind::File => Kind::File,
+        v1::Kind::Directory => Kind::Directory,
+        v1::Kind::Unspecified => return Err(broken("an object is neither a file nor a directory")),
+    };
+    if wire.inode == 0 {
+        return Err(broken("an object has inode 0"));
+    }
+    let replication = u8::try_from(wire.replication).map_err(|_| broken("a replication is out of range"))?;
+    Ok(Attributes {
+        inode: InodeId::new(wire.inode),
+        kind,
+        mode: wire.mode,
+        uid: wire.uid,
+        gid: wire.gid,
+        length: ByteSize::new(wire.length),
+        atime: Timestamp::from_nanos(wire.atime),
+        mtime: Timestamp::from_nanos(wire.mtime),
+        ctime: Timestamp::from_nanos(wire.ctime),
+        links: wire.links,
+        replication,
+        block_size: ByteSize::new(wire.block_size),
+        writing: wire.writing,
+        usage: wire.usage.map(|usage| Usage {
+            entries: usage.entries,
+            files: usage.files,
+            directories: usage.directories,
+            bytes: usage.bytes,
+            raw_bytes: usage.raw_bytes,
+        }),
+    })
+}
+
+pub(crate) fn entry(wire: v1::Entry) -> Result<Entry, Fault> {
+    let name = Name::new(&wire.name).map_err(|error| broken(format!("a listed name is illegal: {error}")))?;
+    let attributes = wire.attributes.ok_or_else(|| broken("a listed entry has no attributes"))?;
+    Ok(Entry { name, attributes: self::attributes(attributes)? })
+}
+
+pub(crate) fn defaults(wire: v1::Defaults) -> Result<Defaults, Fault> {
+    let byte = |value, name| match u8::try_from(value) {
+        Ok(value) if value > 0 => Ok(value),
+        _ => Err(broken(format!("the default {name} is {value}"))),
+    };
+    if wire.block_size == 0 || wire.session_timeout_ms == 0 {
+        return Err(broken("a default is zero"));
+    }
+    Ok(Defaults {
+        replication: byte(wire.replication, "replication")?,
+        block_size: ByteSize::new(wire.block_size),
+        inline_max: ByteSize::new(wire.inline_max),
+        min_replicas: byte(wire.min_replicas, "min_replicas")?,
+        durability: wire.durability.parse().map_err(|error| broken(format!("{error}")))?,
+        session_timeout: Duration::from_millis(wire.session_timeout_ms),
+    })
+}
+
+pub(crate) fn status(wire: v1::StatusReply) -> Result<MemberStatus, Fault> {
+    let cluster = match wire.cluster.as_slice() {
+        [] => None,
+        bytes => Some(proto::cluster_id(bytes, "StatusReply.cluster")?),
+    };
+    let log = wire.log.unwrap_or_default();
+    Ok(MemberStatus {
+        cluster,
+        node: NodeId::new(wire.node),
+        term: wire.term,
+        leader: (wire.leader != 0).then(|| NodeId::new(wire.leader)),
+        commit: wire.commit,
+        applied: wire.applied,
+        last_index: wire.last_index,
+        members: wire
+            .members
+            .into_iter()
+            .map(|member| Member {
+                node: NodeId::new(member.node),
+                address: member.address,
+                matched: member.matched,
+                voter: member.voter,
+            })
+            .collect(),
+        files: wire.files,
+        directories: wire.directories,
+        bytes: wire.bytes,
+        blocks: wire.blocks,
+        sessions: wire.sessions,
+        redundancy: wire.redundancy.map(|known| Redundancy {
+            scanned_blocks: known.scanned_blocks,
+            under_replicated: known.under_replicated,
+            corrupt_replicas: known.corrupt_replicas,
+            missing: known.missing,
+            pending_copies: known.pending_copies,
+            scan_age: Duration::from_millis(known.scan_age_ms),
+        }),
+        log: LogStatistics { syncs: log.syncs, entries: log.entries, commands: log.commands, bytes: log.bytes },
+        datanodes_alive: wire.datanodes_alive,
+        datanodes_suspect: wire.datanodes_suspect,
+        datanodes_dead: wire.datanodes_dead,
+    })
+}
+
+pub(crate) fn datanode(wire: v1::DatanodeReport) -> Result<DatanodeReport, Fault> {
+    let liveness = match wire.liveness() {
+        v1::Liveness::Alive => Liveness::Alive,
+        v1::Liveness::Suspect => Liveness::Suspect,
+        v1::Liveness::Dead => Liveness::Dead,
+        v1::Liveness::Unspecified => return Err(broken("a datanode is neither alive nor dead")),
+    };
+    let storages = wire.storages.into_iter().map(storage).collect::<Result<_, _>>()?;
+    Ok(DatanodeReport {
+        node: NodeId::new(wire.node),
+        host: wire.host,
+        rack: wire.rack,
+        transfer: wire.transfer,
+        liveness,
+        last_heartbeat: Duration::from_millis(wire.last_heartbeat_ms),
+        storages,
+        writers: wire.writers,
+    })
+}
+
+fn storage(wire: v1::StorageState) -> Result<StorageReport, Fault> {
+    Ok(StorageReport {
+        storage: proto::storage_id(&wire.storage, "StorageState.storage")?,
+        capacity: ByteSize::new(wire.capacity),
+        used: ByteSize::new(wire.used),
+        free: ByteSize::new(wire.free),
+        replicas: wire.replicas,
+        failed: wire.failed,
+    })
+}
