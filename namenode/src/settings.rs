@@ -1,0 +1,203 @@
+//! Settings of one namenode: one section of its configuration file, every field with a default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use types::{ByteSize, ClusterId};
+
+/// Everything that a namenode needs to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub cluster: ClusterId,
+    /// The RPC addresses of all members, in the order that is the same on every member: a member's id is its position
+    /// here, counted from 1.
+    pub namenodes: Vec<SocketAddr>,
+    pub settings: Settings,
+}
+
+/// When a write is acknowledged, unless the client that opens the file says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    Memory,
+    Close,
+    Always,
+}
+
+impl Durability {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Close => "close",
+            Self::Always => "always",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// This member's position in the list of namenodes, from 1.
+    pub node: u64,
+    /// Where the log and the state are kept.
+    pub dir: PathBuf,
+
+    /// Replicas of a block, unless the file asks for another number.
+    pub replication: u8,
+    /// A block with fewer finished replicas is not committed (fewer are enough where fewer are wanted).
+    pub min_replicas: u8,
+    /// The longest block of a file that does not ask for another length.
+    pub block_size: ByteSize,
+    /// Files up to this length live in the metadata.
+    pub inline_max: ByteSize,
+    pub durability: Durability,
+
+    /// A client not heard for so long loses its session and its leases.
+    #[serde(with = "humantime_serde")]
+    pub session_timeout: Duration,
+    /// A datanode not heard for so long is not chosen any more, and read from last.
+    #[serde(with = "humantime_serde")]
+    pub suspect_after: Duration,
+    /// A datanode not heard for so long is shown as dead, and its replicas are not counted.
+    #[serde(with = "humantime_serde")]
+    pub dead_after: Duration,
+    /// The replicas of a datanode not heard for so long are made anew elsewhere.
+    #[serde(with = "humantime_serde")]
+    pub repair_after: Duration,
+    /// How long the replicas of a deleted file stay on the disks.
+    #[serde(with = "humantime_serde")]
+    pub delete_grace: Duration,
+    /// A new leader deletes no replica for so long.
+    #[serde(with = "humantime_serde")]
+    pub delete_holdoff: Duration,
+    /// Time between two scans of all blocks for missing replicas.
+    #[serde(with = "humantime_serde")]
+    pub scan_interval: Duration,
+    /// Copies that one datanode makes at a time for repair.
+    pub copies_per_node: u32,
+    /// A copy without a result for so long is given up, and planned again.
+    #[serde(with = "humantime_serde")]
+    pub copy_timeout: Duration,
+
+    /// The unit of Raft's time: heartbeats every 2, elections after 16 to 32 of them.
+    #[serde(with = "humantime_serde")]
+    pub tick: Duration,
+    /// The state is flushed to disk at least so often, and after so much log.
+    #[serde(with = "humantime_serde")]
+    pub flush_interval: Duration,
+    pub flush_log: ByteSize,
+    /// Memory for blocks of the state store.
+    pub cache: ByteSize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node: 1,
+            dir: PathBuf::from("namenode"),
+            replication: 3,
+            min_replicas: 2,
+            block_size: ByteSize::mib(128),
+            inline_max: ByteSize::kib(16),
+            durability: Durability::Close,
+            session_timeout: Duration::from_secs(60),
+            suspect_after: Duration::from_secs(5),
+            dead_after: Duration::from_secs(30),
+            repair_after: Duration::from_secs(60),
+            delete_grace: Duration::from_secs(600),
+            delete_holdoff: Duration::from_secs(60),
+            scan_interval: Duration::from_secs(10),
+            copies_per_node: 4,
+            copy_timeout: Duration::from_secs(300),
+            tick: Duration::from_millis(50),
+            flush_interval: Duration::from_secs(30),
+            flush_log: ByteSize::mib(64),
+            cache: ByteSize::mib(256),
+        }
+    }
+}
+
+/// The longest file that may live in the metadata: an entry of the log, and a message, must hold it.
+const INLINE_LIMIT: ByteSize = ByteSize::kib(256);
+
+impl Config {
+    /// Says what is wrong with the configuration, if anything is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Settings { node, replication, min_replicas, block_size, inline_max, .. } = self.settings;
+        if ![1, 3, 5].contains(&self.namenodes.len()) {
+            return Err(format!("there are {} namenodes; a cluster has 1, 3 or 5", self.namenodes.len()));
+        }
+        if node == 0 || node > self.namenodes.len() as u64 {
+            return Err(format!("node = {node} is not a position in the list of {} namenodes", self.namenodes.len()));
+        }
+        for (at, address) in self.namenodes.iter().enumerate() {
+            if !address.ip().is_loopback() {
+                return Err(format!("{address} is not a loopback address, and TLS is not supported yet"));
+            }
+            if self.namenodes[..at].contains(address) {
+                return Err(format!("{address} is listed twice among the namenodes"));
+            }
+        }
+        if replication == 0 || min_replicas == 0 {
+            return Err("replication and min_replicas are at least 1".to_owned());
+        }
+        if block_size.get() == 0 || !block_size.get().is_multiple_of(types::checksum::CHUNK as u64) {
+            return Err(format!("block_size = {block_size} is not a multiple of {} bytes", types::checksum::CHUNK));
+        }
+        if inline_max > INLINE_LIMIT {
+            return Err(format!("inline_max = {inline_max} is more than {INLINE_LIMIT}"));
+        }
+        if self.settings.tick.is_zero() {
+            return Err("tick is zero".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The address of this member.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.namenodes[self.settings.node as usize - 1]
+    }
+
+    /// The address of a member; nothing for 0 or an id that is not in the list.
+    pub(crate) fn address_of(&self, node: u64) -> Option<SocketAddr> {
+        self.namenodes.get(usize::try_from(node.checked_sub(1)?).ok()?).copied()
+    }
+}
+
+impl Settings {
+    /// The replicas that a block must have to be committed when `replication` are wanted.
+    pub(crate) fn min_replicas_of(&self, replication: u8) -> u8 {
+        self.min_replicas.min(replication)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(namenodes: &[&str], settings: Settings) -> Config {
+        let namenodes = namenodes.iter().map(|text| text.parse().expect("an address")).collect();
+        Config { cluster: ClusterId::from_bytes([1; 16]), namenodes, settings }
+    }
+
+    #[test]
+    fn a_bad_configuration_is_refused_with_its_reason() {
+        let good = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"];
+        assert_eq!(config(&good, Settings::default()).check(), Ok(()));
+        let refusal = |namenodes: &[&str], settings| config(namenodes, settings).check().expect_err("must be refused");
+        assert!(refusal(&good[..2], Settings::default()).contains("1, 3 or 5"));
+        assert!(refusal(&["10.0.0.1:1"], Settings::default()).contains("TLS is not supported yet"));
+        assert!(refusal(&good, Settings { node: 4, ..Settings::default() }).contains("position"));
+        assert!(refusal(&good, Settings { replication: 0, ..Settings::default() }).contains("at least 1"));
+        assert!(refusal(&good, Settings { block_size: ByteSize::new(5), ..Settings::default() }).contains("4096"));
+    }
+
+    #[test]
+    fn settings_read_units_and_refuse_unknown_fields() {
+        let settings: Settings = toml::from_str("block_size = \"1MiB\"\ndead_after = \"7s\"").expect("legal");
+        assert_eq!((settings.block_size, settings.dead_after), (ByteSize::mib(1), Duration::from_secs(7)));
+        assert!(toml::from_str::<Settings>("dead_aftr = \"7s\"").is_err());
+    }
+}
