@@ -8,6 +8,7 @@ mod load;
 mod meta;
 mod read;
 mod report;
+mod small;
 mod testbed;
 mod write;
 
@@ -17,6 +18,7 @@ use limits::{Ground, Stop};
 use meta::MetaArgs;
 use read::ReadArgs;
 use report::Reporter;
+use small::SmallArgs;
 use testbed::{Place, Testbed};
 use write::WriteArgs;
 
@@ -34,6 +36,8 @@ enum What {
     Meta(MetaArgs),
     /// Large files, read from end to end and at random
     Read(ReadArgs),
+    /// Many small files, written and read whole
+    Small(SmallArgs),
     /// Large files, written with three replicas
     Write(WriteArgs),
 }
@@ -62,6 +66,10 @@ pub(crate) async fn run(args: BenchArgs, named: Option<client::Config>, json: bo
         }
         What::Read(args) => {
             let testbed = Testbed::start(named, ReadArgs::SHAPE, &args.place, &reporter).await?;
+            testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
+        }
+        What::Small(args) => {
+            let testbed = Testbed::start(named, SmallArgs::SHAPE, &args.place, &reporter).await?;
             testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
         }
         What::Write(args) => {

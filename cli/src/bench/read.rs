@@ -80,8 +80,9 @@ impl ReadArgs {
             let reader = std::sync::Arc::clone(&reader);
             async move {
                 let offset = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % places * length;
-                let got = reader.read_at(offset, length as usize).await?;
-                anyhow::ensure!(got.len() as u64 == length, "a read at {offset} came back short");
+                let mut buffer = vec![0; length as usize];
+                let got = reader.read_at(offset, &mut buffer).await?;
+                anyhow::ensure!(got == buffer.len(), "a read at {offset} came back short");
                 Ok(())
             }
         })
