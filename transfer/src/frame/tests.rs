@@ -1,0 +1,196 @@
+use proptest::prelude::*;
+use types::checksum::append_words;
+use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, StorageId};
+
+use super::*;
+use crate::message::{Ack, Hello, HelloAck};
+use crate::{Failed, Hop, Level, Read, ReadReply, Resume, Setup};
+
+fn block() -> BlockId {
+    BlockId::new(InodeId::new(0x102), 3)
+}
+
+fn storage(number: u8) -> StorageId {
+    StorageId::from_bytes([number; 16])
+}
+
+fn packet() -> Packet {
+    let data = Bytes::from_static(b"123456789");
+    let mut words = Vec::new();
+    append_words(block(), 2, &data, &mut words);
+    let flags = Flags::FLUSH.with(Flags::SYNC);
+    Packet { sequence: 5, offset: BlockOffset::new(8192), flags, words: words.into(), data }
+}
+
+fn wire(packet: &Packet) -> Vec<u8> {
+    [&packet.head()[..], &packet.words, &packet.data].concat()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode_all(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
+    decode(&mut BytesMut::from(bytes))
+}
+
+fn controls() -> Vec<Control> {
+    let hop = Hop { node: NodeId::new(2), storage: storage(2), address: "127.0.0.1:9866".parse().expect("an address") };
+    vec![
+        Control::Hello(Hello::new(ClusterId::from_bytes([9; 16]))),
+        Control::HelloAck(HelloAck { version: 1 }),
+        Control::Setup(Setup {
+            block: block(),
+            generation: GenStamp::new(4),
+            storage: storage(1),
+            downstream: vec![hop],
+            level: Level::Close,
+            max_length: ByteSize::mib(128),
+            resume: Some(Resume { from_generation: GenStamp::new(3), offset: BlockOffset::new(100) }),
+        }),
+        Control::Ready,
+        Control::Failed(Failed::new(storage(1), Code::NoSpace, "full")),
+        Control::Ack(Ack { sequence: 5, length: ByteSize::new(8201) }),
+        Control::Alive,
+        Control::Read(Read {
+            block: block(),
+            generation: GenStamp::new(4),
+            storage: storage(1),
+            offset: BlockOffset::new(1),
+            length: ByteSize::new(2),
+        }),
+        Control::ReadReply(ReadReply {
+            offset: BlockOffset::new(0),
+            length: ByteSize::new(3),
+            total: ByteSize::new(3),
+            complete: true,
+        }),
+    ]
+}
+
+/// Golden: what other versions of this software will send.
+#[test]
+fn control_frames_are_stable() {
+    let found: Vec<_> = controls().iter().map(|control| hex(&control.to_frame())).collect();
+    assert_eq!(found, GOLDEN_CONTROLS);
+    for control in controls() {
+        assert_eq!(decode_all(&control.to_frame()), Ok(Some(Frame::Control(control))));
+    }
+}
+
+const GOLDEN_CONTROLS: [&str; 9] = [
+    "417301011b000000820081834441534854015009090909090909090909090909090909",
+    "41730101050000008201818101",
+    "41730101440000008202818782190102030450010101010101010101010101010101018183025002020202020202020202020202020202820082447f00000119268a011a0800000082031864",
+    "4173010103000000820380",
+    "417301011b0000008204818350010101010101010101010101010101010f6466756c6c",
+    "41730101080000008205818205192009",
+    "4173010103000000820680",
+    "417301011d0000008207818582190102030450010101010101010101010101010101010102",
+    "417301010800000082088184000303f5",
+];
+
+#[test]
+fn packets_are_stable() {
+    let packet = packet();
+    assert_eq!(hex(&wire(&packet)), GOLDEN_PACKET);
+    assert_eq!(decode_all(&wire(&packet)), Ok(Some(Frame::Packet(packet.clone()))));
+    assert_eq!(packet.verify(block()), Ok(()));
+    let empty = Packet {
+        sequence: 0,
+        offset: BlockOffset::new(77),
+        flags: Flags::FINISH,
+        words: Bytes::new(),
+        data: Bytes::new(),
+    };
+    assert_eq!(decode_all(&wire(&empty)), Ok(Some(Frame::Packet(empty))));
+}
+
+const GOLDEN_PACKET: &str =
+    "417301022500000005000000000000000020000000000000090000000300000069a284e3313233343536373839";
+
+#[test]
+fn pieces_are_stable() {
+    let Packet { offset, words, data, .. } = packet();
+    let bytes = [&Piece::head(offset, data.len())[..], &words, &data].concat();
+    assert_eq!(hex(&bytes), GOLDEN_PIECE);
+    assert_eq!(decode_all(&bytes), Ok(Some(Frame::Piece(Piece { offset, words, data }))));
+}
+
+const GOLDEN_PIECE: &str = "417301031d0000000020000000000000090000000000000069a284e3313233343536373839";
+
+#[test]
+fn a_frame_in_parts_is_incomplete_until_its_last_byte() {
+    let bytes = wire(&packet());
+    for end in 0..bytes.len() {
+        let mut buffer = BytesMut::from(&bytes[..end]);
+        assert_eq!(decode(&mut buffer), Ok(None));
+        assert_eq!(buffer.len(), end);
+    }
+    let mut two = BytesMut::from(&[&bytes[..], &bytes[..]].concat()[..]);
+    assert_eq!(decode(&mut two), Ok(Some(Frame::Packet(packet()))));
+    assert_eq!(decode(&mut two), Ok(Some(Frame::Packet(packet()))));
+    assert_eq!(decode(&mut two), Ok(None));
+}
+
+#[test]
+fn damage_is_named() {
+    let good = wire(&packet());
+    let with = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        decode_all(&bytes).expect_err("must be refused")
+    };
+    assert_eq!(with(0, b'X'), FrameError::Magic { found: *b"Xs" });
+    assert_eq!(with(2, 9), FrameError::Version { found: 9 });
+    assert_eq!(with(3, 0), FrameError::Kind { found: 0 });
+    assert_eq!(with(7, 1), FrameError::Length { kind: Kind::Packet, length: (1 << 24) + 37 });
+    assert_eq!(with(16, 1), FrameError::Unaligned { kind: Kind::Packet, offset: 8193 });
+    assert_eq!(with(23, 0xff), FrameError::Overflow { kind: Kind::Packet });
+    assert_eq!(with(24, 10), FrameError::Data { kind: Kind::Packet, data: 10, body: 37 });
+    assert_eq!(with(28, 8), FrameError::Flags { found: 8 });
+    assert_eq!(with(29, 1), FrameError::Reserved { kind: Kind::Packet });
+}
+
+#[test]
+fn a_control_frame_with_rubbish_inside_or_behind_is_refused() {
+    let mut frame = Control::Alive.to_frame().to_vec();
+    frame.push(0);
+    frame[4] += 1;
+    assert!(matches!(decode_all(&frame), Err(FrameError::Control { .. })));
+    frame[HEADER] = 0xff;
+    assert!(matches!(decode_all(&frame), Err(FrameError::Control { .. })));
+}
+
+#[test]
+fn a_reason_is_cut_between_characters() {
+    let failed = Failed::new(storage(1), Code::Io, "\u{e4}".repeat(2000));
+    assert_eq!(failed.message.len(), 1024);
+    assert!(Control::Failed(failed).to_frame().len() < MAX_CONTROL);
+}
+
+proptest! {
+    /// Invariant 1.
+    #[test]
+    fn rubbish_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+        let _ = decode_all(&bytes);
+    }
+
+    /// Invariant 1, past the header.
+    #[test]
+    fn rubbish_in_a_body_never_panics(kind in 1_u8..4, body in proptest::collection::vec(any::<u8>(), 0..256)) {
+        let mut bytes = vec![b'A', b's', 1, kind];
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        let _ = decode_all(&bytes);
+    }
+
+    /// Invariant 1, one byte away from a good frame.
+    #[test]
+    fn a_changed_byte_never_panics(which in 0_usize..9, at in 0_usize..200, byte: u8) {
+        let mut bytes = controls()[which].to_frame().to_vec();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let _ = decode_all(&bytes);
+    }
+}
