@@ -37,6 +37,7 @@
 
 mod admin;
 mod config;
+mod datanode;
 mod error;
 mod listing;
 mod metadata;

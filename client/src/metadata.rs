@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use types::SessionId;
+use types::{ClusterId, SessionId};
 
 use crate::config::Config;
 use crate::error::Fault;
@@ -54,6 +54,7 @@ pub(crate) struct Request {
 pub(crate) struct Metadata {
     requests: mpsc::Sender<Request>,
     op_timeout: Duration,
+    cluster: ClusterId,
     defaults: Defaults,
     leader: watch::Receiver<Option<String>>,
     stop: CancellationToken,
@@ -71,9 +72,13 @@ impl Metadata {
         let stop = CancellationToken::new();
         let connection = Connection::new(config.clone(), receiver, say_leader, say_welcome, stop.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(connection.run()));
-        let defaults = welcome.await.map_err(|_| Fault::Closed)??;
+        let (cluster, defaults) = welcome.await.map_err(|_| Fault::Closed)??;
         let task = Mutex::new(Some(task));
-        Ok(Self { requests, op_timeout: config.op_timeout, defaults, leader, stop, task })
+        Ok(Self { requests, op_timeout: config.op_timeout, cluster, defaults, leader, stop, task })
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.cluster
     }
 
     pub(crate) fn defaults(&self) -> &Defaults {

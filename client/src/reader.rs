@@ -1,46 +1,149 @@
-//! Reading a file.
+//! Reading a file: in sequence, with read-ahead, or anywhere.
+
+mod blocks;
+mod range;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use transfer::frame::MAX_DATA;
 use types::Path;
 
 use crate::error::{Error, Fault};
 use crate::object::Attributes;
 use crate::store::Client;
 
-/// A file open for reading.
+use blocks::OpenFile;
+use range::Range;
+
+/// A file open for reading. It has the length that it had when it was opened.
 #[derive(Debug)]
 pub struct FileReader {
-    path: Path,
-    attributes: Attributes,
+    file: Arc<OpenFile>,
+    position: u64,
+    /// Received, and not yet handed out; starts at `position`.
+    rest: Bytes,
+    /// Reads on from behind `rest`.
+    ahead: Option<Ahead>,
+}
+
+/// The task that reads ahead of the application.
+#[derive(Debug)]
+struct Ahead {
+    chunks: mpsc::Receiver<Result<Bytes, Fault>>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl FileReader {
-    pub(crate) async fn open(_client: Client, path: Path) -> Result<Self, Error> {
-        Err(Error::new("open", path, Fault::Closed))
+    pub(crate) async fn open(client: Client, path: Path) -> Result<Self, Error> {
+        let file = OpenFile::open(client, &path).await.map_err(|fault| Error::new("open", &path, fault))?;
+        Ok(Self { file: Arc::new(file), position: 0, rest: Bytes::new(), ahead: None })
     }
 
     pub fn attributes(&self) -> &Attributes {
-        &self.attributes
+        &self.file.attributes
     }
 
-    /// Reads on from the present position; 0 at the end of the file.
-    pub async fn read(&mut self, _buffer: &mut [u8]) -> Result<usize, Error> {
-        Err(Error::new("read", &self.path, Fault::Closed))
+    /// Where [`Self::read`] and [`Self::next_chunk`] go on.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes on at `offset`. Behind the end of the file there is nothing to read.
+    pub fn seek(&mut self, offset: u64) {
+        if let Some(ahead) = offset.checked_sub(self.position)
+            && ahead <= self.rest.len() as u64
+        {
+            self.rest = self.rest.split_off(ahead as usize);
+        } else {
+            self.rest = Bytes::new();
+            self.ahead = None;
+        }
+        self.position = offset;
+    }
+
+    /// Reads on from the present position; 0 at the end of the file only, or for an empty buffer.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if self.rest.is_empty() && !self.fetch().await? {
+            return Ok(0);
+        }
+        let bytes = self.rest.split_to(self.rest.len().min(buffer.len()));
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     /// The next bytes, up to 1 MiB, without copying; none at the end of the file.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        Err(Error::new("read", &self.path, Fault::Closed))
+        if self.rest.is_empty() && !self.fetch().await? {
+            return Ok(None);
+        }
+        let chunk = self.rest.split_to(self.rest.len().min(MAX_DATA));
+        self.position += chunk.len() as u64;
+        Ok(Some(chunk))
     }
 
-    pub fn seek(&mut self, _offset: u64) {}
-
-    pub fn position(&self) -> u64 {
-        0
+    /// Reads at `offset`; shorter than the buffer only at the end of the file. The position stays, and several of these
+    /// may run at once.
+    pub async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        let end = self.file.length().min(offset.saturating_add(buffer.len() as u64));
+        let mut range = Range::new(Arc::clone(&self.file), offset.min(end), end);
+        let mut filled = 0;
+        while let Some(bytes) = range.next().await.map_err(|fault| self.failed(fault))? {
+            buffer[filled..filled + bytes.len()].copy_from_slice(&bytes);
+            filled += bytes.len();
+        }
+        Ok(filled)
     }
 
-    /// Reads at `offset`; shorter than the buffer only at the end of the file. The position stays.
-    pub async fn read_at(&self, _offset: u64, _buffer: &mut [u8]) -> Result<usize, Error> {
-        Err(Error::new("read", &self.path, Fault::Closed))
+    /// Puts the next bytes into `rest`; false at the end of the file.
+    async fn fetch(&mut self) -> Result<bool, Error> {
+        if self.position >= self.file.length() {
+            return Ok(false);
+        }
+        if let Some(content) = self.file.inline() {
+            self.rest = content.slice(self.position as usize..);
+            return Ok(true);
+        }
+        let ahead = self.ahead.get_or_insert_with(|| start(&self.file, self.position));
+        match ahead.chunks.recv().await {
+            Some(Ok(bytes)) => {
+                self.rest = bytes;
+                Ok(true)
+            }
+            Some(Err(fault)) => {
+                self.ahead = None;
+                Err(self.failed(fault))
+            }
+            None => {
+                self.ahead = None;
+                Err(self.failed(Fault::Broken("reading ahead ended too early".to_owned())))
+            }
+        }
     }
+
+    fn failed(&self, fault: Fault) -> Error {
+        Error::new("read", &self.file.path, fault)
+    }
+}
+
+/// Starts to read from `position` to the end. The task ends with the file, with an error, or with its owner.
+fn start(file: &Arc<OpenFile>, position: u64) -> Ahead {
+    let depth = (file.client.0.config.read_ahead.get() / MAX_DATA as u64).clamp(1, 64) as usize;
+    let (sender, chunks) = mpsc::channel(depth);
+    let mut range = Range::new(Arc::clone(file), position, file.length());
+    let task = tokio::spawn(async move {
+        while let Some(next) = range.next().await.transpose() {
+            let ends = next.is_err();
+            if sender.send(next).await.is_err() || ends {
+                return;
+            }
+        }
+    });
+    Ahead { chunks, _task: AbortOnDropHandle::new(task) }
 }

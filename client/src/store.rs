@@ -6,10 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proto::v1;
 use proto::v1::op::Kind as Op;
+use transfer::Buffers;
+use transfer::frame::MAX_DATA;
 use types::Path;
 
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::datanode::Pool;
 use crate::error::{Error, Fault};
 use crate::listing::Listing;
 use crate::metadata::{Metadata, Scope};
@@ -18,6 +21,9 @@ use crate::reader::FileReader;
 use crate::wire;
 use crate::writer::FileWriter;
 
+/// Buffers of a packet's size that are kept for the next writer.
+const KEPT_BUFFERS: usize = 32;
+
 /// A connection to a cluster. Clones share it.
 #[derive(Clone)]
 pub struct Client(pub(crate) Arc<Shared>);
@@ -25,6 +31,9 @@ pub struct Client(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) metadata: Metadata,
+    pub(crate) datanodes: Pool,
+    /// For packets of writers.
+    pub(crate) buffers: Buffers,
 }
 
 impl fmt::Debug for Client {
@@ -40,7 +49,9 @@ impl Client {
         let metadata = Metadata::connect(&config)
             .await
             .map_err(|fault| Error::new("connect to", format!("[{subject}]"), fault))?;
-        Ok(Self(Arc::new(Shared { config, metadata })))
+        let datanodes = Pool::new(&config, metadata.cluster());
+        let buffers = Buffers::new(MAX_DATA, KEPT_BUFFERS);
+        Ok(Self(Arc::new(Shared { config, metadata, datanodes, buffers })))
     }
 
     /// Ends the session in order: leases that are left are free at once. Later operations of any clone fail.

@@ -1,9 +1,11 @@
 //! Between the messages of [`proto`] and the plain values of this crate.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::v1;
-use types::{ByteSize, InodeId, Name, NodeId, Path, Timestamp};
+use transfer::Hop;
+use types::{BlockId, ByteSize, GenStamp, InodeId, Name, NodeId, Path, StorageId, Timestamp};
 
 use crate::error::Fault;
 use crate::object::{
@@ -108,6 +110,76 @@ pub(crate) fn defaults(wire: v1::Defaults) -> Result<Defaults, Fault> {
         durability: wire.durability.parse().map_err(|error| broken(format!("{error}")))?,
         session_timeout: Duration::from_millis(wire.session_timeout_ms),
     })
+}
+
+/// A block of a file, as a reader needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LocatedBlock {
+    pub(crate) block: BlockId,
+    pub(crate) generation: GenStamp,
+    /// In the file.
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) writing: bool,
+    /// Best first.
+    pub(crate) replicas: Vec<Hop>,
+}
+
+/// A block to write, and the chain for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewBlock {
+    pub(crate) block: BlockId,
+    pub(crate) generation: GenStamp,
+    pub(crate) targets: Vec<Hop>,
+}
+
+pub(crate) fn located_block(wire: v1::LocatedBlock) -> Result<LocatedBlock, Fault> {
+    if wire.offset.checked_add(wire.length).is_none_or(|end| end > i64::MAX as u64) {
+        return Err(broken("a block ends behind the last possible byte"));
+    }
+    Ok(LocatedBlock {
+        block: proto::block_id(wire.block, "LocatedBlock.block")?,
+        generation: GenStamp::new(wire.generation),
+        offset: wire.offset,
+        length: wire.length,
+        writing: wire.writing,
+        replicas: wire.replicas.iter().map(hop).collect::<Result<_, _>>()?,
+    })
+}
+
+pub(crate) fn new_block(wire: v1::NewBlock) -> Result<NewBlock, Fault> {
+    let targets: Vec<Hop> = wire.targets.iter().map(hop).collect::<Result<_, _>>()?;
+    if targets.is_empty() || targets.len() > transfer::message::MAX_CHAIN {
+        return Err(broken(format!("a new block has {} targets", targets.len())));
+    }
+    Ok(NewBlock {
+        block: proto::block_id(wire.block, "NewBlock.block")?,
+        generation: GenStamp::new(wire.generation),
+        targets,
+    })
+}
+
+fn hop(wire: &v1::Location) -> Result<Hop, Fault> {
+    let storage = proto::location_storage(wire)?;
+    let address: SocketAddr = wire
+        .transfer
+        .parse()
+        .map_err(|_| broken(format!("the transfer address {:?} of a datanode is not ip:port", wire.transfer)))?;
+    Ok(Hop { node: NodeId::new(wire.node), storage, address })
+}
+
+pub(crate) fn block_done(
+    block: BlockId,
+    generation: GenStamp,
+    length: ByteSize,
+    replicas: &[StorageId],
+) -> v1::BlockDone {
+    v1::BlockDone {
+        block: Some(block.into()),
+        generation: generation.get(),
+        length: length.get(),
+        replicas: replicas.iter().map(|storage| storage.as_bytes().to_vec()).collect(),
+    }
 }
 
 pub(crate) fn status(wire: v1::StatusReply) -> Result<MemberStatus, Fault> {

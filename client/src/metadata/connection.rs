@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
-use types::{Code, SessionId};
+use types::{ClusterId, Code, SessionId};
 
 use super::dial::{DialError, Live, Search, dial};
 use super::{Answer, Request, Scope};
@@ -36,6 +36,9 @@ const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_se
 const NOT_NOW: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 /// How often deadlines and delays are looked at while there are any.
 const SWEEP: Duration = Duration::from_millis(20);
+
+/// What the first leader found says of the cluster.
+pub(super) type Welcome = (ClusterId, Defaults);
 
 /// An operation and who waits for it.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ pub(super) struct Connection {
     config: Config,
     requests: mpsc::Receiver<Request>,
     say_leader: watch::Sender<Option<String>>,
-    say_welcome: Option<oneshot::Sender<Result<Defaults, Fault>>>,
+    say_welcome: Option<oneshot::Sender<Result<Welcome, Fault>>>,
     stop: CancellationToken,
     started: Instant,
     sweep_due: Instant,
@@ -123,7 +126,7 @@ impl Connection {
         config: Config,
         requests: mpsc::Receiver<Request>,
         say_leader: watch::Sender<Option<String>>,
-        say_welcome: oneshot::Sender<Result<Defaults, Fault>>,
+        say_welcome: oneshot::Sender<Result<Welcome, Fault>>,
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
@@ -286,9 +289,8 @@ impl Connection {
     }
 
     fn welcome(&mut self, address: String, live: Live) {
-        let defaults = match live.welcome.defaults.clone().ok_or_else(|| no_defaults(&address)).and_then(wire::defaults)
-        {
-            Ok(defaults) => defaults,
+        let (cluster, defaults) = match understand(&address, &live.welcome) {
+            Ok(understood) => understood,
             Err(fault) => return self.not_dialed(&address, DialError::Failed(fault.to_string())),
         };
         if !self.cluster.is_empty() && live.welcome.cluster != self.cluster {
@@ -298,7 +300,7 @@ impl Connection {
         self.cluster = live.welcome.cluster.clone();
         self.session_timeout = defaults.session_timeout;
         if let Some(say_welcome) = self.say_welcome.take() {
-            say_welcome.send(Ok(defaults)).ok();
+            say_welcome.send(Ok((cluster, defaults))).ok();
         }
         self.say_leader.send_replace(Some(address));
         self.link = Link::Live(live);
@@ -681,8 +683,13 @@ impl Connection {
     }
 }
 
-fn no_defaults(address: &str) -> Fault {
-    Fault::Protocol { peer: address.to_owned(), problem: "its welcome has no defaults".to_owned() }
+fn understand(address: &str, welcome: &v1::Welcome) -> Result<Welcome, Fault> {
+    let cluster = proto::cluster_id(&welcome.cluster, "Welcome.cluster")?;
+    let defaults = welcome.defaults.clone().ok_or_else(|| Fault::Protocol {
+        peer: address.to_owned(),
+        problem: "its welcome has no defaults".to_owned(),
+    })?;
+    Ok((cluster, wire::defaults(defaults)?))
 }
 
 /// Answers, if somebody still waits.
