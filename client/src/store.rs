@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proto::v1;
 use proto::v1::op::Kind as Op;
+use tokio_util::task::TaskTracker;
 use transfer::Buffers;
 use transfer::frame::MAX_DATA;
 use types::Path;
@@ -19,10 +21,13 @@ use crate::metadata::{Metadata, Scope};
 use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions};
 use crate::reader::FileReader;
 use crate::wire;
-use crate::writer::FileWriter;
+use crate::writer::{self, FileWriter};
 
 /// Buffers of a packet's size that are kept for the next writer.
 const KEPT_BUFFERS: usize = 32;
+
+/// How long closing waits for writers that were dropped.
+const GIVING_UP: Duration = Duration::from_secs(5);
 
 /// A connection to a cluster. Clones share it.
 #[derive(Clone)]
@@ -34,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) datanodes: Pool,
     /// For packets of writers.
     pub(crate) buffers: Buffers,
+    /// The writers' tasks: each ends soon after its handle, in order.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl fmt::Debug for Client {
@@ -51,11 +58,14 @@ impl Client {
             .map_err(|fault| Error::new("connect to", format!("[{subject}]"), fault))?;
         let datanodes = Pool::new(&config, metadata.cluster());
         let buffers = Buffers::new(MAX_DATA, KEPT_BUFFERS);
-        Ok(Self(Arc::new(Shared { config, metadata, datanodes, buffers })))
+        Ok(Self(Arc::new(Shared { config, metadata, datanodes, buffers, tasks: TaskTracker::new() })))
     }
 
     /// Ends the session in order: leases that are left are free at once. Later operations of any clone fail.
     pub async fn close(&self) -> Result<(), Error> {
+        // Writers that were dropped give their files up first; those still open at the deadline lose their lease.
+        self.0.tasks.close();
+        tokio::time::timeout(self.0.config.op_timeout.min(GIVING_UP), self.0.tasks.wait()).await.ok();
         self.0.metadata.close().await.map_err(|fault| Error::new("close", "the session", fault))
     }
 
@@ -108,6 +118,10 @@ impl Client {
     /// Stores a whole object: it appears complete or not at all. Short ones cost a single metadata operation.
     pub async fn put(&self, path: &Path, content: Bytes, options: CreateOptions) -> Result<Attributes, Error> {
         let size_hint = Some(content.len() as u64);
+        if content.len() as u64 <= self.defaults().inline_max.get() {
+            let stored = writer::put_inline(self, path, content, &options).await;
+            return stored.map_err(|fault| Error::new("put", path, fault));
+        }
         let mut writer = self.create(path, CreateOptions { atomic: true, size_hint, ..options }).await?;
         writer.write(content).await?;
         writer.close().await

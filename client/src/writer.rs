@@ -1,51 +1,291 @@
 //! Writing a file.
 
+mod file;
+mod pipeline;
+
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
+use proto::v1;
+use proto::v1::op::Kind as Op;
+use tokio::sync::{mpsc, oneshot};
+use transfer::frame::MAX_DATA;
+use transfer::{Buffer, Buffers, Level};
 use types::Path;
 
 use crate::error::{Error, Fault};
-use crate::object::{Attributes, CreateOptions};
+use crate::metadata::{Metadata, Scope};
+use crate::object::{Attributes, CreateOptions, Durability};
 use crate::store::Client;
+use crate::wire;
 
-/// A file open for writing.
+use file::{Command, FileTask};
+use pipeline::FileFacts;
+
+/// Commands, of up to 1 MiB, that wait for the task.
+const COMMANDS: usize = 2;
+
+/// A file open for writing, at its end. Every call that is given up half-way leaves it unfit for anything but
+/// [`FileWriter::abort`]. Dropped without [`FileWriter::close`], it is aborted in the background.
 #[derive(Debug)]
 pub struct FileWriter {
+    client: Client,
     path: Path,
+    options: CreateOptions,
+    state: State,
+    position: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A file without a name that is so short that it may live with its inode: nothing was sent yet.
+    Held(Vec<u8>),
+    Running(Running),
+}
+
+/// The task, and what is collected for it.
+#[derive(Debug)]
+struct Running {
+    commands: mpsc::Sender<Command>,
+    /// Why the task ended early.
+    fault: Arc<OnceLock<Fault>>,
+    buffers: Buffers,
+    /// Less than a packet.
+    tail: Option<Buffer>,
 }
 
 impl FileWriter {
-    pub(crate) async fn create(_client: Client, path: Path, _options: CreateOptions) -> Result<Self, Error> {
-        Err(Error::new("create", path, Fault::Closed))
-    }
-
-    pub async fn write(&mut self, _data: Bytes) -> Result<(), Error> {
-        Err(Error::new("write", &self.path, Fault::Closed))
-    }
-
-    pub async fn write_all(&mut self, data: &[u8]) -> Result<(), Error> {
-        self.write(Bytes::copy_from_slice(data)).await
-    }
-
-    /// Makes what was written so far visible to new readers.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        Err(Error::new("flush", &self.path, Fault::Closed))
-    }
-
-    /// As [`Self::flush`], and on the disks of all live members of the pipeline.
-    pub async fn sync(&mut self) -> Result<(), Error> {
-        Err(Error::new("sync", &self.path, Fault::Closed))
-    }
-
-    pub async fn close(self) -> Result<Attributes, Error> {
-        Err(Error::new("close", &self.path, Fault::Closed))
-    }
-
-    pub async fn abort(self) -> Result<(), Error> {
-        Err(Error::new("abort", &self.path, Fault::Closed))
+    pub(crate) async fn create(client: Client, path: Path, options: CreateOptions) -> Result<Self, Error> {
+        let short = options.size_hint.is_none_or(|hint| hint <= client.defaults().inline_max.get());
+        let state = if options.atomic && short {
+            Ok(State::Held(Vec::new()))
+        } else {
+            start(&client, &path, &options).await.map(State::Running)
+        };
+        match state {
+            Ok(state) => Ok(Self { client, path, options, state, position: 0 }),
+            Err(fault) => Err(Error::new("create", &path, fault)),
+        }
     }
 
     /// Bytes written so far.
     pub fn position(&self) -> u64 {
-        0
+        self.position
     }
+
+    /// Appends `data`, without copying the whole packets in it. Waits while too much is on its way.
+    pub async fn write(&mut self, mut data: Bytes) -> Result<(), Error> {
+        let running = self.running(data.len()).await?;
+        let Some(running) = running else {
+            self.hold(&data);
+            return Ok(());
+        };
+        let length = data.len() as u64;
+        let written = async {
+            while !data.is_empty() {
+                if running.tail.is_none() && data.len() >= MAX_DATA {
+                    running.send(Command::Write(data.split_to(MAX_DATA))).await?;
+                } else {
+                    running.collect(&mut data).await?;
+                }
+            }
+            Ok(())
+        };
+        written.await.map_err(|fault| Error::new("write", &self.path, fault))?;
+        self.position += length;
+        Ok(())
+    }
+
+    /// Appends a copy of `data`.
+    pub async fn write_all(&mut self, mut data: &[u8]) -> Result<(), Error> {
+        let length = data.len();
+        let running = self.running(length).await?;
+        let Some(running) = running else {
+            self.hold(data);
+            return Ok(());
+        };
+        let written = async {
+            while !data.is_empty() {
+                running.collect(&mut data).await?;
+            }
+            Ok(())
+        };
+        written.await.map_err(|fault| Error::new("write", &self.path, fault))?;
+        self.position += length as u64;
+        Ok(())
+    }
+
+    /// Waits until new readers see all that was written so far. Of a file without a name nobody sees anything.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.flushed(false).await.map_err(|fault| Error::new("flush", &self.path, fault))
+    }
+
+    /// As [`Self::flush`], and what was written is on the disks of all live members of the pipeline.
+    pub async fn sync(&mut self) -> Result<(), Error> {
+        self.flushed(true).await.map_err(|fault| Error::new("sync", &self.path, fault))
+    }
+
+    /// Completes the file, as durable as was asked for. Gives its attributes.
+    pub async fn close(self) -> Result<Attributes, Error> {
+        let Self { client, path, options, state, position: _ } = self;
+        let closed = match state {
+            State::Held(content) => put_inline(&client, &path, content.into(), &options).await,
+            State::Running(mut running) => running.close().await,
+        };
+        closed.map_err(|fault| Error::new("close", &path, fault))
+    }
+
+    /// Gives up. A file without a name is gone; one with a name keeps what was written so far.
+    pub async fn abort(self) -> Result<(), Error> {
+        let State::Running(mut running) = self.state else { return Ok(()) };
+        running.abort().await.map_err(|fault| Error::new("abort", &self.path, fault))
+    }
+
+    /// The task, begun if `more` bytes are too many to be held; none if they are to be held.
+    async fn running(&mut self, more: usize) -> Result<Option<&mut Running>, Error> {
+        let inline_max = self.client.defaults().inline_max.get();
+        if let State::Held(held) = &mut self.state
+            && (held.len() + more) as u64 > inline_max
+        {
+            let mut running = match start(&self.client, &self.path, &self.options).await {
+                Ok(running) => running,
+                Err(fault) => return Err(Error::new("write", &self.path, fault)),
+            };
+            let mut tail = self.client.0.buffers.take();
+            tail.bytes_mut().extend_from_slice(held);
+            running.tail = Some(tail);
+            self.state = State::Running(running);
+        }
+        match &mut self.state {
+            State::Held(_) => Ok(None),
+            State::Running(running) => Ok(Some(running)),
+        }
+    }
+
+    fn hold(&mut self, data: &[u8]) {
+        if let State::Held(held) = &mut self.state {
+            held.extend_from_slice(data);
+            self.position += data.len() as u64;
+        }
+    }
+
+    async fn flushed(&mut self, sync: bool) -> Result<(), Fault> {
+        let State::Running(running) = &mut self.state else { return Ok(()) };
+        running.send_tail().await?;
+        let (done, waits) = oneshot::channel();
+        running.send(Command::Flush { sync, done }).await?;
+        waits.await.map_err(|_| running.reason())
+    }
+}
+
+impl Running {
+    /// Takes bytes from the front of `data`, as many as make a whole packet at most.
+    async fn collect(&mut self, data: &mut impl bytes::Buf) -> Result<(), Fault> {
+        let tail = self.tail.get_or_insert_with(|| self.buffers.take());
+        while data.has_remaining() && tail.len() < MAX_DATA {
+            let part = data.chunk();
+            let taken = part.len().min(MAX_DATA - tail.len());
+            tail.bytes_mut().extend_from_slice(&part[..taken]);
+            data.advance(taken);
+        }
+        if tail.len() < MAX_DATA { Ok(()) } else { self.send_tail().await }
+    }
+
+    async fn send_tail(&mut self) -> Result<(), Fault> {
+        match self.tail.take() {
+            Some(tail) if !tail.is_empty() => self.send(Command::Write(tail.freeze())).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Fault> {
+        self.commands.send(command).await.map_err(|_| self.reason())
+    }
+
+    async fn close(&mut self) -> Result<Attributes, Fault> {
+        self.send_tail().await?;
+        let (done, waits) = oneshot::channel();
+        self.send(Command::Close { done }).await?;
+        waits.await.map_err(|_| self.reason())
+    }
+
+    async fn abort(&mut self) -> Result<(), Fault> {
+        let (done, waits) = oneshot::channel();
+        // A task that has failed has given up already.
+        if self.commands.send(Command::Abort { done }).await.is_ok() {
+            waits.await.ok();
+        }
+        Ok(())
+    }
+
+    fn reason(&self) -> Fault {
+        self.fault.get().cloned().unwrap_or(Fault::Closed)
+    }
+}
+
+/// Stores a whole small object in one operation.
+pub(crate) async fn put_inline(
+    client: &Client,
+    path: &Path,
+    content: Bytes,
+    options: &CreateOptions,
+) -> Result<Attributes, Fault> {
+    let put = v1::PutInline {
+        destination: Some(wire::destination(path, options)),
+        ownership: Some(wire::ownership(options.mode, options.uid, options.gid)),
+        layout: Some(wire::layout(options)),
+        content,
+        mtime: options.mtime.map(types::Timestamp::nanos),
+    };
+    match client.0.metadata.call(Op::PutInline(put), Scope::Update).await?.0 {
+        v1::reply::Result::Attributes(attributes)
+        | v1::reply::Result::Created(v1::Created { attributes: Some(attributes), .. }) => wire::attributes(attributes),
+        v1::reply::Result::Done(_) => {
+            let stat = Op::Stat(v1::Stat { place: Some(wire::place(path)) });
+            client.0.metadata.attributes(stat, Scope::Read).await
+        }
+        other => Err(Metadata::unexpected(&other)),
+    }
+}
+
+/// Opens the file at the namenode and starts the task that writes it.
+async fn start(client: &Client, path: &Path, options: &CreateOptions) -> Result<Running, Fault> {
+    let destination = wire::destination(path, options);
+    let create = v1::Create {
+        destination: (!options.atomic).then(|| destination.clone()),
+        ownership: Some(wire::ownership(options.mode, options.uid, options.gid)),
+        layout: Some(wire::layout(options)),
+        with_block: options.atomic || options.size_hint.is_some_and(|hint| hint > 0),
+        exclude: Vec::new(),
+        client_host: client.0.config.host.clone(),
+    };
+    let (created, session) = match client.0.metadata.call(Op::Create(create), Scope::Update).await? {
+        (v1::reply::Result::Created(created), session) => (created, session),
+        (other, _) => return Err(Metadata::unexpected(&other)),
+    };
+    let attributes = created.attributes.ok_or(Fault::Protocol {
+        peer: "the namenode".to_owned(),
+        problem: "a new file has no attributes".to_owned(),
+    })?;
+    let attributes = wire::attributes(attributes)?;
+    let first = created.block.map(wire::new_block).transpose()?;
+    let level = match options.durability.unwrap_or(client.defaults().durability) {
+        Durability::Memory => Level::Memory,
+        Durability::Close => Level::Close,
+        Durability::Always => Level::Always,
+    };
+    let min_replicas = client.defaults().min_replicas.min(attributes.replication).max(1);
+    let facts = FileFacts {
+        inode: attributes.inode,
+        session,
+        level,
+        block_size: attributes.block_size,
+        min_replicas: min_replicas.into(),
+    };
+    let publish = options.atomic.then_some(destination);
+    let task = FileTask::new(client.clone(), facts, publish, options.mtime, first);
+    let (commands, receiver) = mpsc::channel(COMMANDS);
+    let fault = Arc::new(OnceLock::new());
+    client.0.tasks.spawn(task.run(receiver, Arc::clone(&fault)));
+    Ok(Running { commands, fault, buffers: client.0.buffers.clone(), tail: None })
 }

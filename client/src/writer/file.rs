@@ -1,0 +1,289 @@
+//! The task behind an open writer: turns what the application writes into blocks, and tells the namenode of them.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::v1;
+use proto::v1::op::Kind as Op;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{info, warn};
+use types::{Code, NodeId, Timestamp};
+
+use super::pipeline::{FileFacts, Pipeline, PipelineError};
+use crate::error::Fault;
+use crate::metadata::{Metadata, Scope};
+use crate::object::Attributes;
+use crate::store::Client;
+use crate::wire::{self, NewBlock};
+
+/// The pause before targets are asked for again when there were not enough.
+const NO_TARGETS: Duration = Duration::from_millis(500);
+/// Chains that failed to come up, one after the other, before the writer gives up.
+const SETUPS: usize = 8;
+
+/// What the handle asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Write(Bytes),
+    Flush { sync: bool, done: oneshot::Sender<()> },
+    Close { done: oneshot::Sender<Attributes> },
+    Abort { done: oneshot::Sender<()> },
+}
+
+/// A file being written.
+pub(super) struct FileTask {
+    client: Client,
+    facts: FileFacts,
+    /// Where the file gets its name at the end, if it has none.
+    publish: Option<v1::Destination>,
+    mtime: Option<Timestamp>,
+    /// The block that came with the file.
+    first: Option<NewBlock>,
+    pipeline: Option<Pipeline>,
+    /// Complete on the datanodes, and not yet known to the namenode as such.
+    previous: Option<v1::BlockDone>,
+    excluded: Vec<NodeId>,
+    /// Bytes of the present block that readers were promised.
+    extended: u64,
+}
+
+impl FileTask {
+    pub(super) fn new(
+        client: Client,
+        facts: FileFacts,
+        publish: Option<v1::Destination>,
+        mtime: Option<Timestamp>,
+        first: Option<NewBlock>,
+    ) -> Self {
+        let (pipeline, previous) = (None, None);
+        Self { client, facts, publish, mtime, first, pipeline, previous, excluded: Vec::new(), extended: 0 }
+    }
+
+    /// Serves the handle until it closes, aborts, goes away, or something fails; the reason is then in `fault`.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, fault: Arc<OnceLock<Fault>>) {
+        match self.serve(&mut commands).await {
+            Ok(Some(done)) => {
+                self.give_up().await;
+                done.send(()).ok();
+            }
+            Ok(None) => {}
+            Err(failed) => {
+                fault.set(failed).expect("a task fails once");
+                // The handle learns of it now, not after the cleaning up.
+                drop(commands);
+                self.give_up().await;
+            }
+        }
+    }
+
+    /// True: closed. False: to be given up.
+    async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<Option<oneshot::Sender<()>>, Fault> {
+        loop {
+            match self.next(commands).await? {
+                Some(Command::Write(bytes)) => self.write(bytes).await?,
+                Some(Command::Flush { sync, done }) => {
+                    self.flush(sync).await?;
+                    done.send(()).ok();
+                }
+                Some(Command::Close { done }) => {
+                    let attributes = self.close().await?;
+                    done.send(attributes).ok();
+                    return Ok(None);
+                }
+                Some(Command::Abort { done }) => return Ok(Some(done)),
+                // The handle was dropped.
+                None => return Ok(Some(oneshot::channel().0)),
+            }
+        }
+    }
+
+    /// The next command, once there is room for what it may bring.
+    async fn next(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<Option<Command>, Fault> {
+        loop {
+            let Some(pipeline) = &mut self.pipeline else { return Ok(commands.recv().await) };
+            let has_room = pipeline.has_room();
+            tokio::select! {
+                turned = pipeline.turn() => turned.map_err(fault)?,
+                command = commands.recv(), if has_room => return Ok(command),
+            }
+        }
+    }
+
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            if self.pipeline.as_ref().is_some_and(|pipeline| pipeline.left() == 0) {
+                self.end_block().await?;
+            }
+            let pipeline = self.open_block().await?;
+            let part = bytes.split_to(pipeline.left().min(bytes.len() as u64) as usize);
+            pipeline.write(part).map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, sync: bool) -> Result<(), Fault> {
+        let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
+        pipeline.flush(sync).await.map_err(fault)?;
+        let length = pipeline.length();
+        if length.get() == self.extended {
+            return Ok(());
+        }
+        let written = wire::block_done(pipeline.block(), pipeline.generation(), length, &pipeline.replicas());
+        self.call(Op::Extend(v1::Extend { inode: self.facts.inode.get(), written: Some(written) })).await?;
+        self.extended = length.get();
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<Attributes, Fault> {
+        if let Some(unused) = self.first.take() {
+            self.abandon_block(unused.block).await?;
+        }
+        self.end_block().await?;
+        let attributes = self.complete(self.previous.clone()).await?;
+        self.previous = None;
+        // What is complete is not given up any more.
+        self.publish = None;
+        Ok(attributes)
+    }
+
+    async fn complete(&mut self, last: Option<v1::BlockDone>) -> Result<Attributes, Fault> {
+        let complete = v1::Complete {
+            inode: self.facts.inode.get(),
+            last,
+            publish: self.publish.clone(),
+            mtime: self.mtime.map(Timestamp::nanos),
+        };
+        match self.call(Op::Complete(complete)).await? {
+            v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
+            v1::reply::Result::Done(_) => {
+                let stat = Op::Stat(v1::Stat { place: Some(wire::inode(self.facts.inode)) });
+                self.client.0.metadata.attributes(stat, Scope::Read).await
+            }
+            other => Err(Metadata::unexpected(&other)),
+        }
+    }
+
+    /// Ends the present block, if there is one.
+    async fn end_block(&mut self) -> Result<(), Fault> {
+        let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
+        let done = pipeline.finish().await.map_err(fault)?;
+        self.previous = Some(wire::block_done(done.block, done.generation, done.length, &done.replicas));
+        self.pipeline = None;
+        self.extended = 0;
+        Ok(())
+    }
+
+    /// The present block, or a new one whose chain has come up.
+    async fn open_block(&mut self) -> Result<&mut Pipeline, Fault> {
+        if self.pipeline.is_none() {
+            self.pipeline = Some(self.new_pipeline().await?);
+        }
+        Ok(self.pipeline.as_mut().expect("made above"))
+    }
+
+    async fn new_pipeline(&mut self) -> Result<Pipeline, Fault> {
+        let mut setups = 0;
+        loop {
+            let new = match self.first.take() {
+                Some(first) => first,
+                None => self.add_block().await?,
+            };
+            let block = new.block;
+            let targets = new.targets.len();
+            let attempt = async {
+                let mut pipeline = Pipeline::start(self.client.clone(), self.facts.clone(), new)?;
+                pipeline.ready().await?;
+                Ok(pipeline)
+            };
+            match attempt.await {
+                Ok(pipeline) => return Ok(pipeline),
+                Err(PipelineError::Fault(fault)) => return Err(fault),
+                Err(PipelineError::Setup { node, failed }) => {
+                    info!(%block, reason = %failed, "a pipeline did not come up; trying other datanodes");
+                    self.abandon_block(block).await?;
+                    setups += 1;
+                    if setups >= SETUPS {
+                        let (wanted, reason) = (self.facts.min_replicas, failed.to_string());
+                        return Err(Fault::PipelineLost { block, left: targets.saturating_sub(1), wanted, reason });
+                    }
+                    self.excluded.extend(node);
+                }
+            }
+        }
+    }
+
+    /// Asks for the next block, and again without exclusions if those left too few datanodes.
+    async fn add_block(&mut self) -> Result<NewBlock, Fault> {
+        let deadline = Instant::now() + self.client.0.config.op_timeout;
+        loop {
+            let add = v1::AddBlock {
+                inode: self.facts.inode.get(),
+                previous: self.previous.clone(),
+                exclude: self.excluded.iter().map(|node| node.get()).collect(),
+                client_host: self.client.0.config.host.clone(),
+            };
+            match self.call(Op::AddBlock(add)).await {
+                Ok(v1::reply::Result::Block(block)) => {
+                    self.previous = None;
+                    return wire::new_block(block);
+                }
+                Ok(other) => return Err(Metadata::unexpected(&other)),
+                Err(fault) if fault.code() == Code::NoDatanodes && !self.excluded.is_empty() => {
+                    if Instant::now() + NO_TARGETS > deadline {
+                        return Err(fault);
+                    }
+                    self.excluded.clear();
+                    tokio::time::sleep(NO_TARGETS).await;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    async fn abandon_block(&mut self, block: types::BlockId) -> Result<(), Fault> {
+        let abandon = v1::AbandonBlock { inode: self.facts.inode.get(), block: Some(block.into()) };
+        self.call(Op::AbandonBlock(abandon)).await.map(|_| ())
+    }
+
+    /// Gives up a file without a name. One with a name keeps what was written, if the datanodes still take it, and at
+    /// least what is complete; its lease is free afterwards.
+    async fn give_up(&mut self) {
+        let outcome = if self.publish.is_some() {
+            self.pipeline = None;
+            self.call(Op::Abandon(v1::Abandon { inode: self.facts.inode.get() })).await.map(|_| ())
+        } else {
+            self.close_early().await
+        };
+        if let Err(fault) = outcome {
+            warn!(inode = %self.facts.inode, %fault, "a file could not be given up in order; its lease ends with the session");
+        }
+    }
+
+    async fn close_early(&mut self) -> Result<(), Fault> {
+        if let Some(unused) = self.first.take() {
+            self.abandon_block(unused.block).await?;
+        }
+        let block = self.pipeline.as_ref().map(Pipeline::block);
+        if let Err(failed) = self.end_block().await {
+            self.pipeline = None;
+            // Bytes that readers were promised must not go.
+            let Some(block) = block.filter(|_| self.extended == 0) else { return Err(failed) };
+            self.abandon_block(block).await?;
+        }
+        self.complete(self.previous.clone()).await.map(|_| ())
+    }
+
+    async fn call(&mut self, op: Op) -> Result<v1::reply::Result, Fault> {
+        self.client.0.metadata.call(op, Scope::Lease(self.facts.session)).await.map(|(result, _)| result)
+    }
+}
+
+/// The reason, where a chain that does not come up is not expected any more.
+fn fault(error: PipelineError) -> Fault {
+    match error {
+        PipelineError::Fault(fault) => fault,
+        PipelineError::Setup { failed, .. } => Fault::Refused { code: failed.code, message: failed.to_string() },
+    }
+}
