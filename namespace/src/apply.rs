@@ -2,8 +2,17 @@
 
 use types::{BlockId, StorageId};
 
-use crate::command::{Reply, Request};
+use crate::command::{Command, Reply, Request};
+use crate::commands::complete::Closing;
+use crate::commands::{
+    abandon, abandon_block, add_block, add_replica, complete, create, delete, end_session, extend, format, gc_step,
+    mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename, replicas_deleted,
+    report_bad_replica, set_attr,
+};
 use crate::error::Error;
+use crate::exactly_once;
+use crate::transaction::{Outcome, Transaction};
+use crate::tree::Move;
 use crate::view::{View, ViewError, Write};
 
 /// What a request does.
@@ -31,6 +40,48 @@ pub enum Effect {
 /// # Errors
 /// Only when the state cannot be read; a refused request is an answer, in [`Applied::reply`].
 pub fn apply(view: &impl View, request: &Request) -> Result<Applied, ViewError> {
-    let _ = (view, request);
-    Ok(Applied { reply: Err(Error::NotFormatted), writes: Vec::new(), effects: Vec::new() })
+    exactly_once::guard(view, request, |txn| dispatch(txn, &request.command))
+}
+
+fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome<Reply> {
+    match command {
+        Command::Noop => Ok(Reply::Done),
+        Command::Format { cluster } => format::run(txn, *cluster),
+        Command::OpenSession { client } => open_session::run(txn, client),
+        Command::CloseSession { session } => end_session::close(txn, *session),
+        Command::ExpireSession { session, limit } => end_session::expire(txn, *session, *limit),
+        Command::Mkdir { place, ownership, parents } => mkdir::run(txn, place, *ownership, *parents),
+        Command::Create { destination, ownership, layout, targets } => {
+            create::run(txn, destination.as_ref(), *ownership, *layout, targets)
+        }
+        Command::PutInline { destination, ownership, layout, content, mtime } => {
+            put_inline::run(txn, destination, *ownership, *layout, content, *mtime)
+        }
+        Command::AddBlock { inode, previous, targets, min_replicas } => {
+            add_block::run(txn, *inode, previous.as_ref(), targets, *min_replicas)
+        }
+        Command::Extend { inode, written } => extend::run(txn, *inode, written),
+        Command::NextGeneration { inode, block, generation, survivors } => {
+            next_generation::run(txn, *inode, *block, *generation, survivors)
+        }
+        Command::AbandonBlock { inode, block } => abandon_block::run(txn, *inode, *block),
+        Command::Complete { inode, last, min_replicas, publish, mtime } => {
+            let (last, publish) = (last.as_ref(), publish.as_ref());
+            complete::run(txn, *inode, &Closing { last, min_replicas: *min_replicas, publish, mtime: *mtime })
+        }
+        Command::Abandon { inode } => abandon::run(txn, *inode),
+        Command::Rename { from, to, overwrite } => rename::run(txn, &Move { from, to, overwrite: *overwrite }),
+        Command::Delete { place, recursive } => delete::run(txn, place, *recursive),
+        Command::GcStep { limit, grace_nanos } => gc_step::run(txn, *limit, *grace_nanos),
+        Command::SetAttr { place, change } => set_attr::run(txn, place, change),
+        Command::RegisterDatanode { node } => register_datanode::run(txn, node),
+        Command::AddReplica { block, generation, location } => add_replica::run(txn, *block, *generation, *location),
+        Command::RemoveReplica { block, generation, storage } => {
+            remove_replica::run(txn, *block, *generation, *storage)
+        }
+        Command::ReportBadReplica { block, generation, storage } => {
+            report_bad_replica::run(txn, *block, *generation, *storage)
+        }
+        Command::ReplicasDeleted { storage, replicas } => replicas_deleted::run(txn, *storage, replicas),
+    }
 }

@@ -245,7 +245,9 @@ pub enum Error {
         #[n(1)]
         storage: StorageId,
     },
-    #[error("a replica of {block} cannot be added on {storage}: one there, or on the same node, is not gone yet")]
+    #[error(
+        "a replica of {block} cannot be added on {storage} while an older one is listed there; wait until that is deleted"
+    )]
     #[n(33)]
     ReplicaInTheWay {
         #[n(0)]

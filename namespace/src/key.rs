@@ -1,1 +1,266 @@
-//! The keys of the state.
+//! The keys of the state: one tag byte, then numbers in big-endian, so that byte order is their order.
+//!
+//! | key | value |
+//! |---|---|
+//! | `S` | [`SystemRow`](crate::row::SystemRow): cluster, time, counters |
+//! | `n` directory name | [`InodeRow`](crate::row::InodeRow): a directory entry with its inode; the root under directory 0 and no name |
+//! | `d` directory | [`DirectoryRow`](crate::row::DirectoryRow): its parent and name, times, sums |
+//! | `i` inode | [`LinkRow`](crate::row::LinkRow): directory and name of a file |
+//! | `h` inode | [`InodeRow`](crate::row::InodeRow) of a file without a name |
+//! | `e` inode offset | [`ExtentRow`](crate::row::ExtentRow): what holds the bytes from this offset |
+//! | `b` block | [`BlockRow`](crate::row::BlockRow) |
+//! | `l` inode | [`LeaseRow`](crate::row::LeaseRow): who writes the file |
+//! | `s` session | [`SessionRow`](crate::row::SessionRow) |
+//! | `q` session slot | [`ResultRow`](crate::row::ResultRow): the answer of an operation |
+//! | `o` session inode | nothing: a file that the session writes |
+//! | `g` inode | [`GarbageRow`](crate::row::GarbageRow): what was removed and is not freed yet |
+//! | `r` storage due block generation | nothing: a replica to delete |
+//! | `N` node | [`NodeRow`](crate::row::NodeRow) |
+
+use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp};
+
+use crate::command::DeletedReplica;
+use crate::view::ViewError;
+
+/// The one row of counters.
+pub(crate) const SYSTEM: &[u8] = b"S";
+
+/// A block key ends in the index inside an erasure-coded group, which is always zero so far.
+const GROUP_INDEX: u8 = 0;
+
+/// Keys that start alike: `from <= key < to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) from: Vec<u8>,
+    pub(crate) to: Vec<u8>,
+}
+
+impl Range {
+    /// Every key that starts with `prefix`, which is at most a tag and whole numbers.
+    fn under(prefix: Vec<u8>) -> Self {
+        let mut to = prefix.clone();
+        while let Some(last) = to.last_mut() {
+            if *last < u8::MAX {
+                *last += 1;
+                break;
+            }
+            to.pop();
+        }
+        Self { from: prefix, to }
+    }
+
+    /// What is left of the range behind `key`.
+    pub(crate) fn after(mut self, mut key: Vec<u8>) -> Self {
+        key.push(0);
+        self.from = key;
+        self
+    }
+}
+
+fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(tag);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+fn number(tag: u8, number: u64) -> Vec<u8> {
+    tagged(tag, &[&number.to_be_bytes()])
+}
+
+pub(crate) fn entry(directory: InodeId, name: &[u8]) -> Vec<u8> {
+    tagged(b'n', &[&directory.get().to_be_bytes(), name])
+}
+
+pub(crate) fn entries(directory: InodeId) -> Range {
+    Range::under(entry(directory, b""))
+}
+
+pub(crate) fn directory(inode: InodeId) -> Vec<u8> {
+    number(b'd', inode.get())
+}
+
+pub(crate) fn link(inode: InodeId) -> Vec<u8> {
+    number(b'i', inode.get())
+}
+
+pub(crate) fn unnamed(inode: InodeId) -> Vec<u8> {
+    number(b'h', inode.get())
+}
+
+pub(crate) fn extent(inode: InodeId, offset: u64) -> Vec<u8> {
+    tagged(b'e', &[&inode.get().to_be_bytes(), &offset.to_be_bytes()])
+}
+
+pub(crate) fn extents(inode: InodeId) -> Range {
+    Range::under(number(b'e', inode.get()))
+}
+
+pub(crate) fn block(block: BlockId) -> Vec<u8> {
+    tagged(b'b', &[&block_part(block)])
+}
+
+pub(crate) fn blocks() -> Range {
+    Range::under(vec![b'b'])
+}
+
+pub(crate) fn blocks_of(inode: InodeId) -> Range {
+    Range::under(number(b'b', inode.get()))
+}
+
+pub(crate) fn lease(inode: InodeId) -> Vec<u8> {
+    number(b'l', inode.get())
+}
+
+pub(crate) fn session(session: SessionId) -> Vec<u8> {
+    number(b's', session.get())
+}
+
+pub(crate) fn sessions() -> Range {
+    Range::under(vec![b's'])
+}
+
+pub(crate) fn result(session: SessionId, slot: u16) -> Vec<u8> {
+    tagged(b'q', &[&session.get().to_be_bytes(), &slot.to_be_bytes()])
+}
+
+pub(crate) fn results(session: SessionId) -> Range {
+    Range::under(number(b'q', session.get()))
+}
+
+pub(crate) fn open_file(session: SessionId, inode: InodeId) -> Vec<u8> {
+    tagged(b'o', &[&session.get().to_be_bytes(), &inode.get().to_be_bytes()])
+}
+
+pub(crate) fn open_files(session: SessionId) -> Range {
+    Range::under(number(b'o', session.get()))
+}
+
+pub(crate) fn garbage(inode: InodeId) -> Vec<u8> {
+    number(b'g', inode.get())
+}
+
+pub(crate) fn all_garbage() -> Range {
+    Range::under(vec![b'g'])
+}
+
+pub(crate) fn removal(storage: StorageId, replica: &DeletedReplica) -> Vec<u8> {
+    let due = replica.due.nanos().to_be_bytes();
+    tagged(b'r', &[storage.as_bytes(), &due, &block_part(replica.block), &replica.generation.get().to_be_bytes()])
+}
+
+/// The removals of a storage that are due at `now`.
+pub(crate) fn removals_due(storage: StorageId, now: Timestamp) -> Range {
+    let from = tagged(b'r', &[storage.as_bytes()]);
+    let to = Range::under(tagged(b'r', &[storage.as_bytes(), &now.nanos().to_be_bytes()])).to;
+    Range { from, to }
+}
+
+pub(crate) fn node(node: NodeId) -> Vec<u8> {
+    number(b'N', node.get())
+}
+
+pub(crate) fn nodes() -> Range {
+    Range::under(vec![b'N'])
+}
+
+fn block_part(block: BlockId) -> [u8; 13] {
+    let mut part = [0; 13];
+    part[..8].copy_from_slice(&block.inode().get().to_be_bytes());
+    part[8..12].copy_from_slice(&block.number().to_be_bytes());
+    part[12] = GROUP_INDEX;
+    part
+}
+
+/// The key as people may be shown it: the tag, then hexadecimal digits.
+pub(crate) fn show(key: &[u8]) -> String {
+    match key.split_first() {
+        Some((tag, rest)) => {
+            let digits: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{}:{digits}", tag.escape_ascii())
+        }
+        None => "no key".to_owned(),
+    }
+}
+
+/// Reads the numbers of a key back.
+struct Reader<'a> {
+    key: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn new(key: &'a [u8]) -> Self {
+        Self { key, rest: key.get(1..).unwrap_or_default() }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], ViewError> {
+        let (part, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.damaged())?;
+        self.rest = rest;
+        Ok(*part)
+    }
+
+    fn u64(&mut self) -> Result<u64, ViewError> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn block(&mut self) -> Result<BlockId, ViewError> {
+        let inode = InodeId::new(self.u64()?);
+        let number = u32::from_be_bytes(self.take()?);
+        let [GROUP_INDEX] = self.take::<1>()? else { return Err(self.damaged()) };
+        Ok(BlockId::new(inode, number))
+    }
+
+    fn end<T>(self, value: T) -> Result<T, ViewError> {
+        if self.rest.is_empty() { Ok(value) } else { Err(self.damaged()) }
+    }
+
+    fn damaged(&self) -> ViewError {
+        ViewError::Row { key: show(self.key), reason: "the key has the wrong length".to_owned() }
+    }
+}
+
+/// The name in the key of a directory entry.
+pub(crate) fn name_of(key: &[u8]) -> Result<&[u8], ViewError> {
+    let mut reader = Reader::new(key);
+    reader.u64()?;
+    Ok(reader.rest)
+}
+
+pub(crate) fn block_of(key: &[u8]) -> Result<BlockId, ViewError> {
+    let mut reader = Reader::new(key);
+    let block = reader.block()?;
+    reader.end(block)
+}
+
+/// The offset in the key of an extent.
+pub(crate) fn offset_of(key: &[u8]) -> Result<u64, ViewError> {
+    let mut reader = Reader::new(key);
+    reader.u64()?;
+    let offset = reader.u64()?;
+    reader.end(offset)
+}
+
+/// The number in a key that holds one.
+pub(crate) fn number_of(key: &[u8]) -> Result<u64, ViewError> {
+    let mut reader = Reader::new(key);
+    let number = reader.u64()?;
+    reader.end(number)
+}
+
+/// The inode in the key of an open file.
+pub(crate) fn open_file_of(key: &[u8]) -> Result<InodeId, ViewError> {
+    let mut reader = Reader::new(key);
+    reader.u64()?;
+    let inode = InodeId::new(reader.u64()?);
+    reader.end(inode)
+}
+
+pub(crate) fn removal_of(key: &[u8]) -> Result<DeletedReplica, ViewError> {
+    let mut reader = Reader::new(key);
+    reader.take::<16>()?;
+    let due = Timestamp::from_nanos(reader.u64()?);
+    let block = reader.block()?;
+    let generation = GenStamp::new(reader.u64()?);
+    reader.end(DeletedReplica { due, block, generation })
+}

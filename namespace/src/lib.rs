@@ -17,15 +17,24 @@
 mod apply;
 pub mod codec;
 pub mod command;
+mod commands;
 mod error;
+mod exactly_once;
 mod key;
+mod limits;
 pub mod memory;
 pub mod overlay;
 pub mod placement;
 pub mod query;
 pub mod repair;
+mod replicas;
+mod resolve;
 pub mod row;
+mod rows;
+mod transaction;
+mod tree;
 pub mod view;
+mod writer;
 
 pub use apply::{Applied, Effect, apply};
 pub use error::{Error, QueryError};

@@ -133,9 +133,9 @@ mod tests {
             prop_assert_eq!(overlay.scan(&from, &to, limit), applied.scan(&from, &to, limit));
             prop_assert_eq!(overlay.get(&from), applied.get(&from));
             let flushed = overlay.into_writes();
-            let mut base = base;
-            base.store(flushed);
-            prop_assert_eq!(base, applied);
+            let mut stored = base.clone();
+            stored.store(flushed);
+            prop_assert_eq!(stored, applied);
         }
     }
 }

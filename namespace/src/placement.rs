@@ -94,7 +94,7 @@ fn rack_penalty(rack: &str, neighbours: &[Neighbour<'_>]) -> usize {
     }
 }
 
-fn fullness(candidate: &Candidate) -> u64 {
+pub(crate) fn fullness(candidate: &Candidate) -> u64 {
     let capacity = candidate.capacity.get().max(1);
     let used = capacity.saturating_sub(candidate.free.get());
     let percent = u128::from(used) * 100 / u128::from(capacity);

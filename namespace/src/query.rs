@@ -1,11 +1,23 @@
 //! Questions about a state that change nothing.
 
-use types::{BlockId, ClusterId, SessionId, StorageId, Timestamp};
+use types::{BlockId, ByteSize, ClusterId, InodeId, SessionId, StorageId, Timestamp};
 
 use crate::command::{DeletedReplica, Origin, Reply, Where};
 use crate::error::{Error, QueryError};
-use crate::row::{Attributes, BlockRow, LocatedBlock, NodeRow, Totals};
+use crate::exactly_once;
+use crate::key::{self, Range};
+use crate::resolve;
+use crate::row::{
+    self, Attributes, BlockRow, Body, Data, DirectoryRow, ExtentRow, InodeRow, LocatedBlock, NodeRow, Totals,
+};
+use crate::rows::Rows;
 use crate::view::{View, ViewError};
+
+/// The most entries or blocks that one answer holds.
+pub const MAX_PAGE: usize = 10_000;
+
+/// Extents read at a time.
+const EXTENT_PAGE: usize = 256;
 
 /// One page of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,60 +43,187 @@ pub enum Content {
     Blocks(Vec<LocatedBlock>),
 }
 
-pub fn stat(_view: &impl View, _place: &Where) -> Result<Attributes, QueryError> {
-    Err(Error::NotFormatted.into())
+/// What is at a place. A file without a name is found by its inode.
+pub fn stat(view: &impl View, place: &Where) -> Result<Attributes, QueryError> {
+    let (row, links) = find(view, place)?;
+    Ok(attributes(view, &row, links)?)
 }
 
-pub fn list(_view: &impl View, _place: &Where, _after: &[u8], _limit: usize) -> Result<Listing, QueryError> {
-    Err(Error::NotFormatted.into())
+/// At most `limit` entries of a directory, in byte order, that follow the name `after`.
+pub fn list(view: &impl View, place: &Where, after: &[u8], limit: usize) -> Result<Listing, QueryError> {
+    let (row, _) = find(view, place)?;
+    if row.body != Body::Directory {
+        return Err(Error::NotDirectory { place: resolve::show(place) }.into());
+    }
+    let limit = limit.clamp(1, MAX_PAGE);
+    let mut range = key::entries(row.inode);
+    if !after.is_empty() {
+        range = range.after(key::entry(row.inode, after));
+    }
+    let mut rows = view.page(&range, limit + 1)?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let entry = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let row = row::decode(&key, &value)?;
+        Ok((key::name_of(&key)?.to_vec(), attributes(view, &row, 1)?))
+    };
+    let entries = rows.into_iter().map(entry).collect::<Result<_, ViewError>>()?;
+    Ok(Listing { entries, more })
 }
 
-pub fn open(_view: &impl View, _place: &Where, _offset: u64, _length: u64) -> Result<Opened, QueryError> {
-    Err(Error::NotFormatted.into())
+/// A file, and where the bytes `[offset, offset + length)` of it are.
+///
+/// Of a very long range only the first [`MAX_PAGE`] blocks are answered: a reader asks again from where they end. What
+/// no block covers up to the length of the file reads as zeros.
+pub fn open(view: &impl View, place: &Where, offset: u64, length: u64) -> Result<Opened, QueryError> {
+    let (row, links) = find(view, place)?;
+    let attributes = attributes(view, &row, links)?;
+    let InodeRow { inode, body: Body::File(file), .. } = row else {
+        return Err(Error::IsDirectory { place: resolve::show(place) }.into());
+    };
+    let content = match file.data {
+        Data::Inline { content } => Content::Inline(content),
+        Data::Blocks { .. } => {
+            let end = offset.saturating_add(length).min(file.length.get());
+            Content::Blocks(located(view, inode, file.block_size, (offset, end))?)
+        }
+    };
+    Ok(Opened { attributes, content })
 }
 
-pub fn blocks(
-    _view: &impl View,
-    _after: Option<BlockId>,
-    _limit: usize,
-) -> Result<Vec<(BlockId, BlockRow)>, ViewError> {
-    Ok(Vec::new())
+/// The blocks that hold bytes of `from..end`.
+fn located(
+    view: &impl View,
+    inode: InodeId,
+    block_size: ByteSize,
+    (from, end): (u64, u64),
+) -> Result<Vec<LocatedBlock>, ViewError> {
+    // No extent is longer than a block, so the one that holds `from` begins less than that before it.
+    let first = from.saturating_sub(block_size.get().saturating_sub(1));
+    let mut range = Range { from: key::extent(inode, first), to: key::extent(inode, end) };
+    let mut found = Vec::new();
+    loop {
+        let page = view.page(&range, EXTENT_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        let more = page.len() == EXTENT_PAGE;
+        range = range.after(last.clone());
+        for (key, value) in page {
+            let offset = key::offset_of(&key)?;
+            let extent: ExtentRow = row::decode(&key, &value)?;
+            let is_before = |length: ByteSize| offset.saturating_add(length.get()) <= from;
+            if extent.length > ByteSize::ZERO && is_before(extent.length) {
+                continue;
+            }
+            let row: BlockRow = view.need(&key::block(extent.block))?;
+            if row.length == ByteSize::ZERO || is_before(row.length) {
+                continue;
+            }
+            found.push(LocatedBlock { block: extent.block, offset, row });
+            if found.len() == MAX_PAGE {
+                return Ok(found);
+            }
+        }
+        if !more {
+            return Ok(found);
+        }
+    }
 }
 
-pub fn block(_view: &impl View, _block: BlockId) -> Result<Option<BlockRow>, ViewError> {
-    Ok(None)
+/// At most `limit` blocks of the whole cluster, in the order of their ids, that follow `after`.
+pub fn blocks(view: &impl View, after: Option<BlockId>, limit: usize) -> Result<Vec<(BlockId, BlockRow)>, ViewError> {
+    let mut range = key::blocks();
+    if let Some(after) = after {
+        range = range.after(key::block(after));
+    }
+    let rows = view.page(&range, limit)?;
+    rows.into_iter().map(|(key, value)| Ok((key::block_of(&key)?, row::decode(&key, &value)?))).collect()
 }
 
-pub fn nodes(_view: &impl View) -> Result<Vec<NodeRow>, ViewError> {
-    Ok(Vec::new())
+pub fn block(view: &impl View, block: BlockId) -> Result<Option<BlockRow>, ViewError> {
+    view.block(block)
 }
 
-pub fn sessions(_view: &impl View, _after: Option<SessionId>, _limit: usize) -> Result<Vec<SessionId>, ViewError> {
-    Ok(Vec::new())
+/// Every datanode that ever registered.
+pub fn nodes(view: &impl View) -> Result<Vec<NodeRow>, ViewError> {
+    let mut range = key::nodes();
+    let mut nodes = Vec::new();
+    loop {
+        let page = view.page(&range, MAX_PAGE)?;
+        for (key, value) in &page {
+            nodes.push(row::decode(key, value)?);
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == MAX_PAGE => range = range.after(last.clone()),
+            _ => return Ok(nodes),
+        }
+    }
 }
 
+/// At most `limit` sessions that are not ended yet, in the order of their ids, that follow `after`.
+pub fn sessions(view: &impl View, after: Option<SessionId>, limit: usize) -> Result<Vec<SessionId>, ViewError> {
+    let mut range = key::sessions();
+    if let Some(after) = after {
+        range = range.after(key::session(after));
+    }
+    let rows = view.page(&range, limit)?;
+    rows.iter().map(|(key, _)| Ok(SessionId::new(key::number_of(key)?))).collect()
+}
+
+/// At most `limit` replicas that a storage has to delete by now, the longest due first.
 pub fn due_deletes(
-    _view: &impl View,
-    _storage: StorageId,
-    _now: Timestamp,
-    _limit: usize,
+    view: &impl View,
+    storage: StorageId,
+    now: Timestamp,
+    limit: usize,
 ) -> Result<Vec<DeletedReplica>, ViewError> {
-    Ok(Vec::new())
+    view.page(&key::removals_due(storage, now), limit)?.iter().map(|(key, _)| key::removal_of(key)).collect()
 }
 
-pub fn garbage_pending(_view: &impl View) -> Result<bool, ViewError> {
-    Ok(false)
+/// Whether there is work for `GcStep`.
+pub fn garbage_pending(view: &impl View) -> Result<bool, ViewError> {
+    Ok(!view.page(&key::all_garbage(), 1)?.is_empty())
 }
 
-pub fn cluster(_view: &impl View) -> Result<Option<ClusterId>, ViewError> {
-    Ok(None)
+/// The cluster, once it is formatted.
+pub fn cluster(view: &impl View) -> Result<Option<ClusterId>, ViewError> {
+    Ok(view.system()?.and_then(|system| system.cluster))
 }
 
-pub fn totals(_view: &impl View) -> Result<Totals, ViewError> {
-    Ok(Totals::default())
+/// The latest time that a command had: the leader's own clock must not run behind it.
+pub fn time(view: &impl View) -> Result<Timestamp, ViewError> {
+    Ok(view.system()?.map_or(Timestamp::EPOCH, |system| system.time))
 }
 
-/// The stored answer of an operation, if its session still holds it.
-pub fn known_result(_view: &impl View, _origin: Origin) -> Result<Option<Result<Reply, Error>>, ViewError> {
-    Ok(None)
+pub fn totals(view: &impl View) -> Result<Totals, ViewError> {
+    let Some(system) = view.system()? else { return Ok(Totals::default()) };
+    let root: DirectoryRow = view.need(&key::directory(InodeId::ROOT))?;
+    Ok(Totals {
+        blocks: system.blocks,
+        files: root.usage.files,
+        directories: root.usage.directories,
+        bytes: root.usage.bytes,
+        raw_bytes: root.usage.raw_bytes,
+        sessions: system.sessions,
+    })
+}
+
+/// The stored answer of an operation, if its session still has it.
+pub fn known_result(view: &impl View, origin: Origin) -> Result<Option<Result<Reply, Error>>, ViewError> {
+    exactly_once::known_result(view, origin)
+}
+
+fn find(view: &impl View, place: &Where) -> Result<(InodeRow, u32), QueryError> {
+    let row = resolve::find_inode(view, place);
+    if matches!(row, Err(QueryError::Refused(Error::NotFound { .. }))) && view.system()?.is_none() {
+        return Err(Error::NotFormatted.into());
+    }
+    row
+}
+
+fn attributes(view: &impl View, row: &InodeRow, links: u32) -> Result<Attributes, ViewError> {
+    let directory = match row.body {
+        Body::Directory => Some(view.need::<DirectoryRow>(&key::directory(row.inode))?),
+        Body::File(_) => None,
+    };
+    Ok(row.attributes(directory.as_ref(), links))
 }

@@ -4,12 +4,12 @@
 //! 2. No plan puts two replicas on one host.
 //! 3. A replica is never copied onto a storage that holds, or is still giving up, one of the same block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::{BlockId, StorageId};
 
-use crate::placement::Candidate;
-use crate::row::{BlockLocation, BlockRow};
+use crate::placement::{self, Candidate, Neighbour};
+use crate::row::{BlockLocation, BlockRow, BlockState};
 
 /// What is known of a storage right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +76,79 @@ impl Health {
     }
 }
 
-pub fn health(_row: &BlockRow, _facts: &Facts) -> Health {
-    Health::default()
+pub fn health(row: &BlockRow, facts: &Facts) -> Health {
+    let live = row.replicas.iter().filter(|location| facts.live(location).is_some()).count();
+    Health { wanted: usize::from(row.wanted), live, unreachable: row.replicas.len() - live, bad: row.bad.len() }
 }
 
 /// What to do next for a block, and how urgent it is; nothing for one that is well, cannot be read anywhere, or is still
 /// being written.
-pub fn plan(_block: BlockId, _row: &BlockRow, _facts: &Facts, _seed: u64) -> Option<(Urgency, Work)> {
-    None
+pub fn plan(block: BlockId, row: &BlockRow, facts: &Facts, seed: u64) -> Option<(Urgency, Work)> {
+    if row.state == BlockState::Writing {
+        return None;
+    }
+    let live: Vec<&Member> = row.replicas.iter().filter_map(|location| facts.live(location)).collect();
+    let racks: BTreeSet<&str> = live.iter().map(|member| member.candidate.rack.as_str()).collect();
+    let wanted = usize::from(row.wanted);
+    let urgency = |tidying| Urgency { tidying, live: live.len(), racks: racks.len() };
+    if live.is_empty() {
+        return None;
+    }
+    if live.len() < wanted {
+        return Some((urgency(false), copy(block, row, facts, &live, seed).or_else(|| make_room(row))?));
+    }
+    Some((urgency(true), tidy(row, facts, &live, wanted)?))
+}
+
+impl Facts {
+    /// The storage of a replica, if it answers.
+    fn live(&self, location: &BlockLocation) -> Option<&Member> {
+        self.members.get(&location.storage).filter(|member| member.liveness != Liveness::Dead)
+    }
+}
+
+/// One more copy, if there is a place for it.
+fn copy(block: BlockId, row: &BlockRow, facts: &Facts, live: &[&Member], seed: u64) -> Option<Work> {
+    let listed = || row.replicas.iter().chain(&row.bad).chain(&row.leaving);
+    let may_hold = |member: &&Member| {
+        let storage = member.candidate.location.storage;
+        member.liveness == Liveness::Alive && listed().all(|other| other.storage != storage)
+    };
+    let candidates: Vec<Candidate> =
+        facts.members.values().filter(may_hold).map(|member| member.candidate.clone()).collect();
+    let neighbours: Vec<Neighbour<'_>> =
+        live.iter().map(|member| Neighbour { host: &member.candidate.host, rack: &member.candidate.rack }).collect();
+    // Blocks differ in their seed, or all copies of a lost disk would go to one place.
+    let seed = seed ^ block.inode().get().rotate_left(32) ^ u64::from(block.number());
+    let target = *placement::extend(&candidates, &neighbours, 1, None, seed).first()?;
+    let mut sources = live.to_vec();
+    sources.sort_by_key(|member| (member.liveness, member.candidate.writers, member.candidate.location.storage));
+    let sources = sources.iter().map(|member| member.candidate.location).collect();
+    Some(Work::Copy { sources, target })
+}
+
+/// No storage is free for a copy: a damaged replica may be what takes the place. A live good one exists.
+fn make_room(row: &BlockRow) -> Option<Work> {
+    row.bad.first().map(|replica| Work::DropBad { replica: *replica })
+}
+
+/// Enough live copies exist: what is there besides?
+fn tidy(row: &BlockRow, facts: &Facts, live: &[&Member], wanted: usize) -> Option<Work> {
+    if let Some(replica) = row.bad.first() {
+        return Some(Work::DropBad { replica: *replica });
+    }
+    if row.replicas.len() <= wanted {
+        return None;
+    }
+    if let Some(replica) = row.replicas.iter().find(|location| facts.live(location).is_none()) {
+        return Some(Work::RemoveExcess { replica: *replica });
+    }
+    let excess = live.iter().max_by_key(|member| {
+        let others = || live.iter().filter(|other| other.candidate.location != member.candidate.location);
+        let same_host = others().filter(|other| other.candidate.host == member.candidate.host).count();
+        let same_rack = others().filter(|other| other.candidate.rack == member.candidate.rack).count();
+        let fullness = placement::fullness(&member.candidate);
+        (same_host, same_rack, fullness, member.candidate.location.storage)
+    });
+    excess.map(|member| Work::RemoveExcess { replica: member.candidate.location })
 }

@@ -1,8 +1,15 @@
-//! What the state holds: the values under the keys of [`crate::key`]. Stored as CBOR arrays by field number, each value
+//! What the state holds: the values under their keys (module `key`). Stored as CBOR arrays by field number, each value
 //! behind one byte of format version (see `docs/formats/state.md`).
 
 use minicbor::{Decode, Encode};
-use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, StorageId, Timestamp};
+use types::{
+    BlockId, BlockOffset, ByteSize, ClusterId, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp,
+};
+
+use crate::command::Reply;
+use crate::error::Error;
+use crate::key;
+use crate::view::ViewError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -156,4 +163,247 @@ pub struct Totals {
     /// Sessions that are not ended yet.
     #[n(5)]
     pub sessions: u64,
+}
+
+/// Cluster, clock and counters: the one row that nearly every command writes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct SystemRow {
+    /// None before `Format`, and then not stored.
+    #[n(0)]
+    pub(crate) cluster: Option<ClusterId>,
+    /// The latest time that a command had.
+    #[n(1)]
+    pub(crate) time: Timestamp,
+    #[n(2)]
+    pub(crate) next_inode: InodeId,
+    #[n(3)]
+    pub(crate) next_session: SessionId,
+    #[n(4)]
+    pub(crate) next_node: NodeId,
+    #[n(5)]
+    pub(crate) blocks: u64,
+    #[n(6)]
+    pub(crate) sessions: u64,
+}
+
+/// A directory entry together with its inode, or a file without a name.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct InodeRow {
+    #[n(0)]
+    pub(crate) inode: InodeId,
+    #[n(1)]
+    pub(crate) mode: u32,
+    #[n(2)]
+    pub(crate) uid: u32,
+    #[n(3)]
+    pub(crate) gid: u32,
+    #[n(4)]
+    pub(crate) atime: Timestamp,
+    #[n(5)]
+    pub(crate) body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Body {
+    /// Its other times are in the [`DirectoryRow`]: a new entry then touches no row of the directory above.
+    #[n(0)]
+    Directory,
+    #[n(1)]
+    File(#[n(0)] FileBody),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct FileBody {
+    #[n(0)]
+    pub(crate) mtime: Timestamp,
+    #[n(1)]
+    pub(crate) ctime: Timestamp,
+    /// Committed blocks and what is visible of the one being written.
+    #[n(2)]
+    pub(crate) length: ByteSize,
+    #[n(3)]
+    pub(crate) replication: u8,
+    #[n(4)]
+    pub(crate) block_size: ByteSize,
+    /// Whether there is a lease.
+    #[n(5)]
+    pub(crate) writing: bool,
+    #[n(6)]
+    pub(crate) data: Data,
+}
+
+impl InodeRow {
+    /// The body of what a lease, a block or another row says is a file.
+    pub(crate) fn need_file(&self) -> Result<&FileBody, ViewError> {
+        match &self.body {
+            Body::File(file) => Ok(file),
+            Body::Directory => Err(self.not_a_file()),
+        }
+    }
+
+    pub(crate) fn need_file_mut(&mut self) -> Result<&mut FileBody, ViewError> {
+        if matches!(self.body, Body::Directory) {
+            return Err(self.not_a_file());
+        }
+        match &mut self.body {
+            Body::File(file) => Ok(file),
+            Body::Directory => unreachable!("looked at above"),
+        }
+    }
+
+    fn not_a_file(&self) -> ViewError {
+        ViewError::Row { key: self.inode.to_string(), reason: "a directory stands where a file must be".to_owned() }
+    }
+
+    /// What `stat` tells; `directory` is the row of a directory.
+    pub(crate) fn attributes(&self, directory: Option<&DirectoryRow>, links: u32) -> Attributes {
+        let mut attributes = Attributes {
+            inode: self.inode,
+            kind: Kind::Directory,
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            length: ByteSize::ZERO,
+            atime: self.atime,
+            mtime: self.atime,
+            ctime: self.atime,
+            links,
+            replication: 0,
+            block_size: ByteSize::ZERO,
+            writing: false,
+            usage: directory.map(|row| row.usage),
+        };
+        if let Some(directory) = directory {
+            attributes.mtime = directory.mtime;
+            attributes.ctime = directory.ctime;
+        }
+        if let Body::File(file) = &self.body {
+            attributes.kind = Kind::File;
+            attributes.length = file.length;
+            attributes.mtime = file.mtime;
+            attributes.ctime = file.ctime;
+            attributes.replication = file.replication;
+            attributes.block_size = file.block_size;
+            attributes.writing = file.writing;
+        }
+        attributes
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Data {
+    /// Extents over blocks; `next_block` is the number that the next block gets.
+    #[n(0)]
+    Blocks {
+        #[n(0)]
+        next_block: u32,
+    },
+    #[n(1)]
+    Inline {
+        #[n(0)]
+        #[cbor(with = "minicbor::bytes")]
+        content: Vec<u8>,
+    },
+}
+
+/// What a directory is to those around it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct DirectoryRow {
+    /// [`InodeId::NONE`] for the root, and for a directory that was removed with what it holds.
+    #[n(0)]
+    pub(crate) parent: InodeId,
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) name: Vec<u8>,
+    #[n(2)]
+    pub(crate) mtime: Timestamp,
+    #[n(3)]
+    pub(crate) ctime: Timestamp,
+    #[n(4)]
+    pub(crate) usage: Usage,
+}
+
+/// The way from an inode to its entry.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LinkRow {
+    #[n(0)]
+    pub(crate) parent: InodeId,
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) name: Vec<u8>,
+}
+
+/// Bytes of a file that lie in one block. An offset that no extent covers is a hole.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ExtentRow {
+    #[n(0)]
+    pub(crate) block: BlockId,
+    /// Zero while the block is being written: its row knows what is visible.
+    #[n(1)]
+    pub(crate) length: ByteSize,
+    #[n(2)]
+    pub(crate) block_offset: BlockOffset,
+}
+
+/// The right to write a file.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LeaseRow {
+    #[n(0)]
+    pub(crate) session: SessionId,
+    /// The number of the block being written.
+    #[n(1)]
+    pub(crate) block: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct SessionRow {
+    #[n(0)]
+    pub(crate) client: String,
+    #[n(1)]
+    pub(crate) opened: Timestamp,
+    /// Its leases are being released step by step; it can do nothing more.
+    #[n(2)]
+    pub(crate) ending: bool,
+}
+
+/// The answer of an operation, kept for retries.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ResultRow {
+    #[n(0)]
+    pub(crate) sequence: Sequence,
+    #[n(1)]
+    pub(crate) result: Result<Reply, Error>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct GarbageRow {
+    #[n(0)]
+    pub(crate) kind: Kind,
+}
+
+/// The format of values that is written. A reader keeps every older one.
+pub(crate) const VERSION: u8 = 1;
+
+/// The value of a row that says everything in its key.
+pub(crate) const EMPTY: [u8; 1] = [VERSION];
+
+pub(crate) fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(96);
+    bytes.push(VERSION);
+    minicbor::encode(row, &mut bytes).expect("writing to memory does not fail");
+    bytes
+}
+
+pub(crate) fn decode<T: for<'b> Decode<'b, ()>>(key: &[u8], bytes: &[u8]) -> Result<T, ViewError> {
+    let damaged = |reason: String| ViewError::Row { key: key::show(key), reason };
+    let (version, body) = bytes.split_first().ok_or_else(|| damaged("the value is empty".to_owned()))?;
+    if *version != VERSION {
+        return Err(damaged(format!("it has format {version}, and this version reads up to {VERSION}")));
+    }
+    let mut decoder = minicbor::Decoder::new(body);
+    let row = decoder.decode().map_err(|error| damaged(error.to_string()))?;
+    match body.len() - decoder.position() {
+        0 => Ok(row),
+        extra => Err(damaged(format!("{extra} bytes follow its end"))),
+    }
 }

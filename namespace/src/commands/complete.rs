@@ -1,0 +1,43 @@
+use types::{InodeId, Timestamp};
+
+use crate::command::{BlockDone, Destination, Reply};
+use crate::error::Error;
+use crate::key;
+use crate::transaction::{Outcome, Transaction};
+use crate::tree;
+use crate::view::View;
+use crate::writer::OpenFile;
+
+/// What closes a file.
+pub(crate) struct Closing<'a> {
+    pub(crate) last: Option<&'a BlockDone>,
+    pub(crate) min_replicas: u8,
+    pub(crate) publish: Option<&'a Destination>,
+    pub(crate) mtime: Option<Timestamp>,
+}
+
+/// Commits the last block, gives up the lease, and names a file that had no name.
+pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, closing: &Closing<'_>) -> Outcome<Reply> {
+    let mut open = OpenFile::of_session(txn, inode)?;
+    match (closing.last, open.open_block()) {
+        (Some(done), _) => open.finish_block(txn, done, closing.min_replicas)?,
+        (None, Some(block)) => return Err(Error::BlockOpen { block }.into()),
+        (None, None) => {}
+    }
+    let file = open.row.need_file_mut()?;
+    file.writing = false;
+    file.mtime = closing.mtime.unwrap_or(txn.now);
+    file.ctime = txn.now;
+    let attributes = open.row.attributes(None, 1);
+    match (&open.slot, closing.publish) {
+        (Some(_), None) => open.save(txn)?,
+        (Some(_), Some(_)) => return Err(Error::AlreadyNamed { inode }.into()),
+        (None, None) => return Err(Error::NameNeeded { inode }.into()),
+        (None, Some(destination)) => {
+            txn.remove(key::unnamed(inode));
+            txn.remove_lease(inode, open.lease.session);
+            tree::place_file(txn, destination, &open.row)?;
+        }
+    }
+    Ok(Reply::Attributes { attributes })
+}

@@ -1,0 +1,17 @@
+use crate::command::{Reply, Where};
+use crate::error::Error;
+use crate::resolve;
+use crate::transaction::{Outcome, Transaction};
+use crate::tree;
+use crate::view::View;
+
+/// Takes an object out of the tree. A writer of it, or of anything below, loses its lease, at the latest when garbage
+/// collection gets there; until then what it writes goes nowhere.
+pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, recursive: bool) -> Outcome<Reply> {
+    let (slot, row) = resolve::find(&txn.rows, place)?;
+    if slot.is_root() {
+        return Err(Error::RootFixed.into());
+    }
+    tree::detach(txn, place, &slot, &row, recursive)?;
+    Ok(Reply::Done)
+}

@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use types::{InodeId, Timestamp};
+
+use crate::command::Reply;
+use crate::key;
+use crate::limits::MAX_STEP;
+use crate::row::{self, BlockRow, Body, GarbageRow, InodeRow, Kind};
+use crate::rows::Rows;
+use crate::transaction::{Outcome, Transaction};
+use crate::tree;
+use crate::view::{View, ViewError};
+
+/// Frees at most `limit` entries, blocks and extents of what was removed. Directories below a removed one become
+/// garbage of their own, so a step never descends.
+pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, limit: u32, grace_nanos: u64) -> Outcome<Reply> {
+    let due = txn.now.saturating_add(Duration::from_nanos(grace_nanos));
+    let mut budget = limit.clamp(1, MAX_STEP) as usize;
+    // Garbage that appears on the way is met by this step or by the next: the answer says whether one is needed.
+    let mut range = key::all_garbage();
+    while budget > 0 {
+        let page = txn.rows.page(&range, budget)?;
+        let Some((last, _)) = page.last() else { break };
+        range = range.after(last.clone());
+        for (key, value) in page {
+            if budget == 0 {
+                break;
+            }
+            let inode = InodeId::new(key::number_of(&key)?);
+            match row::decode::<GarbageRow>(&key, &value)?.kind {
+                Kind::Directory => free_directory(txn, inode, &mut budget)?,
+                Kind::File => free_file(txn, inode, due, &mut budget)?,
+            }
+        }
+    }
+    Ok(Reply::Step { more: !txn.rows.page(&key::all_garbage(), 1)?.is_empty() })
+}
+
+fn free_directory<V: View>(
+    txn: &mut Transaction<'_, V>,
+    directory: InodeId,
+    budget: &mut usize,
+) -> Result<(), ViewError> {
+    let asked = *budget;
+    let entries = txn.rows.page(&key::entries(directory), asked)?;
+    let last_page = entries.len() < asked;
+    for (key, value) in entries {
+        let row: InodeRow = row::decode(&key, &value)?;
+        txn.remove(key);
+        match &row.body {
+            Body::Directory => tree::add_garbage(txn, row.inode, Kind::Directory),
+            Body::File(file) => tree::drop_file(txn, row.inode, file)?,
+        }
+        *budget -= 1;
+    }
+    if last_page {
+        txn.remove(key::directory(directory));
+        txn.remove(key::garbage(directory));
+        *budget -= 1;
+    }
+    Ok(())
+}
+
+fn free_file<V: View>(
+    txn: &mut Transaction<'_, V>,
+    inode: InodeId,
+    due: Timestamp,
+    budget: &mut usize,
+) -> Result<(), ViewError> {
+    let asked = *budget;
+    let blocks = txn.rows.page(&key::blocks_of(inode), asked)?;
+    for (key, value) in blocks {
+        let block = key::block_of(&key)?;
+        let row: BlockRow = row::decode(&key, &value)?;
+        // Those that are leaving have their removal scheduled already.
+        for location in row.replicas.iter().chain(&row.bad) {
+            txn.schedule_removal(*location, block, row.generation, due);
+        }
+        txn.remove(key);
+        txn.system.blocks -= 1;
+        *budget -= 1;
+    }
+    if *budget == 0 {
+        return Ok(());
+    }
+    let asked = *budget;
+    let extents = txn.rows.page(&key::extents(inode), asked)?;
+    let last_page = extents.len() < asked;
+    for (key, _) in extents {
+        txn.remove(key);
+        *budget -= 1;
+    }
+    if last_page {
+        txn.remove(key::garbage(inode));
+        *budget -= 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+use crate::command::{Ownership, Reply, Where};
+use crate::error::Error;
+use crate::key;
+use crate::resolve;
+use crate::row::{Body, DirectoryRow};
+use crate::rows::Rows;
+use crate::transaction::{Outcome, Transaction};
+use crate::tree;
+use crate::view::View;
+
+/// A new directory; with `parents`, whatever of the path is missing, down to nothing.
+pub(crate) fn run<V: View>(
+    txn: &mut Transaction<'_, V>,
+    place: &Where,
+    ownership: Ownership,
+    parents: bool,
+) -> Outcome<Reply> {
+    tree::check_mode(ownership.mode)?;
+    let owner = (ownership.uid, ownership.gid);
+    let slot = if parents { tree::slot_with_parents(txn, place, owner)? } else { resolve::slot(&txn.rows, place)? };
+    let row = match txn.rows.entry(slot.directory, &slot.name)? {
+        None => tree::add_directory(txn, &slot, owner, ownership.mode)?,
+        Some(row) if parents && row.body == Body::Directory => row,
+        Some(_) => return Err(Error::Exists { place: resolve::show(place) }.into()),
+    };
+    let directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
+    Ok(Reply::Attributes { attributes: row.attributes(Some(&directory), 1) })
+}

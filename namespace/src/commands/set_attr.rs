@@ -1,0 +1,76 @@
+use types::BlockId;
+
+use crate::apply::Effect;
+use crate::command::{AttrChange, Reply, Where};
+use crate::error::Error;
+use crate::key;
+use crate::limits::MAX_BLOCKS_CHANGED;
+use crate::resolve::{self, Slot};
+use crate::row::{self, BlockRow, Body, DirectoryRow, InodeRow};
+use crate::rows::Rows;
+use crate::transaction::{Outcome, Transaction};
+use crate::tree::{self, Delta};
+use crate::view::View;
+
+/// Changes attributes; what is absent stays.
+pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: &AttrChange) -> Outcome<Reply> {
+    let (slot, mut row) = resolve::find(&txn.rows, place)?;
+    if let Some(mode) = change.mode {
+        tree::check_mode(mode)?;
+        row.mode = mode;
+    }
+    row.uid = change.uid.unwrap_or(row.uid);
+    row.gid = change.gid.unwrap_or(row.gid);
+    row.atime = change.atime.unwrap_or(row.atime);
+    let attributes = match row.body {
+        Body::Directory => {
+            if change.replication.is_some() {
+                return Err(Error::IsDirectory { place: resolve::show(place) }.into());
+            }
+            let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
+            directory.mtime = change.mtime.unwrap_or(directory.mtime);
+            directory.ctime = txn.now;
+            txn.put_directory(row.inode, &directory);
+            row.attributes(Some(&directory), 1)
+        }
+        Body::File(_) => {
+            change_file(txn, place, &slot, &mut row, change)?;
+            row.attributes(None, 1)
+        }
+    };
+    txn.put_entry(slot.directory, &slot.name, &row);
+    Ok(Reply::Attributes { attributes })
+}
+
+fn change_file<V: View>(
+    txn: &mut Transaction<'_, V>,
+    place: &Where,
+    slot: &Slot,
+    row: &mut InodeRow,
+    change: &AttrChange,
+) -> Outcome<()> {
+    let inode = row.inode;
+    let file = row.need_file_mut()?;
+    file.mtime = change.mtime.unwrap_or(file.mtime);
+    file.ctime = txn.now;
+    let Some(replication) = change.replication.filter(|wanted| *wanted != file.replication) else { return Ok(()) };
+    tree::check_replication(replication)?;
+    let before = Delta::file(file);
+    file.replication = replication;
+    let delta = Delta::between(before, Delta::file(file));
+    let blocks = txn.rows.page(&key::blocks_of(inode), MAX_BLOCKS_CHANGED as usize + 1)?;
+    if blocks.len() > MAX_BLOCKS_CHANGED as usize {
+        return Err(Error::TooManyBlocks { place: resolve::show(place), limit: MAX_BLOCKS_CHANGED }.into());
+    }
+    for (key, value) in blocks {
+        let block: BlockId = key::block_of(&key)?;
+        let mut row: BlockRow = row::decode(&key, &value)?;
+        row.wanted = replication;
+        txn.put(key, &row);
+        if row.replicas.len() < usize::from(replication) {
+            txn.effect(Effect::ReplicationShort(block));
+        }
+    }
+    tree::account_change(txn, slot.directory, delta)?;
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! Bounds on what one command may ask for or do.
+
+use types::ByteSize;
+
+/// Wanted replicas of a block, and targets of a pipeline.
+pub(crate) const MAX_REPLICATION: u8 = 32;
+pub(crate) const MAX_BLOCK_SIZE: ByteSize = ByteSize::new(64 << 30);
+/// Keeps the sums of directories far from the end of 64 bits.
+pub(crate) const MAX_FILE: ByteSize = ByteSize::new(1 << 50);
+/// Of a file in its inode row. The cluster's own `inline_max` is at most this.
+pub(crate) const MAX_INLINE: ByteSize = ByteSize::new(64 << 10);
+/// Permission bits, setuid, setgid and sticky.
+pub(crate) const MAX_MODE: u32 = 0o7777;
+/// Blocks that one change of attributes rewrites.
+pub(crate) const MAX_BLOCKS_CHANGED: u32 = 10_000;
+/// Entries, blocks or leases of one bounded step.
+pub(crate) const MAX_STEP: u32 = 10_000;
+/// Leases that one `CloseSession` releases itself.
+pub(crate) const CLOSE_LEASES: u32 = 1000;
+/// Results kept for a session, and operations of a session that may be unanswered.
+pub(crate) const RESULT_SLOTS: u64 = 1024;
+/// Bytes of a client's, host's, rack's or address's name.
+pub(crate) const MAX_TEXT: usize = 255;
+pub(crate) const MAX_STORAGES: usize = 256;
+/// Datanodes are numbered from here; lower numbers belong to namenodes.
+pub(crate) const FIRST_DATANODE: u64 = 100;

@@ -1,0 +1,130 @@
+//! From a place to what is there. A directory that was removed with what it holds is not found, although its rows are
+//! still there until garbage collection comes by.
+
+use types::{InodeId, Path};
+
+use crate::command::Where;
+use crate::error::{Error, QueryError};
+use crate::row::{Body, InodeRow};
+use crate::rows::Rows;
+use crate::transaction::Outcome;
+use crate::view::{View, ViewError};
+
+/// A directory and a name in it, whether or not something is there. The root is no name in [`InodeId::NONE`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) directory: InodeId,
+    pub(crate) name: Vec<u8>,
+}
+
+impl Slot {
+    pub(crate) const fn root() -> Self {
+        Self { directory: InodeId::NONE, name: Vec::new() }
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.directory == InodeId::NONE
+    }
+}
+
+/// A place as error messages show it.
+pub(crate) fn show(place: &Where) -> String {
+    show_part(place.base, &place.path)
+}
+
+fn show_part(base: InodeId, path: &[u8]) -> String {
+    let path = String::from_utf8_lossy(path);
+    let path = path.trim_matches('/');
+    match base {
+        InodeId::ROOT => format!("/{path}"),
+        _ if path.is_empty() => base.to_string(),
+        _ => format!("{base}:/{path}"),
+    }
+}
+
+/// The first `count` names of a path, as error messages show them.
+pub(crate) fn show_names(base: InodeId, path: &Path, count: usize) -> String {
+    let mut shown = Vec::new();
+    for name in &path.names()[..count] {
+        shown.push(b'/');
+        shown.extend_from_slice(name.as_bytes());
+    }
+    show_part(base, &shown)
+}
+
+pub(crate) fn parse(place: &Where) -> Outcome<Path> {
+    Path::parse(&place.path).map_err(|reason| Error::path(&place.path, &reason).into())
+}
+
+/// The slot that a place means. Every directory on the way must be there.
+pub(crate) fn slot(view: &impl View, place: &Where) -> Outcome<Slot> {
+    let path = parse(place)?;
+    let Some(name) = path.last() else { return slot_of_inode(view, place.base) };
+    let mut directory = base_directory(view, place.base)?;
+    let parents = path.names().len() - 1;
+    for (at, parent) in path.names()[..parents].iter().enumerate() {
+        let shown = || show_names(place.base, &path, at + 1);
+        directory = match view.entry(directory, parent.as_bytes())? {
+            Some(InodeRow { inode, body: Body::Directory, .. }) => inode,
+            Some(_) => return Err(Error::NotDirectory { place: shown() }.into()),
+            None => return Err(Error::NotFound { place: shown() }.into()),
+        };
+    }
+    Ok(Slot { directory, name: name.as_bytes().to_vec() })
+}
+
+/// What is at a place.
+pub(crate) fn find(view: &impl View, place: &Where) -> Outcome<(Slot, InodeRow)> {
+    let slot = slot(view, place)?;
+    match view.entry(slot.directory, &slot.name)? {
+        Some(row) => Ok((slot, row)),
+        None => Err(Error::NotFound { place: show(place) }.into()),
+    }
+}
+
+/// The inode at a place, even a file without a name, and how many names it has.
+pub(crate) fn find_inode(view: &impl View, place: &Where) -> Outcome<(InodeRow, u32)> {
+    match find(view, place) {
+        Err(QueryError::Refused(Error::NotFound { place: shown })) => {
+            let unnamed = if place.path.is_empty() { view.unnamed(place.base)? } else { None };
+            unnamed.map(|row| (row, 0)).ok_or_else(|| Error::NotFound { place: shown }.into())
+        }
+        found => found.map(|(_, row)| (row, 1)),
+    }
+}
+
+/// The directory that a path starts from.
+pub(crate) fn base_directory(view: &impl View, base: InodeId) -> Outcome<InodeId> {
+    if base == InodeId::ROOT || is_attached(view, base)? {
+        return Ok(base);
+    }
+    let is_file = view.link(base)?.is_some() || view.unnamed(base)?.is_some();
+    let place = base.to_string();
+    Err(if is_file { Error::NotDirectory { place } } else { Error::NotFound { place } }.into())
+}
+
+fn slot_of_inode(view: &impl View, inode: InodeId) -> Outcome<Slot> {
+    if inode == InodeId::ROOT {
+        return Ok(Slot::root());
+    }
+    let slot = match view.link(inode)? {
+        Some(link) => Some(Slot { directory: link.parent, name: link.name }),
+        None => view.directory(inode)?.map(|row| Slot { directory: row.parent, name: row.name }),
+    };
+    match slot {
+        Some(slot) if is_attached(view, slot.directory)? => Ok(slot),
+        _ => Err(Error::NotFound { place: inode.to_string() }.into()),
+    }
+}
+
+/// Whether a directory hangs below the root, rather than in a removed tree.
+pub(crate) fn is_attached(view: &impl View, directory: InodeId) -> Result<bool, ViewError> {
+    let mut at = directory;
+    while at != InodeId::ROOT {
+        match view.directory(at)? {
+            Some(row) => at = row.parent,
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
+}

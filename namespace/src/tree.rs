@@ -1,0 +1,430 @@
+//! Changes of the tree: entries come, go and move, and every directory above keeps its sums (invariant 3).
+
+use types::{ByteSize, InodeId, Timestamp};
+
+use crate::apply::Effect;
+use crate::command::{Destination, Layout, Ownership, Where};
+use crate::error::Error;
+use crate::key;
+use crate::limits;
+use crate::resolve::{self, Slot};
+use crate::row::{Body, Data, DirectoryRow, FileBody, GarbageRow, InodeRow, Kind, Usage};
+use crate::rows::Rows;
+use crate::transaction::{Outcome, Transaction};
+use crate::view::{View, ViewError};
+
+/// The mode of parents that are made because they are missing.
+const PARENT_MODE: u32 = 0o755;
+
+/// What a change adds to the sums of every directory above it; taken away by [`Delta::negated`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Delta {
+    files: i64,
+    directories: i64,
+    bytes: i64,
+    raw_bytes: i64,
+}
+
+impl Delta {
+    pub(crate) fn file(file: &FileBody) -> Self {
+        let raw = raw_bytes(file.length, file.replication);
+        Self { files: 1, directories: 0, bytes: signed(file.length.get()), raw_bytes: signed(raw) }
+    }
+
+    /// A directory and everything below it.
+    fn directory(usage: &Usage) -> Self {
+        Self {
+            files: signed(usage.files),
+            directories: signed(usage.directories) + 1,
+            bytes: signed(usage.bytes),
+            raw_bytes: signed(usage.raw_bytes),
+        }
+    }
+
+    /// A file whose length or wanted replicas change.
+    pub(crate) const fn between(before: Self, after: Self) -> Self {
+        after.plus(before.negated())
+    }
+
+    const fn negated(self) -> Self {
+        Self { files: -self.files, directories: -self.directories, bytes: -self.bytes, raw_bytes: -self.raw_bytes }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            files: self.files + other.files,
+            directories: self.directories + other.directories,
+            bytes: self.bytes + other.bytes,
+            raw_bytes: self.raw_bytes + other.raw_bytes,
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).expect("limits keep every sum below 2^63")
+}
+
+fn raw_bytes(length: ByteSize, replication: u8) -> u64 {
+    length.get() * u64::from(replication)
+}
+
+/// A change of one directory's own entries.
+#[derive(Debug, Clone, Copy)]
+enum Entries {
+    /// Something below changed, the entries did not.
+    Same,
+    /// One replaced or renamed: the times of the directory change, the number does not.
+    Touched,
+    Added,
+    Removed,
+}
+
+/// Applies a change inside `directory` to its sums and to those of all directories above. In a removed tree it ends at
+/// the top of that.
+fn account<V: View>(
+    txn: &mut Transaction<'_, V>,
+    directory: InodeId,
+    entries: Entries,
+    delta: Delta,
+) -> Result<(), ViewError> {
+    let mut at = directory;
+    let mut entries = entries;
+    while at != InodeId::NONE {
+        let Some(mut row) = txn.rows.directory(at)? else { return Ok(()) };
+        let added = match entries {
+            Entries::Same | Entries::Touched => 0,
+            Entries::Added => 1,
+            Entries::Removed => -1,
+        };
+        if !matches!(entries, Entries::Same) {
+            row.mtime = txn.now;
+            row.ctime = txn.now;
+        } else if delta.is_nothing() {
+            return Ok(());
+        }
+        let usage = &mut row.usage;
+        let sums = [
+            (&mut usage.entries, added),
+            (&mut usage.files, delta.files),
+            (&mut usage.directories, delta.directories),
+            (&mut usage.bytes, delta.bytes),
+            (&mut usage.raw_bytes, delta.raw_bytes),
+        ];
+        for (sum, change) in sums {
+            let changed = sum.checked_add_signed(change).filter(|sum| i64::try_from(*sum).is_ok());
+            *sum = changed.ok_or_else(|| ViewError::Row {
+                key: key::show(&key::directory(at)),
+                reason: format!("its sum {sum} cannot change by {change}"),
+            })?;
+        }
+        txn.put_directory(at, &row);
+        entries = Entries::Same;
+        at = row.parent;
+    }
+    Ok(())
+}
+
+/// A file below `directory` got longer, or wants another number of replicas.
+pub(crate) fn account_change<V: View>(
+    txn: &mut Transaction<'_, V>,
+    directory: InodeId,
+    delta: Delta,
+) -> Result<(), ViewError> {
+    account(txn, directory, Entries::Same, delta)
+}
+
+/// Puts a new directory into an empty slot.
+pub(crate) fn add_directory<V: View>(
+    txn: &mut Transaction<'_, V>,
+    slot: &Slot,
+    (uid, gid): (u32, u32),
+    mode: u32,
+) -> Result<InodeRow, ViewError> {
+    let inode = txn.next_inode();
+    let row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory };
+    txn.put_entry(slot.directory, &slot.name, &row);
+    let directory = DirectoryRow {
+        parent: slot.directory,
+        name: slot.name.clone(),
+        mtime: txn.now,
+        ctime: txn.now,
+        usage: Usage::default(),
+    };
+    txn.put_directory(inode, &directory);
+    account(txn, slot.directory, Entries::Added, Delta::directory(&Usage::default()))?;
+    Ok(row)
+}
+
+/// The slot of a place whose missing parents are made.
+pub(crate) fn slot_with_parents<V: View>(
+    txn: &mut Transaction<'_, V>,
+    place: &Where,
+    owner: (u32, u32),
+) -> Outcome<Slot> {
+    let path = resolve::parse(place)?;
+    let Some(last) = path.last() else { return resolve::slot(&txn.rows, place) };
+    let mut directory = resolve::base_directory(&txn.rows, place.base)?;
+    for (at, name) in path.names()[..path.names().len() - 1].iter().enumerate() {
+        directory = match txn.rows.entry(directory, name.as_bytes())? {
+            Some(InodeRow { inode, body: Body::Directory, .. }) => inode,
+            Some(_) => {
+                return Err(Error::NotDirectory { place: resolve::show_names(place.base, &path, at + 1) }.into());
+            }
+            None => {
+                let slot = Slot { directory, name: name.as_bytes().to_vec() };
+                add_directory(txn, &slot, owner, PARENT_MODE)?.inode
+            }
+        };
+    }
+    Ok(Slot { directory, name: last.as_bytes().to_vec() })
+}
+
+/// Puts a new file at its destination, in place of one that is there if that is asked for.
+pub(crate) fn place_file<V: View>(
+    txn: &mut Transaction<'_, V>,
+    destination: &Destination,
+    row: &InodeRow,
+) -> Outcome<Slot> {
+    let place = &destination.place;
+    let slot = if destination.parents {
+        slot_with_parents(txn, place, (row.uid, row.gid))?
+    } else {
+        resolve::slot(&txn.rows, place)?
+    };
+    let mut entries = Entries::Added;
+    let mut delta = Delta::file(row.need_file()?);
+    match txn.rows.entry(slot.directory, &slot.name)? {
+        None => {}
+        Some(_) if !destination.overwrite => return Err(Error::Exists { place: resolve::show(place) }.into()),
+        Some(InodeRow { body: Body::Directory, .. }) => {
+            return Err(Error::IsDirectory { place: resolve::show(place) }.into());
+        }
+        Some(InodeRow { inode, body: Body::File(old), .. }) => {
+            check_not_written_by_another(txn, place, inode, &old)?;
+            drop_file(txn, inode, &old)?;
+            entries = Entries::Touched;
+            delta = delta.plus(Delta::file(&old).negated());
+        }
+    }
+    txn.put_entry(slot.directory, &slot.name, row);
+    txn.put_link(row.inode, slot.directory, &slot.name);
+    account(txn, slot.directory, entries, delta)?;
+    Ok(slot)
+}
+
+/// Refuses to replace a file under the hands of another session.
+fn check_not_written_by_another<V: View>(
+    txn: &Transaction<'_, V>,
+    place: &Where,
+    inode: InodeId,
+    file: &FileBody,
+) -> Outcome<()> {
+    let lease = if file.writing { txn.rows.lease(inode)? } else { None };
+    match lease {
+        Some(lease) if Some(lease.session) != txn.session => {
+            Err(Error::LeaseHeld { place: resolve::show(place), holder: lease.session }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a file that loses its name leaves: its lease ends, its blocks become garbage. The entry and the sums are the
+/// caller's.
+pub(crate) fn drop_file<V: View>(
+    txn: &mut Transaction<'_, V>,
+    inode: InodeId,
+    file: &FileBody,
+) -> Result<(), ViewError> {
+    txn.remove(key::link(inode));
+    if file.writing
+        && let Some(lease) = txn.rows.lease(inode)?
+    {
+        txn.remove_lease(inode, lease.session);
+    }
+    add_file_garbage(txn, inode, file);
+    Ok(())
+}
+
+/// Leaves the blocks of a file to garbage collection, if it ever had any.
+pub(crate) fn add_file_garbage<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, file: &FileBody) {
+    match file.data {
+        Data::Blocks { next_block: 0 } | Data::Inline { .. } => {}
+        Data::Blocks { .. } => add_garbage(txn, inode, Kind::File),
+    }
+}
+
+pub(crate) fn add_garbage<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, kind: Kind) {
+    txn.put(key::garbage(inode), &GarbageRow { kind });
+    txn.effect(Effect::GarbageAdded);
+}
+
+/// Takes what is in a slot out of the tree: O(depth), whatever is below.
+pub(crate) fn detach<V: View>(
+    txn: &mut Transaction<'_, V>,
+    place: &Where,
+    slot: &Slot,
+    row: &InodeRow,
+    recursive: bool,
+) -> Outcome<()> {
+    let delta = match &row.body {
+        Body::File(file) => {
+            drop_file(txn, row.inode, file)?;
+            Delta::file(file)
+        }
+        Body::Directory => {
+            let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
+            if directory.usage.entries == 0 {
+                txn.remove(key::directory(row.inode));
+            } else if recursive {
+                directory.parent = InodeId::NONE;
+                txn.put_directory(row.inode, &directory);
+                add_garbage(txn, row.inode, Kind::Directory);
+            } else {
+                return Err(Error::NotEmpty { place: resolve::show(place) }.into());
+            }
+            Delta::directory(&directory.usage)
+        }
+    };
+    txn.remove(key::entry(slot.directory, &slot.name));
+    account(txn, slot.directory, Entries::Removed, delta.negated())?;
+    Ok(())
+}
+
+/// A move, checked and decided.
+pub(crate) struct Move<'a> {
+    pub(crate) from: &'a Where,
+    pub(crate) to: &'a Where,
+    pub(crate) overwrite: bool,
+}
+
+/// Moves what is at one place to another. O(depth): the tree below does not change.
+pub(crate) fn rename<V: View>(txn: &mut Transaction<'_, V>, request: &Move<'_>) -> Outcome<()> {
+    let (from, mut row) = resolve::find(&txn.rows, request.from)?;
+    let to = resolve::slot(&txn.rows, request.to)?;
+    if from.is_root() || to.is_root() {
+        return Err(Error::RootFixed.into());
+    }
+    if from == to {
+        return Ok(());
+    }
+    let moved_directory = match &row.body {
+        Body::Directory => Some(txn.rows.need::<DirectoryRow>(&key::directory(row.inode))?),
+        Body::File(_) => None,
+    };
+    if moved_directory.is_some() && lies_in(txn, to.directory, row.inode)? {
+        return Err(Error::Cycle { from: resolve::show(request.from), to: resolve::show(request.to) }.into());
+    }
+    let target = txn.rows.entry(to.directory, &to.name)?;
+    let replaced = target.is_some();
+    if let Some(target) = target {
+        replace_by_move(txn, request, &to, &target, &row.body)?;
+    }
+    txn.remove(key::entry(from.directory, &from.name));
+    let delta = match (&mut row.body, moved_directory) {
+        (Body::Directory, Some(mut directory)) => {
+            directory.parent = to.directory;
+            directory.name.clone_from(&to.name);
+            directory.ctime = txn.now;
+            txn.put_directory(row.inode, &directory);
+            Delta::directory(&directory.usage)
+        }
+        (Body::File(file), _) => {
+            file.ctime = txn.now;
+            let delta = Delta::file(file);
+            txn.put_link(row.inode, to.directory, &to.name);
+            delta
+        }
+        (Body::Directory, None) => unreachable!("the row of a directory was read above"),
+    };
+    txn.put_entry(to.directory, &to.name, &row);
+    if from.directory == to.directory && !replaced {
+        return Ok(account(txn, to.directory, Entries::Touched, Delta::default())?);
+    }
+    account(txn, from.directory, Entries::Removed, delta.negated())?;
+    account(txn, to.directory, Entries::Added, delta)?;
+    Ok(())
+}
+
+/// Makes room for what is moved: only a file gives way to a file, and an empty directory to a directory.
+fn replace_by_move<V: View>(
+    txn: &mut Transaction<'_, V>,
+    request: &Move<'_>,
+    to: &Slot,
+    target: &InodeRow,
+    moved: &Body,
+) -> Outcome<()> {
+    let place = || resolve::show(request.to);
+    if !request.overwrite {
+        return Err(Error::Exists { place: place() }.into());
+    }
+    match (moved, &target.body) {
+        (Body::File(_), Body::Directory) => Err(Error::IsDirectory { place: place() }.into()),
+        (Body::Directory, Body::File(_)) => Err(Error::NotDirectory { place: place() }.into()),
+        (Body::File(_), Body::File(file)) => {
+            check_not_written_by_another(txn, request.to, target.inode, file)?;
+            detach(txn, request.to, to, target, false)
+        }
+        (Body::Directory, Body::Directory) => detach(txn, request.to, to, target, false),
+    }
+}
+
+/// Whether `directory` is `ancestor` or below it.
+fn lies_in<V: View>(txn: &Transaction<'_, V>, directory: InodeId, ancestor: InodeId) -> Result<bool, ViewError> {
+    let mut at = directory;
+    while at != InodeId::NONE {
+        if at == ancestor {
+            return Ok(true);
+        }
+        at = txn.rows.need::<DirectoryRow>(&key::directory(at))?.parent;
+    }
+    Ok(false)
+}
+
+/// A new file's row, before anything is written.
+pub(crate) struct NewFile {
+    pub(crate) ownership: Ownership,
+    pub(crate) layout: Layout,
+    pub(crate) mtime: Timestamp,
+    pub(crate) writing: bool,
+    pub(crate) length: ByteSize,
+    pub(crate) data: Data,
+}
+
+pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> Outcome<InodeRow> {
+    check_mode(new.ownership.mode)?;
+    check_replication(new.layout.replication)?;
+    let block_size = new.layout.block_size;
+    if block_size == ByteSize::ZERO || block_size > limits::MAX_BLOCK_SIZE {
+        return Err(Error::BadBlockSize { block_size, limit: limits::MAX_BLOCK_SIZE }.into());
+    }
+    let file = FileBody {
+        mtime: new.mtime,
+        ctime: txn.now,
+        length: new.length,
+        replication: new.layout.replication,
+        block_size,
+        writing: new.writing,
+        data: new.data,
+    };
+    Ok(InodeRow {
+        inode: txn.next_inode(),
+        mode: new.ownership.mode,
+        uid: new.ownership.uid,
+        gid: new.ownership.gid,
+        atime: txn.now,
+        body: Body::File(file),
+    })
+}
+
+pub(crate) fn check_mode(mode: u32) -> Outcome<()> {
+    if mode > limits::MAX_MODE { Err(Error::BadMode { mode }.into()) } else { Ok(()) }
+}
+
+pub(crate) fn check_replication(replication: u8) -> Outcome<()> {
+    let limit = limits::MAX_REPLICATION;
+    if (1..=limit).contains(&replication) { Ok(()) } else { Err(Error::BadReplication { replication, limit }.into()) }
+}
