@@ -1,11 +1,16 @@
 //! The metadata service of Ashlar.
 
+mod failure;
 mod identity;
+mod progress;
+mod raft;
 mod settings;
+mod store;
 
 use std::future::Future;
 use std::net::SocketAddr;
 
+pub use failure::Failure;
 pub use identity::{IdentityError, format};
 pub use settings::{Config, Durability, Settings};
 
@@ -16,15 +21,6 @@ pub enum StartError {
     Config(String),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-}
-
-/// Why a running namenode had to stop.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{part}: {reason}")]
-pub struct Failure {
-    /// The thread or service that failed.
-    pub part: &'static str,
-    pub reason: String,
 }
 
 /// A running namenode.

@@ -1,0 +1,357 @@
+//! The replicated log: three threads around the Raft library.
+//!
+//! The *raft thread* owns the protocol and does no IO; the *log thread* writes and syncs; the *apply thread* runs what is
+//! committed. Many requests share an entry, many entries a sync, many entries a batch of the store.
+//!
+//! Invariants, cited by tests and comments:
+//! 1. A message of a follower or candidate leaves only after everything it acknowledges is durable.
+//! 2. Only the leader proposes, and only itself: nothing is forwarded.
+//! 3. A proposal is answered by the entry that has its index *and* its term; otherwise its outcome is unknown.
+//! 4. A failed write or sync of the log ends the process.
+//! 5. The log is cut only below what the state of *every* member has on disk. There are no snapshots yet, so a member
+//!    that was away must find all it missed in the log of the others; members tell each other with every batch of
+//!    messages how far their state on disk is, and the leader tells the least of it.
+//! 6. A read is answered by a state that includes everything acknowledged before the read was asked for.
+//!
+//! The types of the Raft library stay below this module; its messages leave as bytes.
+
+mod apply;
+mod driver;
+mod engine;
+mod log;
+mod logger;
+mod outbox;
+mod reads;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use namespace::command::{Reply, Request};
+use tokio::sync::watch;
+use types::{BlockId, ClusterId};
+
+use crate::failure::Failures;
+use crate::progress::Progress;
+use crate::store::{AppliedState, Store, StoreError};
+
+pub use log::LogError;
+pub(crate) use outbox::{Outbox, Queue};
+
+/// Inputs that wait for the raft thread; each may be a whole batch.
+const INPUTS: usize = 8192;
+
+/// Requests in one entry, and their bytes: past either, the next entry begins.
+pub(crate) const ENTRY_REQUESTS: usize = 512;
+pub(crate) const ENTRY_BYTES: usize = 256 << 10;
+
+/// Why a proposal or a read got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// This member does not lead, or has lost the lead meanwhile. A proposal may still take effect.
+    NotLeader,
+    /// Too much is under way. The proposal has no effect.
+    Busy,
+    /// Another entry took the place of the proposal in the log.
+    Unknown,
+}
+
+/// What the requests of one proposal answered, in their order.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// The log index of the state that they left.
+    pub(crate) applied: u64,
+    pub(crate) outcomes: Vec<Result<Reply, namespace::Error>>,
+}
+
+/// Called once, on a thread of this module: it must not block.
+pub(crate) type Answered = Box<dyn FnOnce(Result<Answers, Refusal>) + Send>;
+/// Called once with the applied index when the state may be read.
+pub(crate) type Readable = Box<dyn FnOnce(Result<u64, Refusal>) + Send>;
+
+/// Requests that are applied in their order, side by side. At most [`ENTRY_REQUESTS`] of about [`ENTRY_BYTES`].
+pub(crate) struct Proposal {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) answered: Answered,
+}
+
+/// What reaches the raft thread.
+pub(crate) enum Input {
+    /// From a member, in the library's encoding.
+    Messages(Vec<Vec<u8>>),
+    Proposal(Proposal),
+    Read(Readable),
+    Unreachable(u64),
+    Status(Box<dyn FnOnce(Status) + Send>),
+    /// Look at [`Progress`].
+    Wake,
+    /// Give the lead to another member, if there is one.
+    TransferAway,
+    Stop,
+}
+
+/// Who leads, as this member knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Leadership {
+    pub(crate) term: u64,
+    /// 0: not known.
+    pub(crate) leader: u64,
+    /// This member leads, has applied an entry of its own term, and the namespace is formatted.
+    pub(crate) serving: bool,
+}
+
+/// How the protocol stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) term: u64,
+    pub(crate) leader: u64,
+    pub(crate) commit: u64,
+    pub(crate) last: u64,
+    /// Members and how far their logs match; zeros unless this member leads.
+    pub(crate) matched: Vec<(u64, u64)>,
+}
+
+/// What a member needs to take part.
+pub(crate) struct Membership {
+    pub(crate) cluster: ClusterId,
+    pub(crate) node: u64,
+    pub(crate) voters: Vec<u64>,
+    pub(crate) tick: Duration,
+    pub(crate) flush_interval: Duration,
+    pub(crate) flush_log: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RaftError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the state is at log index {applied} and the log begins after {cut}: one of them is from another time")]
+    Gap { applied: u64, cut: u64 },
+    #[error("the state is at log index {applied} and the log ends at {last}: acknowledged entries are lost")]
+    LogShort { applied: u64, last: u64 },
+    #[error("the state was made by the members {stored:?}, and {configured:?} are configured; they cannot change yet")]
+    Members { stored: Vec<u64>, configured: Vec<u64> },
+    #[error("the raft library: {0}")]
+    Library(String),
+    #[error("a thread does not start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The way in, for every part of the service.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    inputs: Sender<Input>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("leadership", &*self.leadership.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    pub(crate) fn leadership(&self) -> Leadership {
+        *self.leadership.borrow()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    pub(crate) fn propose(&self, requests: Vec<Request>, answered: Answered) {
+        match self.inputs.try_send(Input::Proposal(Proposal { requests, answered })) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Input::Proposal(proposal))) => (proposal.answered)(Err(Refusal::Busy)),
+            Err(TrySendError::Disconnected(Input::Proposal(proposal))) => (proposal.answered)(Err(Refusal::NotLeader)),
+            Err(_) => unreachable!("what is refused is what was sent"),
+        }
+    }
+
+    pub(crate) fn read(&self, readable: Readable) {
+        match self.inputs.try_send(Input::Read(readable)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Input::Read(readable))) => readable(Err(Refusal::Busy)),
+            Err(TrySendError::Disconnected(Input::Read(readable))) => readable(Err(Refusal::NotLeader)),
+            Err(_) => unreachable!("what is refused is what was sent"),
+        }
+    }
+
+    /// Hands over messages of a member; gives them back when there is no room.
+    pub(crate) fn messages(&self, messages: Vec<Vec<u8>>) -> Result<(), Vec<Vec<u8>>> {
+        match self.inputs.try_send(Input::Messages(messages)) {
+            Err(TrySendError::Full(Input::Messages(messages))) => Err(messages),
+            // A thread that has ended takes no messages; whoever sends them learns by its own timeouts.
+            _ => Ok(()),
+        }
+    }
+
+    /// Answers nothing when the raft thread has ended or is drowned in work.
+    pub(crate) async fn status(&self) -> Option<Status> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let answer = Box::new(move |status| drop(sender.send(status)));
+        self.inputs.try_send(Input::Status(answer)).ok()?;
+        receiver.await.ok()
+    }
+
+    /// Gives the lead away, if this member has it and another can take it.
+    pub(crate) fn transfer_away(&self) {
+        // Without room, the members find a new leader by timeout.
+        let _ = self.inputs.try_send(Input::TransferAway);
+    }
+
+    /// Blocks until the raft thread has taken the notice.
+    fn stop(&self) {
+        // Disconnected: it has ended already.
+        let _ = self.inputs.send(Input::Stop);
+    }
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub(crate) struct Raft {
+    handle: Handle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What is made before the threads start, because others need it.
+pub(crate) struct Inbox {
+    sender: Sender<Input>,
+    receiver: crossbeam_channel::Receiver<Input>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        let (sender, receiver) = bounded(INPUTS);
+        Self { sender, receiver }
+    }
+
+    pub(crate) fn sender(&self) -> Sender<Input> {
+        self.sender.clone()
+    }
+}
+
+/// What a member's duties want to know of applied entries.
+pub(crate) trait Observer: Send + 'static {
+    /// Datanodes were registered.
+    fn nodes_changed(&mut self, nodes: Vec<namespace::row::NodeRow>);
+    fn garbage_added(&mut self);
+    fn replication_short(&mut self, block: BlockId);
+}
+
+impl Raft {
+    /// Opens the log in `dir` and starts the threads.
+    pub(crate) fn start(
+        dir: &Path,
+        membership: Membership,
+        store: Arc<Store>,
+        progress: Arc<Progress>,
+        inbox: Inbox,
+        outbox: Arc<Outbox>,
+        observer: impl Observer,
+        failures: &Failures,
+    ) -> Result<Self, RaftError> {
+        let log: Arc<dyn log::LogStore> = Arc::new(engine::EngineLog::open(dir)?);
+        let applied = check_members(&store, &membership)?;
+        progress.applied.raise(applied.index);
+        progress.persisted.raise(store.persisted()?);
+        let cluster = namespace::query::cluster(&*store);
+        let cluster = cluster.map_err(|error| StoreError::Rocks { action: "read", reason: error.to_string() })?;
+        progress.formatted.store(cluster.is_some(), Ordering::Release);
+
+        let (log_sender, log_receiver) = bounded(writer::TASKS);
+        let (apply_sender, apply_receiver) = bounded(apply::TASKS);
+        let (flush_sender, flush_receiver) = bounded(1);
+        let (leadership_sender, leadership) = watch::channel(Leadership::default());
+        let handle = Handle { inputs: inbox.sender.clone(), leadership };
+
+        let driver = driver::Driver::new(
+            &membership,
+            &applied,
+            &log,
+            driver::Channels {
+                inputs: inbox.receiver,
+                log: log_sender,
+                apply: apply_sender,
+                outbox: outbox.clone(),
+                leadership: leadership_sender,
+            },
+            progress.clone(),
+        )?;
+        let writer = writer::Writer {
+            tasks: log_receiver,
+            log,
+            outbox,
+            progress: progress.clone(),
+            wake: inbox.sender.clone(),
+        };
+        let applier = apply::Applier {
+            tasks: apply_receiver,
+            store: store.clone(),
+            progress: progress.clone(),
+            wake: inbox.sender,
+            flush: flush_sender,
+            flush_log: membership.flush_log,
+            unflushed: 0,
+            state: applied,
+            observer: Box::new(observer),
+        };
+        let flusher =
+            apply::Flusher { nudges: flush_receiver, store, progress, interval: membership.flush_interval };
+
+        let mut raft = Self { handle, threads: Vec::new() };
+        let started = raft.spawn(failures, driver, writer, applier, flusher);
+        if let Err(error) = started {
+            raft.stop();
+            return Err(error.into());
+        }
+        Ok(raft)
+    }
+
+    fn spawn(
+        &mut self,
+        failures: &Failures,
+        driver: driver::Driver,
+        writer: writer::Writer,
+        applier: apply::Applier,
+        flusher: apply::Flusher,
+    ) -> std::io::Result<()> {
+        self.threads.push(failures.thread("flush thread", move || flusher.run())?);
+        self.threads.push(failures.thread("apply thread", move || applier.run())?);
+        self.threads.push(failures.thread("log thread", move || writer.run())?);
+        self.threads.push(failures.thread("raft thread", move || driver.run())?);
+        Ok(())
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ends the threads: what was handed to the log is written, what was committed is applied and flushed.
+    pub(crate) fn stop(self) {
+        self.handle.stop();
+        // Each thread ends when the one before it has let go of their channel.
+        for thread in self.threads.into_iter().rev() {
+            // A panic has been reported as a failure already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The applied state, with the members of a new cluster filled in. Members cannot change yet, so others are refused.
+fn check_members(store: &Store, membership: &Membership) -> Result<AppliedState, RaftError> {
+    match store.applied()? {
+        None => Ok(AppliedState { index: 0, term: 0, voters: membership.voters.clone() }),
+        Some(applied) if applied.voters == membership.voters => Ok(applied),
+        Some(applied) => Err(RaftError::Members { stored: applied.voters, configured: membership.voters.clone() }),
+    }
+}

@@ -1,0 +1,190 @@
+//! The apply thread: runs committed requests against the state, and the flush thread, which brings the state to disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use namespace::Effect;
+use namespace::codec::Batch;
+use namespace::command::Command;
+use namespace::overlay::Overlay;
+use raft::eraftpb::{Entry, EntryType};
+use tracing::debug;
+
+use super::{Answered, Answers, Input, Observer};
+use crate::failure::{AbortOnPanic, abort};
+use crate::progress::Progress;
+use crate::store::{AppliedState, Store};
+
+/// Tasks that wait; past it the raft thread waits too.
+pub(super) const TASKS: usize = 1024;
+/// Bytes of entries that go into one batch of the store.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// The requests of one proposal, and who waits for what they answer.
+pub(super) struct Waiter {
+    pub(super) requests: usize,
+    pub(super) answered: Answered,
+}
+
+pub(super) struct Committed {
+    pub(super) entry: Entry,
+    /// In the order of the requests in the entry; empty for one that this member did not propose.
+    pub(super) waiters: Vec<Waiter>,
+}
+
+pub(super) struct ApplyTask {
+    pub(super) entries: Vec<Committed>,
+}
+
+pub(super) struct Applier {
+    pub(super) tasks: Receiver<ApplyTask>,
+    pub(super) store: Arc<Store>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) wake: Sender<Input>,
+    pub(super) flush: Sender<()>,
+    pub(super) flush_log: u64,
+    pub(super) unflushed: u64,
+    pub(super) state: AppliedState,
+    pub(super) observer: Box<dyn Observer>,
+}
+
+impl Applier {
+    pub(super) fn run(mut self) -> Result<(), String> {
+        while let Ok(ApplyTask { mut entries }) = self.tasks.recv() {
+            let mut bytes = length(&entries);
+            while bytes < BATCH_BYTES
+                && let Ok(task) = self.tasks.try_recv()
+            {
+                bytes += length(&task.entries);
+                entries.extend(task.entries);
+            }
+            self.apply(entries)?;
+            self.unflushed += bytes as u64;
+            if self.unflushed >= self.flush_log {
+                self.unflushed = 0;
+                // One nudge waiting is as good as two.
+                let _ = self.flush.try_send(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies entries as one batch of the store, then answers who waits.
+    fn apply(&mut self, entries: Vec<Committed>) -> Result<(), String> {
+        let mut overlay = Overlay::new(&*self.store);
+        let mut answers: Vec<(Answered, Vec<_>)> = Vec::new();
+        let mut effects = Vec::new();
+        let (mut nodes_changed, mut formatted) = (false, false);
+        let mut commands = 0;
+        for Committed { entry, waiters } in entries {
+            if entry.index != self.state.index + 1 {
+                return Err(format!("entry {} follows {} in the committed log", entry.index, self.state.index));
+            }
+            (self.state.index, self.state.term) = (entry.index, entry.term);
+            // The kind is compared rather than guessed from the bytes: a change of members may come back from the
+            // library as an empty entry.
+            match entry.get_entry_type() {
+                EntryType::EntryNormal => {}
+                kind => return Err(format!("entry {} is {kind:?}, and members cannot change yet", entry.index)),
+            }
+            // A new leader's first entry is empty.
+            if entry.data.is_empty() {
+                continue;
+            }
+            let batch = Batch::decode(&entry.data).map_err(|error| format!("entry {}: {error}", entry.index))?;
+            let mut outcomes = Vec::with_capacity(batch.requests.len());
+            for request in &batch.requests {
+                nodes_changed |= matches!(request.command, Command::RegisterDatanode { .. });
+                formatted |= matches!(request.command, Command::Format { .. });
+                let applied = namespace::apply(&overlay, request)
+                    .map_err(|error| format!("entry {} cannot be applied: {error}", entry.index))?;
+                overlay.absorb(applied.writes);
+                effects.extend(applied.effects);
+                outcomes.push(applied.reply);
+            }
+            commands += batch.requests.len() as u64;
+            let mut outcomes = outcomes.into_iter();
+            for Waiter { requests, answered } in waiters {
+                answers.push((answered, outcomes.by_ref().take(requests).collect()));
+            }
+        }
+        let writes = overlay.into_writes();
+        if let Err(error) = self.store.commit(&writes, &self.state) {
+            abort("apply thread", error);
+        }
+        self.progress.counters.commands.fetch_add(commands, Ordering::Relaxed);
+        if formatted {
+            self.progress.formatted.store(true, Ordering::Release);
+        }
+        self.progress.applied.raise(self.state.index);
+        if nodes_changed {
+            let nodes = namespace::query::nodes(&*self.store).map_err(|error| error.to_string())?;
+            self.observer.nodes_changed(nodes);
+        }
+        for (answered, outcomes) in answers {
+            answered(Ok(Answers { applied: self.state.index, outcomes }));
+        }
+        self.observe(effects);
+        // A full inbox needs no waking.
+        let _ = self.wake.try_send(Input::Wake);
+        Ok(())
+    }
+
+    fn observe(&mut self, effects: Vec<Effect>) {
+        let mut garbage = false;
+        for effect in effects {
+            match effect {
+                Effect::GarbageAdded => garbage = true,
+                Effect::ReplicationShort(block) => self.observer.replication_short(block),
+                // The leader looks for due deletions by the clock.
+                Effect::ReplicasToDelete(_) => {}
+            }
+        }
+        if garbage {
+            self.observer.garbage_added();
+        }
+    }
+}
+
+fn length(entries: &[Committed]) -> usize {
+    entries.iter().map(|committed| committed.entry.data.len()).sum()
+}
+
+pub(super) struct Flusher {
+    pub(super) nudges: Receiver<()>,
+    pub(super) store: Arc<Store>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) interval: Duration,
+}
+
+impl Flusher {
+    /// Flushes on a nudge, at every interval, and once more when the apply thread has ended.
+    pub(super) fn run(self) -> Result<(), String> {
+        let _abort = AbortOnPanic("flush thread");
+        loop {
+            let ended = match self.nudges.recv_timeout(self.interval) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => true,
+            };
+            self.flush();
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn flush(&self) {
+        if self.progress.applied.get() == self.progress.persisted.get() {
+            return;
+        }
+        match self.store.flush().and_then(|()| self.store.persisted()) {
+            Ok(index) => {
+                debug!(index, "the state is on disk");
+                self.progress.persisted.raise(index);
+            }
+            Err(error) => abort("flush thread", error),
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! The raft thread: steps the protocol, and hands out what comes of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use namespace::codec::Batch;
+use namespace::command::{Command, Request};
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+use types::{ClusterId, Timestamp};
+
+use super::apply::{ApplyTask, Committed, Waiter};
+use super::log::LogStore;
+use super::reads::Reads;
+use super::storage::Storage;
+use super::writer::LogTask;
+use super::{
+    ENTRY_BYTES, ENTRY_REQUESTS, Input, Leadership, Membership, Outbox, Proposal, RaftError, Readable, Refusal, Status,
+};
+use crate::progress::Progress;
+use crate::store::AppliedState;
+
+/// Inputs taken in before the protocol is stepped on.
+const GATHER: usize = 1024;
+/// Requests in the log that are not answered yet; past it, proposals are refused as busy.
+const WAITING_REQUESTS: usize = 1 << 16;
+const HEARTBEAT_TICKS: usize = 2;
+const ELECTION_TICKS: usize = 16;
+/// Ticks between two looks at what the log may forget.
+const TRUNCATE_TICKS: u64 = 100;
+/// Entries that are cut at least, or the cut is not worth a write.
+const TRUNCATE_ENTRIES: u64 = 4096;
+/// A pause of so many ticks (a stopped process, a suspended machine) counts as one.
+const PAUSE_TICKS: u32 = 8;
+
+pub(super) struct Channels {
+    pub(super) inputs: Receiver<Input>,
+    pub(super) log: Sender<LogTask>,
+    pub(super) apply: Sender<ApplyTask>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) leadership: watch::Sender<Leadership>,
+}
+
+/// A proposal in the log.
+struct Waiting {
+    index: u64,
+    term: u64,
+    waiters: Vec<Waiter>,
+    requests: usize,
+}
+
+pub(super) struct Driver {
+    node: RawNode<Storage>,
+    channels: Channels,
+    progress: Arc<Progress>,
+    cluster: ClusterId,
+    tick: Duration,
+    ticks: u64,
+    proposals: Vec<Proposal>,
+    waiting: VecDeque<Waiting>,
+    waiting_requests: usize,
+    reads: Reads,
+    /// The numbers of the last ready that went to the log thread, and of the last at all.
+    handed: u64,
+    last_ready: u64,
+    /// The term that this member leads, as of the last ready.
+    leading: Option<u64>,
+    /// The term in which the cluster's first command was proposed.
+    format_proposed: u64,
+}
+
+impl Driver {
+    pub(super) fn new(
+        membership: &Membership,
+        applied: &AppliedState,
+        log: &Arc<dyn LogStore>,
+        channels: Channels,
+        progress: Arc<Progress>,
+    ) -> Result<Self, RaftError> {
+        let mut contents = log.contents()?;
+        if applied.index < contents.truncated.0 {
+            return Err(RaftError::Gap { applied: applied.index, cut: contents.truncated.0 });
+        }
+        if contents.last < applied.index {
+            return Err(RaftError::LogShort { applied: applied.index, last: contents.last });
+        }
+        // The commit index is not synced on its own, so the state may be ahead of it; the library panics on that. What
+        // is applied was committed, and the log covers it, as just checked.
+        contents.hard_state.commit = contents.hard_state.commit.max(applied.index);
+        let storage = Storage::new(
+            log.clone(),
+            contents.hard_state,
+            membership.voters.clone(),
+            contents.truncated,
+            contents.last,
+        );
+        let config = Config {
+            id: membership.node,
+            election_tick: ELECTION_TICKS,
+            min_election_tick: ELECTION_TICKS,
+            max_election_tick: 2 * ELECTION_TICKS,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            applied: applied.index,
+            // The default of 0 would mean one entry in each message.
+            max_size_per_msg: 1 << 20,
+            max_inflight_msgs: 256,
+            check_quorum: true,
+            pre_vote: true,
+            batch_append: true,
+            read_only_option: ReadOnlyOption::Safe,
+            max_uncommitted_size: 64 << 20,
+            max_committed_size_per_ready: 16 << 20,
+            ..Config::default()
+        };
+        let library = |error: raft::Error| RaftError::Library(error.to_string());
+        let mut node = RawNode::new(&config, storage, &super::logger::logger()).map_err(library)?;
+        if membership.voters == [membership.node] {
+            // Nobody else can win, and nothing is outstanding yet: there is no reason to wait.
+            node.campaign().map_err(library)?;
+        }
+        Ok(Self {
+            node,
+            channels,
+            progress,
+            cluster: membership.cluster,
+            tick: membership.tick,
+            ticks: 0,
+            proposals: Vec::new(),
+            waiting: VecDeque::new(),
+            waiting_requests: 0,
+            reads: Reads::default(),
+            handed: 0,
+            last_ready: 0,
+            leading: None,
+            format_proposed: 0,
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<(), String> {
+        let result = self.drive();
+        self.refuse_all();
+        self.channels.leadership.send_replace(Leadership::default());
+        result
+    }
+
+    fn drive(&mut self) -> Result<(), String> {
+        let mut next_tick = Instant::now() + self.tick;
+        loop {
+            if !self.gather(next_tick) {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                if now > next_tick + self.tick * PAUSE_TICKS {
+                    warn!(pause = ?(now - next_tick), "the raft thread was paused");
+                    next_tick = now;
+                }
+                next_tick += self.tick;
+                self.on_tick();
+            }
+            self.take_progress();
+            self.propose();
+            self.begin_reads();
+            while self.node.has_ready() {
+                self.handle_ready()?;
+            }
+            self.reads.release(self.progress.applied.get());
+            self.publish();
+        }
+    }
+
+    /// Takes in what has arrived, waiting until `deadline` if nothing has. False: stop.
+    fn gather(&mut self, deadline: Instant) -> bool {
+        let mut next = match self.channels.inputs.recv_deadline(deadline) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        let mut taken = 0;
+        while let Some(input) = next {
+            if !self.take(input) {
+                return false;
+            }
+            taken += 1;
+            next = if taken < GATHER { self.channels.inputs.try_recv().ok() } else { None };
+        }
+        true
+    }
+
+    fn take(&mut self, input: Input) -> bool {
+        match input {
+            Input::Messages(messages) => messages.iter().for_each(|bytes| self.step(bytes)),
+            Input::Proposal(proposal) => self.proposals.push(proposal),
+            Input::Read(readable) => self.read(readable),
+            Input::Unreachable(node) => self.node.report_unreachable(node),
+            Input::Status(answer) => answer(self.status()),
+            Input::Wake => {}
+            Input::TransferAway => self.transfer_away(),
+            Input::Stop => return false,
+        }
+        true
+    }
+
+    fn step(&mut self, bytes: &[u8]) {
+        let message = match Message::parse_from_bytes(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                warn!(%error, "a raft message that cannot be read");
+                return;
+            }
+        };
+        match message.get_msg_type() {
+            // Invariant 2 of the module: other members do not propose or read through this one.
+            MessageType::MsgPropose | MessageType::MsgReadIndex => {
+                warn!(from = message.from, "a forwarded proposal or read is dropped");
+            }
+            kind => {
+                let from = message.from;
+                if let Err(error) = self.node.step(message) {
+                    debug!(from, ?kind, %error, "a raft message is refused");
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, readable: Readable) {
+        if self.is_leader() { self.reads.add(readable) } else { readable(Err(Refusal::NotLeader)) }
+    }
+
+    fn is_leader(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    fn on_tick(&mut self) {
+        self.ticks += 1;
+        // A single voter wins as soon as it campaigns, and the library panics if entries are not durable by then.
+        let alone = self.node.raft.prs().is_singleton();
+        if self.is_leader() || !alone || self.progress.written.get() >= self.handed {
+            self.node.tick();
+        }
+        if self.ticks.is_multiple_of(TRUNCATE_TICKS) {
+            self.truncate();
+        }
+    }
+
+    /// Invariant 5 of the module.
+    fn truncate(&mut self) {
+        let own = self.progress.persisted.get();
+        if self.is_leader() {
+            let me = self.node.raft.id;
+            let others = (1..).zip(&self.progress.members).filter(|(node, _)| *node != me);
+            let least = others.map(|(_, member)| member.get()).min().unwrap_or(u64::MAX).min(own);
+            self.progress.truncatable.raise(least);
+        }
+        let index = self.progress.truncatable.get().min(own);
+        if index < self.node.store().truncated() + TRUNCATE_ENTRIES {
+            return;
+        }
+        match self.node.mut_store().truncate(index) {
+            Ok(term) => {
+                debug!(index, "the log is cut at the front");
+                self.hand_to_log(LogTask::Truncate { index, term });
+            }
+            Err(error) => warn!(index, %error, "the log cannot be cut"),
+        }
+    }
+
+    fn take_progress(&mut self) {
+        let written = self.progress.written.get();
+        // A ready that had nothing for the log is durable with the last one before it that had.
+        let durable = if written >= self.handed { self.last_ready } else { written };
+        if durable > 0 {
+            self.node.on_persist_ready(durable);
+        }
+        let applied = self.progress.applied.get();
+        if applied > self.node.raft.raft_log.applied {
+            self.node.advance_apply_to(applied);
+        }
+        let durable = self.node.raft.raft_log.persisted.min(applied);
+        self.node.mut_store().shrink(durable);
+    }
+
+    fn propose(&mut self) {
+        if self.proposals.is_empty() && !self.format_due() {
+            return;
+        }
+        let mut proposals = std::mem::take(&mut self.proposals);
+        if !self.is_leader() {
+            proposals.into_iter().for_each(|proposal| (proposal.answered)(Err(Refusal::NotLeader)));
+            return;
+        }
+        if self.format_due() {
+            self.format_proposed = self.node.raft.term;
+            let cluster = self.cluster;
+            let request = Request { time: wall_clock(), origin: None, command: Command::Format { cluster } };
+            info!(%cluster, "formatting the namespace");
+            proposals.insert(0, Proposal { requests: vec![request], answered: Box::new(|_| {}) });
+        }
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        let mut waiters = Vec::new();
+        for proposal in proposals {
+            if self.waiting_requests + batch.requests.len() >= WAITING_REQUESTS {
+                (proposal.answered)(Err(Refusal::Busy));
+                continue;
+            }
+            let size = proposal.requests.iter().map(estimate).sum::<usize>();
+            let requests = batch.requests.len() + proposal.requests.len();
+            if !batch.requests.is_empty() && (requests > ENTRY_REQUESTS || bytes + size > ENTRY_BYTES) {
+                self.propose_entry(std::mem::take(&mut batch), std::mem::take(&mut waiters));
+                bytes = 0;
+            }
+            bytes += size;
+            waiters.push(Waiter { requests: proposal.requests.len(), answered: proposal.answered });
+            batch.requests.extend(proposal.requests);
+        }
+        if !batch.requests.is_empty() {
+            self.propose_entry(batch, waiters);
+        }
+    }
+
+    fn propose_entry(&mut self, batch: Batch, waiters: Vec<Waiter>) {
+        let requests = batch.requests.len();
+        if let Err(error) = self.node.propose(Vec::new(), batch.encode()) {
+            // Dropped by the library: too much is uncommitted, or the lead is being handed over.
+            debug!(%error, requests, "a proposal is refused");
+            waiters.into_iter().for_each(|waiter| (waiter.answered)(Err(Refusal::Busy)));
+            return;
+        }
+        let (index, term) = (self.node.raft.raft_log.last_index(), self.node.raft.term);
+        self.waiting_requests += requests;
+        self.waiting.push_back(Waiting { index, term, waiters, requests });
+    }
+
+    /// The first leader of an empty cluster makes its root.
+    fn format_due(&self) -> bool {
+        self.is_leader()
+            && self.node.raft.apply_to_current_term()
+            && !self.progress.formatted.load(Ordering::Acquire)
+            && self.format_proposed != self.node.raft.term
+    }
+
+    fn begin_reads(&mut self) {
+        // Before an entry of its own term is committed, a leader does not know what is; the library would drop the
+        // round without a word.
+        if self.is_leader()
+            && self.node.raft.commit_to_current_term()
+            && let Some(context) = self.reads.begin()
+        {
+            self.node.read_index(context);
+        }
+    }
+
+    fn handle_ready(&mut self) -> Result<(), String> {
+        let mut ready = self.node.ready();
+        self.take_role();
+        self.channels.outbox.send(ready.take_messages());
+        for state in ready.take_read_states() {
+            self.reads.prove(&state.request_ctx, state.index);
+        }
+        if !ready.snapshot().is_empty() {
+            return Err("a snapshot arrived, and there are none yet".to_owned());
+        }
+        let committed = ready.take_committed_entries();
+        if !committed.is_empty() {
+            let entries = committed.into_iter().map(|entry| self.with_waiters(entry)).collect();
+            self.channels.apply.send(ApplyTask { entries }).map_err(|_| "the apply thread has ended")?;
+        }
+        let mut messages = ready.take_persisted_messages();
+        let entries = ready.take_entries();
+        // The library asks for this before it is told of an advance.
+        self.node.mut_store().show(&entries);
+        let number = ready.number();
+        let (hard_state, sync) = (ready.hs().cloned(), ready.must_sync());
+        self.node.advance_append_async(ready);
+        self.last_ready = number;
+        if !sync {
+            let idle = self.progress.written.get() >= self.handed;
+            // Invariant 1 of the module. When all before is durable, nothing here waits. Else a heartbeat's answer may
+            // still go: it acknowledges neither an entry nor a vote, only that no later leader has been heard of, and
+            // the reads of the leader wait for it.
+            let (prompt, rest) = messages
+                .into_iter()
+                .partition(|message| idle || message.get_msg_type() == MessageType::MsgHeartbeatResponse);
+            self.channels.outbox.send(prompt);
+            messages = rest;
+        }
+        if sync || !messages.is_empty() {
+            self.handed = number;
+            if !self.hand_to_log(LogTask::Write { number, entries, hard_state, sync, messages }) {
+                return Err("the log thread has ended".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_to_log(&self, task: LogTask) -> bool {
+        self.channels.log.send(task).is_ok()
+    }
+
+    /// Notices that the lead was won or lost.
+    fn take_role(&mut self) {
+        let leading = self.is_leader().then_some(self.node.raft.term);
+        if leading == self.leading {
+            return;
+        }
+        if self.leading.is_some() {
+            self.refuse_all();
+        }
+        match leading {
+            Some(term) => info!(term, "this member leads"),
+            None => info!(term = self.node.raft.term, "this member follows"),
+        }
+        self.leading = leading;
+    }
+
+    /// Nothing that waits here can be answered any more.
+    fn refuse_all(&mut self) {
+        for proposal in std::mem::take(&mut self.proposals) {
+            (proposal.answered)(Err(Refusal::NotLeader));
+        }
+        for waiter in std::mem::take(&mut self.waiting).into_iter().flat_map(|waiting| waiting.waiters) {
+            (waiter.answered)(Err(Refusal::NotLeader));
+        }
+        self.waiting_requests = 0;
+        self.reads.refuse();
+    }
+
+    /// Invariant 3 of the module.
+    fn with_waiters(&mut self, entry: raft::eraftpb::Entry) -> Committed {
+        let mut waiters = Vec::new();
+        while self.waiting.front().is_some_and(|waiting| waiting.index <= entry.index) {
+            let waiting = self.waiting.pop_front().expect("just seen");
+            self.waiting_requests -= waiting.requests;
+            if (waiting.index, waiting.term) == (entry.index, entry.term) {
+                waiters = waiting.waiters;
+            } else {
+                waiting.waiters.into_iter().for_each(|waiter| (waiter.answered)(Err(Refusal::Unknown)));
+            }
+        }
+        Committed { entry, waiters }
+    }
+
+    fn publish(&self) {
+        let raft = &self.node.raft;
+        let formatted = self.progress.formatted.load(Ordering::Acquire);
+        let serving = self.is_leader() && raft.apply_to_current_term() && formatted;
+        let now = Leadership { term: raft.term, leader: raft.leader_id, serving };
+        self.channels.leadership.send_if_modified(|known| {
+            let changed = *known != now;
+            *known = now;
+            changed
+        });
+    }
+
+    fn status(&self) -> Status {
+        let raft = &self.node.raft;
+        let leading = self.is_leader();
+        let mut matched: Vec<(u64, u64)> =
+            raft.prs().iter().map(|(node, progress)| (*node, if leading { progress.matched } else { 0 })).collect();
+        matched.sort_unstable();
+        Status {
+            term: raft.term,
+            leader: raft.leader_id,
+            commit: raft.raft_log.committed,
+            last: raft.raft_log.last_index(),
+            matched,
+        }
+    }
+
+    fn transfer_away(&mut self) {
+        let me = self.node.raft.id;
+        let others = self.node.raft.prs().iter().filter(|(node, progress)| **node != me && progress.recent_active);
+        let best = others.max_by_key(|(_, progress)| progress.matched).map(|(node, _)| *node);
+        if let Some(node) = best.filter(|_| self.is_leader()) {
+            info!(node, "handing over the lead");
+            self.node.transfer_leader(node);
+        }
+    }
+}
+
+/// About how many bytes a request takes in an entry; only contents and paths are of a size that matters.
+fn estimate(request: &Request) -> usize {
+    const REST: usize = 160;
+    REST + match &request.command {
+        Command::PutInline { content, destination, .. } => content.len() + destination.place.path.len(),
+        Command::Mkdir { place, .. } | Command::Delete { place, .. } | Command::SetAttr { place, .. } => {
+            place.path.len()
+        }
+        Command::Rename { from, to, .. } => from.path.len() + to.path.len(),
+        Command::ReplicasDeleted { replicas, .. } => 32 * replicas.len(),
+        _ => 0,
+    }
+}
+
+/// The leader's stamp. Never compared with a clock; `apply` keeps it from running backwards.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::EPOCH.saturating_add(since)
+}

@@ -1,0 +1,160 @@
+//! The state on disk: RocksDB, without its own log, because the Raft log is the log.
+//!
+//! Invariants, cited by tests:
+//! 1. The rows of a batch and the applied index that covers them are one write: a crash loses both or neither, and what
+//!    is lost is replayed from the Raft log.
+//! 2. All column families are flushed together (`atomic_flush`): what is on disk is the state as of one applied index.
+//! 3. The log is cut only up to the index that [`Store::persisted`] read from disk.
+//! 4. Every iterator is asked for its status at the end: over a damaged file it would otherwise just stop, and a listing
+//!    would be short without a word.
+
+mod view;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use minicbor::{Decode, Encode};
+use namespace::view::Write;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions, Options,
+    ReadOptions, ReadTier, WriteBatch, WriteOptions,
+};
+use types::ByteSize;
+
+pub(crate) use view::Snapshot;
+
+/// The column family of the rows of the namespace.
+const ROWS: &str = "default";
+/// The column family of what the store keeps about itself.
+const RAFT: &str = "raft";
+const APPLIED: &[u8] = b"applied";
+const APPLIED_VERSION: u8 = 1;
+/// Memory for writes that are not flushed yet, by column family; two of them at most.
+const WRITE_BUFFER: usize = 64 << 20;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("the state store cannot {action}: {reason}")]
+    Rocks { action: &'static str, reason: String },
+    #[error("the applied index in the state store cannot be read: {0}")]
+    Applied(String),
+}
+
+/// How far the state has come, and with whom.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub(crate) struct AppliedState {
+    #[n(0)]
+    pub(crate) index: u64,
+    #[n(1)]
+    pub(crate) term: u64,
+    /// The members that vote, as of `index`.
+    #[n(2)]
+    pub(crate) voters: Vec<u64>,
+}
+
+pub(crate) struct Store {
+    db: DB,
+    write: WriteOptions,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+fn failed(action: &'static str) -> impl FnOnce(rocksdb::Error) -> StoreError {
+    move |error| StoreError::Rocks { action, reason: error.into_string() }
+}
+
+impl Store {
+    pub(crate) fn open(dir: &Path, cache: ByteSize) -> Result<Self, StoreError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        // Invariant 2.
+        options.set_atomic_flush(true);
+        options.set_max_background_jobs(2);
+        options.set_keep_log_file_num(4);
+        options.set_max_total_wal_size(0);
+        let cache = Cache::new_lru_cache(usize::try_from(cache.get()).unwrap_or(usize::MAX));
+        let families = [ROWS, RAFT].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
+        let db = DB::open_cf_descriptors(&options, dir, families).map_err(failed("open"))?;
+        let mut write = WriteOptions::default();
+        write.disable_wal(true);
+        Ok(Self { db, write })
+    }
+
+    /// How far the state has come; nothing for a new one.
+    pub(crate) fn applied(&self) -> Result<Option<AppliedState>, StoreError> {
+        self.read_applied(ReadTier::All)
+    }
+
+    /// How far the state on disk has come (invariant 3).
+    pub(crate) fn persisted(&self) -> Result<u64, StoreError> {
+        Ok(self.read_applied(ReadTier::Persisted)?.map_or(0, |applied| applied.index))
+    }
+
+    fn read_applied(&self, tier: ReadTier) -> Result<Option<AppliedState>, StoreError> {
+        let mut read = ReadOptions::default();
+        read.set_read_tier(tier);
+        let Some(bytes) = self.db.get_cf_opt(self.family(RAFT), APPLIED, &read).map_err(failed("read"))? else {
+            return Ok(None);
+        };
+        match bytes.split_first() {
+            Some((&APPLIED_VERSION, body)) => {
+                minicbor::decode(body).map(Some).map_err(|error| StoreError::Applied(error.to_string()))
+            }
+            Some((version, _)) => Err(StoreError::Applied(format!("version {version} is unknown"))),
+            None => Err(StoreError::Applied("it is empty".to_owned())),
+        }
+    }
+
+    /// Stores the writes of committed entries and the index that they bring the state to, as one (invariant 1).
+    pub(crate) fn commit(&self, writes: &[Write], applied: &AppliedState) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for Write { key, value } in writes {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        let mut bytes = vec![APPLIED_VERSION];
+        minicbor::encode(applied, &mut bytes).expect("writing to memory does not fail");
+        batch.put_cf(self.family(RAFT), APPLIED, bytes);
+        self.db.write_opt(batch, &self.write).map_err(failed("write"))
+    }
+
+    /// Brings everything committed so far to disk.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        let families = [self.family(ROWS), self.family(RAFT)];
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cfs_opt(&[&families[0], &families[1]], &options).map_err(failed("flush"))
+    }
+
+    /// The state as of now, unchanged by later commits.
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self.db.snapshot())
+    }
+
+    fn family(&self, name: &'static str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("opened with the store")
+    }
+}
+
+fn family_options(cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(5);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(WRITE_BUFFER);
+    options.set_max_write_buffer_number(3);
+    options
+}
