@@ -93,7 +93,7 @@ impl Phase {
 
 impl MetaArgs {
     pub(super) fn shape(&self) -> Shape {
-        Shape { namenodes: self.members as usize, datanodes: 0 }
+        Shape { namenodes: self.members as usize, datanodes: 1 }
     }
 
     pub(super) async fn measure(&self, testbed: &Testbed, reporter: &mut Reporter) -> anyhow::Result<()> {

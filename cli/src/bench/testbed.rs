@@ -2,7 +2,7 @@
 
 use std::path::{Path as FilePath, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use client::{Client, Config, LogStatistics};
 use tempfile::TempDir;
 use types::{Name, Path};
@@ -74,7 +74,7 @@ impl Testbed {
         let dir = local.path().join("cluster");
         let cluster = Cluster::start(Options::unattended(dir, shape.namenodes, shape.datanodes))
             .await
-            .context("cannot start a cluster for the benchmark")?;
+            .map_err(|failure| anyhow!("cannot start a cluster for the benchmark: {failure}"))?;
         Ok(Self { config: cluster.client_config(), own: Some(cluster), servers: Vec::new(), local, base })
     }
 
@@ -119,7 +119,9 @@ impl Testbed {
 
     async fn remove(self) -> anyhow::Result<()> {
         match self.own {
-            Some(cluster) => cluster.shutdown().await?,
+            Some(cluster) => {
+                cluster.shutdown().await.map_err(|failure| anyhow!("cannot stop the cluster: {failure}"))?
+            }
             None => {
                 let client = Client::connect(self.config).await?;
                 let removed = client.delete(&self.base, true).await;
