@@ -18,8 +18,8 @@ use crate::config::Config;
 
 /// An idle connection is closed after this long; datanodes wait longer.
 const IDLE: Duration = Duration::from_secs(20);
-/// No connections are kept to more datanodes than this.
-const DATANODES: usize = 256;
+/// No more connections are kept, and no more suspects remembered.
+const REMEMBERED: usize = 256;
 /// A datanode that failed is asked last for this long.
 const SUSPECTED: Duration = Duration::from_secs(15);
 /// Bytes read with a header: a short answer comes in one go, a long one costs little copying.
@@ -182,7 +182,7 @@ impl Pool {
         });
         let kept = state.idle.values().map(Vec::len).sum::<usize>();
         let of_node = state.idle.entry(connection.address).or_default();
-        if of_node.len() < self.keep && kept < DATANODES {
+        if of_node.len() < self.keep && kept < REMEMBERED {
             of_node.push((now, connection));
         }
     }
@@ -205,7 +205,7 @@ impl Pool {
         let mut state = self.state();
         state.idle.remove(&address);
         state.suspects.retain(|_, since| now.duration_since(*since) < SUSPECTED);
-        if state.suspects.len() < DATANODES {
+        if state.suspects.len() < REMEMBERED {
             state.suspects.insert(address, now);
         }
     }

@@ -10,6 +10,7 @@ use proto::v1;
 use proto::v1::op::Kind as Op;
 use tokio::sync::{mpsc, oneshot};
 use transfer::frame::MAX_DATA;
+use transfer::message::MAX_BLOCK;
 use transfer::{Buffer, Buffers, Level};
 use types::Path;
 
@@ -279,7 +280,7 @@ async fn start(client: &Client, path: &Path, options: &CreateOptions) -> Result<
         inode: attributes.inode,
         session,
         level,
-        block_size: attributes.block_size,
+        block_size: attributes.block_size.min(MAX_BLOCK),
         min_replicas: min_replicas.into(),
     };
     let publish = options.atomic.then_some(destination);

@@ -34,6 +34,8 @@ const BATCH_OPS: usize = 512;
 const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(8));
 /// How long an operation waits that was answered "not now", doubled each time.
 const NOT_NOW: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+/// Characters of this machine's name in a session's description.
+const HOST_SHOWN: usize = 48;
 /// How often deadlines and delays are looked at while there are any.
 const SWEEP: Duration = Duration::from_millis(20);
 
@@ -71,7 +73,7 @@ enum SessionState {
 enum Link {
     Pause { until: Instant },
     Dialing { attempt: BoxFuture<'static, (String, Result<Live, DialError>)> },
-    Live(Live),
+    Live(Box<Live>),
 }
 
 enum Event {
@@ -303,7 +305,7 @@ impl Connection {
             say_welcome.send(Ok((cluster, defaults))).ok();
         }
         self.say_leader.send_replace(Some(address));
-        self.link = Link::Live(live);
+        self.link = Link::Live(Box::new(live));
         self.owed_since = None;
         if matches!(self.session, SessionState::Open(_)) {
             // The new leader learns at once that the session lives.
@@ -391,7 +393,8 @@ impl Connection {
         let mut ops = Vec::new();
         let mut bytes = 0;
         if self.session == SessionState::None && !self.updates.is_empty() {
-            let client = format!("{} pid {}", self.config.host, std::process::id());
+            let host: String = self.config.host.chars().take(HOST_SHOWN).collect();
+            let client = format!("{host} pid {}", std::process::id());
             let tag = self.tag();
             self.opening = Some(tag);
             self.session = SessionState::Opening;

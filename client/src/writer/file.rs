@@ -9,7 +9,7 @@ use proto::v1::op::Kind as Op;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
-use types::{Code, NodeId, Timestamp};
+use types::{ByteSize, Code, NodeId, Timestamp};
 
 use super::pipeline::{FileFacts, Pipeline, PipelineError};
 use crate::error::Fault;
@@ -137,9 +137,7 @@ impl FileTask {
     }
 
     async fn close(&mut self) -> Result<Attributes, Fault> {
-        if let Some(unused) = self.first.take() {
-            self.abandon_block(unused.block).await?;
-        }
+        self.end_unused();
         self.end_block().await?;
         let attributes = self.complete(self.previous.clone()).await?;
         self.previous = None;
@@ -162,6 +160,13 @@ impl FileTask {
                 self.client.0.metadata.attributes(stat, Scope::Read).await
             }
             other => Err(Metadata::unexpected(&other)),
+        }
+    }
+
+    /// A block that came with the file and was never written to ends empty: the namenode drops it.
+    fn end_unused(&mut self) {
+        if let Some(unused) = self.first.take() {
+            self.previous = Some(wire::block_done(unused.block, unused.generation, ByteSize::ZERO, &[]));
         }
     }
 
@@ -262,9 +267,7 @@ impl FileTask {
     }
 
     async fn close_early(&mut self) -> Result<(), Fault> {
-        if let Some(unused) = self.first.take() {
-            self.abandon_block(unused.block).await?;
-        }
+        self.end_unused();
         let block = self.pipeline.as_ref().map(Pipeline::block);
         if let Err(failed) = self.end_block().await {
             self.pipeline = None;

@@ -71,6 +71,8 @@ pub(super) struct Pipeline {
     stream: Option<TcpStream>,
     received: BytesMut,
     outgoing: VecDeque<Bytes>,
+    /// Whether the first hop takes nothing any more.
+    deaf: bool,
     dialing: Option<BoxFuture<'static, Result<DataConnection, LinkError>>>,
     renewing: Option<BoxFuture<'static, Result<GenStamp, Fault>>>,
     survivors: Vec<Hop>,
@@ -98,6 +100,7 @@ impl Pipeline {
             stream: None,
             received: BytesMut::new(),
             outgoing: VecDeque::new(),
+            deaf: false,
             dialing: None,
             renewing: None,
             survivors: Vec::new(),
@@ -196,6 +199,7 @@ impl Pipeline {
             Ok(connection) => {
                 let (stream, received) = connection.into_parts();
                 self.stream = Some(stream);
+                self.deaf = false;
                 self.received = received;
                 self.feed(Input::Connected)
             }
@@ -246,7 +250,13 @@ impl Pipeline {
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-            Err(error) => self.feed(Input::Disconnected { reason: error.to_string() }),
+            // What the datanode said before it went is still to be read: it may name the hop that failed. The end of
+            // that shows that the connection is lost.
+            Err(_) => {
+                self.deaf = true;
+                self.outgoing.clear();
+                Ok(())
+            }
         }
     }
 
@@ -275,6 +285,9 @@ impl Pipeline {
     }
 
     fn queue(&mut self, frame: Frame) {
+        if self.deaf {
+            return;
+        }
         match frame {
             Frame::Control(control) => self.outgoing.push_back(control.to_frame()),
             Frame::Packet(packet) => {

@@ -1,0 +1,245 @@
+//! Reading from replicas that fail: invariants 3 and 4 of the crate.
+
+mod cluster;
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use client::{Client, FileReader};
+use proto::v1;
+use proto::v1::op::Kind as Op;
+use proto::v1::reply::Result as Answer;
+use transfer::{Control, Failed, Frame, Piece, Read, ReadReply};
+use types::checksum::{CHUNK, append_words};
+use types::{BlockOffset, ByteSize, Code};
+
+use cluster::{Act, Datanode, Namenode, Peer, connect, content, done, file, location, path, storage};
+
+const BLOCK: usize = 4 << 20;
+const PIECE: usize = 1 << 20;
+
+/// What a datanode does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    None,
+    /// One bit of the byte at this offset of every block.
+    Flips(usize),
+    /// Closes the connection before the piece at this offset.
+    BreaksAt(usize),
+    Refuses(Code),
+    Silent,
+    /// Has so many bytes only.
+    Short(usize),
+}
+
+/// Serves blocks of `content` from `storage`, and notes what was asked.
+async fn replica(content: Bytes, flaw: Flaw, asked: Arc<Mutex<Vec<Read>>>) -> Datanode {
+    Datanode::start(move |peer| serve(peer, content.clone(), flaw, Arc::clone(&asked))).await
+}
+
+async fn serve(mut peer: Peer, content: Bytes, flaw: Flaw, asked: Arc<Mutex<Vec<Read>>>) {
+    while let Some(Frame::Control(Control::Read(read))) = peer.receive().await {
+        asked.lock().expect("not poisoned").push(read.clone());
+        let start = read.block.number() as usize * BLOCK;
+        let block = content.slice(start..content.len().min(start + BLOCK));
+        let total = if let Flaw::Short(length) = flaw { length } else { block.len() };
+        match flaw {
+            Flaw::Silent => std::future::pending().await,
+            Flaw::Refuses(code) => {
+                peer.say(Control::Failed(Failed::new(read.storage, code, "no"))).await;
+                continue;
+            }
+            Flaw::None | Flaw::Flips(_) | Flaw::BreaksAt(_) | Flaw::Short(_) => {}
+        }
+        let first = read.offset.get() as usize / CHUNK * CHUNK;
+        let end = ((read.offset.get() + read.length.get()) as usize).next_multiple_of(CHUNK).min(total);
+        let (offset, length) = (BlockOffset::new(first as u64), ByteSize::new(end.saturating_sub(first) as u64));
+        peer.say(Control::ReadReply(ReadReply { offset, length, total: ByteSize::new(total as u64), complete: true }))
+            .await;
+        for at in (first..end).step_by(PIECE) {
+            if matches!(flaw, Flaw::BreaksAt(place) if place <= at) {
+                return;
+            }
+            let mut data = block[at..end.min(at + PIECE)].to_vec();
+            let mut words = Vec::new();
+            append_words(read.block, (at / CHUNK) as u64, &data, &mut words);
+            if let Flaw::Flips(place) = flaw
+                && (at..at + data.len()).contains(&place)
+            {
+                data[place - at] ^= 4;
+            }
+            let head = Piece::head(BlockOffset::new(at as u64), data.len());
+            peer.send(&[&head[..], &words, &data].concat()).await;
+        }
+    }
+}
+
+struct Cluster {
+    namenode: Namenode,
+    client: Client,
+    asked: Vec<Arc<Mutex<Vec<Read>>>>,
+    _datanodes: Vec<Datanode>,
+}
+
+impl Cluster {
+    async fn start(content: &Bytes, flaws: &[Flaw]) -> Self {
+        let (mut datanodes, mut replicas, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, flaw) in (1..).zip(flaws) {
+            let log = Arc::new(Mutex::new(Vec::new()));
+            let datanode = replica(content.clone(), *flaw, Arc::clone(&log)).await;
+            replicas.push(location(number, datanode.address));
+            datanodes.push(datanode);
+            asked.push(log);
+        }
+        let length = content.len();
+        let namenode = Namenode::lead(move |arrived| match &arrived.op {
+            Op::Open(open) => Act::Answer(Answer::Opened(v1::Opened {
+                attributes: Some(file(length as u64)),
+                inline: None,
+                blocks: (0..length.div_ceil(BLOCK)).map(|number| block(number, length, &replicas, open)).collect(),
+            })),
+            Op::ReportBadReplica(_) => done(),
+            _ => Act::Refuse(Code::NotSupported),
+        })
+        .await;
+        let client = connect(&namenode).await;
+        Self { namenode, client, asked, _datanodes: datanodes }
+    }
+
+    async fn open(&self) -> FileReader {
+        self.client.open(&path("/file")).await.expect("opens")
+    }
+
+    fn reported(&self) -> Vec<Vec<u8>> {
+        let reports = self.namenode.arrived().into_iter().filter_map(|arrived| match arrived.op {
+            Op::ReportBadReplica(report) => Some(report.storage),
+            _ => None,
+        });
+        reports.collect()
+    }
+
+    fn opens(&self) -> usize {
+        self.namenode.arrived().iter().filter(|arrived| matches!(arrived.op, Op::Open(_))).count()
+    }
+}
+
+fn block(number: usize, length: usize, replicas: &[v1::Location], _asked: &v1::Open) -> v1::LocatedBlock {
+    let offset = number * BLOCK;
+    v1::LocatedBlock {
+        block: Some(v1::BlockId { inode: 9, number: number as u32 }),
+        generation: 1,
+        offset: offset as u64,
+        length: (length - offset).min(BLOCK) as u64,
+        writing: false,
+        replicas: replicas.to_vec(),
+    }
+}
+
+async fn read_all(reader: &mut FileReader) -> Vec<u8> {
+    let mut got = Vec::new();
+    while let Some(chunk) = reader.next_chunk().await.expect("reads") {
+        assert!(!chunk.is_empty() && chunk.len() <= 1 << 20);
+        got.extend_from_slice(&chunk);
+    }
+    got
+}
+
+#[tokio::test]
+async fn a_file_of_several_blocks_is_read_whole_over_one_connection() {
+    let content = content(2 * BLOCK + 12_345);
+    let cluster = Cluster::start(&content, &[Flaw::None]).await;
+    let mut reader = cluster.open().await;
+    assert_eq!(read_all(&mut reader).await, content);
+    assert_eq!(reader.position(), content.len() as u64);
+    assert_eq!(cluster.asked[0].lock().expect("not poisoned").len(), 3);
+    assert_eq!(cluster.opens(), 1);
+}
+
+#[tokio::test]
+async fn any_place_can_be_read() {
+    let content = content(BLOCK + 12_345);
+    let cluster = Cluster::start(&content, &[Flaw::None]).await;
+    let mut reader = cluster.open().await;
+    for (offset, length) in
+        [(0, 1), (4095, 2), (BLOCK - 3, 7), (BLOCK + 12_000, 1000), (BLOCK + 12_345, 5), (1 << 40, 5)]
+    {
+        let mut buffer = vec![0; length];
+        let read = reader.read_at(offset as u64, &mut buffer).await.expect("reads");
+        let end = content.len().min(offset + length);
+        assert_eq!(buffer[..read], content[offset.min(end)..end], "{offset}+{length}");
+    }
+    reader.seek(BLOCK as u64 - 1);
+    let mut two = [0; 2];
+    assert_eq!(reader.read(&mut two[..1]).await.expect("reads"), 1);
+    assert_eq!(reader.read(&mut two[1..]).await.expect("reads"), 1);
+    assert_eq!(two, content[BLOCK - 1..=BLOCK]);
+    reader.seek(3);
+    assert_eq!(read_all(&mut reader).await, content[3..]);
+}
+
+/// Invariants 3 and 4.
+#[tokio::test]
+async fn a_damaged_replica_is_left_for_another_and_reported() {
+    let content = content(2 * BLOCK);
+    let cluster = Cluster::start(&content, &[Flaw::Flips(3_000_000), Flaw::None]).await;
+    assert_eq!(read_all(&mut cluster.open().await).await, content);
+    let bad = storage(1).as_bytes().to_vec();
+    assert_eq!(cluster.reported(), [bad.clone(), bad]);
+    // What was good of the first is not asked for again.
+    let second = cluster.asked[1].lock().expect("not poisoned").clone();
+    assert_eq!(second[0].offset.get(), 2 << 20);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_continued_elsewhere_and_nothing_is_reported() {
+    let content = content(BLOCK);
+    let cluster = Cluster::start(&content, &[Flaw::BreaksAt(2 << 20), Flaw::None]).await;
+    assert_eq!(read_all(&mut cluster.open().await).await, content);
+    assert_eq!(cluster.reported(), Vec::<Vec<u8>>::new());
+    assert_eq!(cluster.asked[1].lock().expect("not poisoned")[0].offset.get(), 2 << 20);
+}
+
+#[tokio::test]
+async fn a_silent_or_refusing_datanode_is_left_for_another() {
+    let content = content(100_000);
+    for flaw in [Flaw::Silent, Flaw::Refuses(Code::StaleGeneration), Flaw::Refuses(Code::NoSuchBlock)] {
+        let cluster = Cluster::start(&content, &[flaw, Flaw::None]).await;
+        assert_eq!(read_all(&mut cluster.open().await).await, content);
+        assert_eq!(cluster.reported(), Vec::<Vec<u8>>::new(), "{flaw:?}");
+    }
+}
+
+/// Invariant 4: not a byte less than the namenode says there is.
+#[tokio::test]
+async fn a_replica_that_is_too_short_is_reported_and_never_a_short_read() {
+    let content = content(100_000);
+    let cluster = Cluster::start(&content, &[Flaw::Short(50_000), Flaw::None]).await;
+    assert_eq!(read_all(&mut cluster.open().await).await, content);
+    assert_eq!(cluster.reported(), [storage(1).as_bytes().to_vec()]);
+}
+
+#[tokio::test]
+async fn without_a_good_replica_the_error_says_what_was_tried_after_the_map_was_asked_for_again() {
+    let content = content(100_000);
+    let cluster = Cluster::start(&content, &[Flaw::Flips(77), Flaw::Refuses(Code::NoSuchBlock)]).await;
+    let error = cluster.open().await.next_chunk().await.expect_err("nothing good is left");
+    assert_eq!(error.code(), Code::Corrupt);
+    let text = error.to_string();
+    assert!(text.contains("/file") && text.contains("blk_9.0") && text.contains("checksum"), "{text}");
+    assert!(cluster.opens() > 1);
+}
+
+#[tokio::test]
+async fn a_small_file_comes_with_the_answer() {
+    let namenode = Namenode::lead(|_| {
+        let opened = v1::Opened { attributes: Some(file(5)), inline: Some(b"hello".to_vec()), blocks: Vec::new() };
+        Act::Answer(Answer::Opened(opened))
+    })
+    .await;
+    let client = connect(&namenode).await;
+    let mut reader = client.open(&path("/small")).await.expect("opens");
+    assert_eq!(read_all(&mut reader).await, b"hello");
+    let mut three = [0; 3];
+    assert_eq!(reader.read_at(3, &mut three).await.expect("reads"), 2);
+    assert_eq!(&three[..2], b"lo");
+}

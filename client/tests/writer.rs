@@ -1,0 +1,272 @@
+//! Writing through chains that fail: invariants 3 and 7 of the crate.
+
+mod cluster;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use client::{Client, CreateOptions};
+use proto::v1;
+use proto::v1::op::Kind as Op;
+use proto::v1::reply::Result as Answer;
+use transfer::message::Ack;
+use transfer::{Control, Failed, Flags, Frame, Setup};
+use types::{BlockId, ByteSize, Code};
+
+use cluster::{Act, Datanode, Namenode, Peer, config, content, done, file, location, path, storage};
+
+const BLOCK: u64 = 4 << 20;
+
+/// What the chain does, seen from its first hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Hop 2 cannot be set up in the first block.
+    NoSetup,
+    /// Hop 3 is lost when the block has so many bytes, in its first generation.
+    LoseThird(u64),
+    /// The first hop breaks the connection then.
+    LoseFirst(u64),
+    /// Every hop but the first is lost then, one after the other.
+    LoseAll(u64),
+    Healthy,
+}
+
+/// What the hops stored, by block, and how they were asked to.
+#[derive(Debug, Default)]
+struct Stored {
+    blocks: BTreeMap<BlockId, Vec<u8>>,
+    setups: Vec<Setup>,
+    synced: u64,
+}
+
+/// A first hop that answers for all below it.
+async fn serve(mut peer: Peer, fate: Fate, stored: Arc<Mutex<Stored>>) {
+    let Some(Frame::Control(Control::Setup(setup))) = peer.receive().await else { return };
+    let generation = setup.generation.get();
+    let block = setup.block;
+    {
+        let mut stored = stored.lock().expect("not poisoned");
+        stored.setups.push(setup.clone());
+        let bytes = stored.blocks.entry(block).or_default();
+        bytes.truncate(setup.resume.map_or(0, |resume| resume.offset.get() as usize));
+    }
+    if fate == Fate::NoSetup && block.number() == 0 {
+        return peer.say(Control::Failed(Failed::new(storage(2), Code::NoSpace, "no room"))).await;
+    }
+    peer.say(Control::Ready).await;
+    while let Some(Frame::Packet(packet)) = peer.receive().await {
+        packet.verify(block).expect("the writer's checksums are right");
+        match fate {
+            Fate::LoseThird(at) if generation == 1 && packet.end() > at => {
+                return peer.say(Control::Failed(Failed::new(storage(3), Code::TimedOut, "gone"))).await;
+            }
+            Fate::LoseAll(at) if packet.end() > at => {
+                let lost = setup.downstream.last().map_or(setup.storage, |hop| hop.storage);
+                return peer.say(Control::Failed(Failed::new(lost, Code::TimedOut, "gone"))).await;
+            }
+            Fate::LoseFirst(at) if generation == 1 && packet.end() > at => return,
+            Fate::NoSetup | Fate::LoseThird(_) | Fate::LoseFirst(_) | Fate::LoseAll(_) | Fate::Healthy => {}
+        }
+        {
+            let mut stored = stored.lock().expect("not poisoned");
+            let bytes = stored.blocks.entry(block).or_default();
+            let start = packet.offset.get() as usize;
+            assert!(start <= bytes.len(), "no gap");
+            bytes.truncate(start);
+            bytes.extend_from_slice(&packet.data);
+            stored.synced += u64::from(packet.flags.has(Flags::SYNC));
+        }
+        let length = ByteSize::new(packet.end());
+        peer.say(Control::Ack(Ack { sequence: packet.sequence, length })).await;
+        if packet.flags.has(Flags::FINISH) {
+            return;
+        }
+    }
+}
+
+struct Cluster {
+    namenode: Namenode,
+    client: Client,
+    stored: Arc<Mutex<Stored>>,
+    _datanodes: Vec<Datanode>,
+}
+
+impl Cluster {
+    async fn start(fate: Fate) -> Self {
+        let stored = Arc::new(Mutex::new(Stored::default()));
+        let (mut datanodes, mut targets) = (Vec::new(), Vec::new());
+        for number in 1..=3 {
+            let log = Arc::clone(&stored);
+            let datanode = Datanode::start(move |peer| serve(peer, fate, Arc::clone(&log))).await;
+            targets.push(location(number, datanode.address));
+            datanodes.push(datanode);
+        }
+        let next_block = Mutex::new(0);
+        let new_block = move |exclude: &[u64]| {
+            let mut next = next_block.lock().expect("not poisoned");
+            *next += 1;
+            v1::NewBlock {
+                block: Some(v1::BlockId { inode: 9, number: *next - 1 }),
+                generation: 1,
+                targets: targets.iter().filter(|target| !exclude.contains(&target.node)).cloned().collect(),
+            }
+        };
+        let namenode = Namenode::lead(move |arrived| match &arrived.op {
+            Op::Create(create) => Act::Answer(Answer::Created(v1::Created {
+                attributes: Some(file(0)),
+                block: create.with_block.then(|| new_block(&create.exclude)),
+            })),
+            Op::AddBlock(add) => Act::Answer(Answer::Block(new_block(&add.exclude))),
+            Op::NextGeneration(next) => {
+                Act::Answer(Answer::Generation(v1::Generation { generation: next.generation + 1 }))
+            }
+            Op::Complete(_) | Op::PutInline(_) => Act::Answer(Answer::Attributes(file(1))),
+            Op::Extend(_) | Op::AbandonBlock(_) | Op::Abandon(_) => done(),
+            _ => Act::Refuse(Code::NotSupported),
+        })
+        .await;
+        let client = Client::connect(config(&[&namenode.address])).await.expect("connects");
+        Self { namenode, client, stored, _datanodes: datanodes }
+    }
+
+    async fn put(&self, content: &Bytes) -> Result<client::Attributes, client::Error> {
+        self.client.put(&path("/file"), content.clone(), CreateOptions::default()).await
+    }
+
+    fn ops(&self) -> Vec<Op> {
+        self.namenode.arrived().into_iter().map(|arrived| arrived.op).collect()
+    }
+
+    /// What stands in the blocks, in order.
+    fn bytes(&self) -> Vec<u8> {
+        self.stored.lock().expect("not poisoned").blocks.values().flatten().copied().collect()
+    }
+}
+
+fn replicas(numbers: &[u8]) -> Vec<Vec<u8>> {
+    numbers.iter().map(|number| storage(*number).as_bytes().to_vec()).collect()
+}
+
+fn last_done(ops: &[Op]) -> v1::BlockDone {
+    match ops.last() {
+        Some(Op::Complete(complete)) => complete.last.clone().expect("there is a last block"),
+        other => panic!("completing comes last, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_short_object_is_one_operation() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    cluster.put(&content(1000)).await.expect("stored");
+    let [Op::PutInline(put)] = &cluster.ops()[..] else { panic!("{:?}", cluster.ops()) };
+    assert_eq!(put.content, content(1000));
+}
+
+#[tokio::test]
+async fn a_long_object_goes_in_blocks_and_gets_its_name_at_the_end() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    let content = content(2 * BLOCK as usize + 5000);
+    cluster.put(&content).await.expect("stored");
+    assert_eq!(cluster.bytes(), content);
+    let ops = cluster.ops();
+    let [Op::Create(create), Op::AddBlock(second), Op::AddBlock(third), Op::Complete(complete)] = &ops[..] else {
+        panic!("{ops:?}")
+    };
+    assert!(create.destination.is_none() && complete.publish.is_some());
+    assert_eq!(second.previous.as_ref().map(|done| done.length), Some(BLOCK));
+    assert_eq!(third.previous.as_ref().map(|done| done.replicas.clone()), Some(replicas(&[1, 2, 3])));
+    assert_eq!(last_done(&ops).length, 5000);
+}
+
+/// Invariants 3 and 7.
+#[tokio::test]
+async fn a_lost_hop_is_left_behind_and_the_application_sees_no_error() {
+    for (fate, left) in [(Fate::LoseThird(2 << 20), [1, 2]), (Fate::LoseFirst(2 << 20), [2, 3])] {
+        let cluster = Cluster::start(fate).await;
+        let content = content(BLOCK as usize - 5);
+        cluster.put(&content).await.expect("stored");
+        assert_eq!(cluster.bytes(), content, "{fate:?}");
+        let ops = cluster.ops();
+        let next = ops.iter().find_map(|op| if let Op::NextGeneration(next) = op { Some(next) } else { None });
+        assert_eq!(next.expect("asked for").survivors, replicas(&left));
+        let done = last_done(&ops);
+        assert_eq!((done.generation, done.replicas), (2, replicas(&left)));
+        let setups = cluster.stored.lock().expect("not poisoned").setups.clone();
+        assert!(setups[1].resume.is_some_and(|resume| resume.offset.get() <= 2 << 20));
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_does_not_come_up_is_replaced_by_a_block_elsewhere() {
+    let cluster = Cluster::start(Fate::NoSetup).await;
+    let content = content(100_000);
+    cluster.put(&content).await.expect("stored");
+    assert_eq!(cluster.bytes(), content);
+    let ops = cluster.ops();
+    let [Op::Create(_), Op::AbandonBlock(_), Op::AddBlock(add), Op::Complete(_)] = &ops[..] else { panic!("{ops:?}") };
+    assert_eq!(add.exclude, [2]);
+    assert_eq!(last_done(&ops).replicas, replicas(&[1, 3]));
+}
+
+#[tokio::test]
+async fn with_too_few_hops_left_the_writer_says_so_and_gives_the_file_up() {
+    let cluster = Cluster::start(Fate::LoseAll(0)).await;
+    let error = cluster.put(&content(100_000)).await.expect_err("one replica is not enough");
+    assert_eq!(error.code(), Code::NoDatanodes);
+    assert!(error.to_string().contains("/file"), "{error}");
+    cluster.client.close().await.expect("closes");
+    assert!(cluster.ops().iter().any(|op| matches!(op, Op::Abandon(_))), "{:?}", cluster.ops());
+}
+
+#[tokio::test]
+async fn a_flush_is_told_to_the_namenode_and_a_sync_reaches_the_disks() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    let mut writer = cluster.client.create(&path("/log"), CreateOptions::default()).await.expect("created");
+    writer.write_all(b"one").await.expect("written");
+    writer.flush().await.expect("flushed");
+    assert_eq!(cluster.bytes(), b"one");
+    writer.write_all(b"two").await.expect("written");
+    writer.sync().await.expect("synced");
+    assert_eq!(cluster.bytes(), b"onetwo");
+    assert_eq!(cluster.stored.lock().expect("not poisoned").synced, 1);
+    assert_eq!(writer.position(), 6);
+    writer.close().await.expect("closed");
+    let lengths: Vec<_> = cluster
+        .ops()
+        .iter()
+        .filter_map(
+            |op| if let Op::Extend(extend) = op { extend.written.as_ref().map(|done| done.length) } else { None },
+        )
+        .collect();
+    assert_eq!(lengths, [3, 6]);
+}
+
+#[tokio::test]
+async fn a_dropped_writer_leaves_no_lease() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    let atomic = CreateOptions { atomic: true, ..CreateOptions::default() };
+    let mut unnamed = cluster.client.create(&path("/a"), atomic).await.expect("created");
+    unnamed.write(content(100_000)).await.expect("written");
+    drop(unnamed);
+    let mut visible = cluster.client.create(&path("/b"), CreateOptions::default()).await.expect("created");
+    visible.write(content(2 << 20)).await.expect("written");
+    drop(visible);
+    cluster.client.close().await.expect("closes");
+    let ops = cluster.ops();
+    assert_eq!(ops.iter().filter(|op| matches!(op, Op::Abandon(_))).count(), 1, "{ops:?}");
+    let completed =
+        ops.iter().find_map(|op| if let Op::Complete(complete) = op { complete.last.clone() } else { None });
+    assert_eq!(completed.map(|done| done.length), Some(2 << 20));
+}
+
+#[tokio::test]
+async fn an_empty_file_needs_no_datanode() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    let writer = cluster.client.create(&path("/empty"), CreateOptions::default()).await.expect("created");
+    writer.close().await.expect("closed");
+    assert!(matches!(
+        &cluster.ops()[..],
+        [Op::Create(_), Op::Complete(v1::Complete { last: None, publish: None, .. })]
+    ));
+}
