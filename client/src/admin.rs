@@ -8,6 +8,7 @@ use proto::v1::admin_client::AdminClient;
 use tonic::transport::{Channel, Endpoint};
 use types::Code;
 
+use crate::config::Config;
 use crate::error::{Error, Fault};
 use crate::object::{DatanodeReport, MemberStatus};
 use crate::store::Client;
@@ -19,27 +20,34 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Questions about the cluster itself.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    client: Client,
+    config: Config,
+    /// Knows the leader, when there is one.
+    client: Option<Client>,
 }
 
 impl Admin {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+        Self { config: client.0.config.clone(), client: Some(client) }
+    }
+
+    /// Asks the configured namenodes without being connected to a leader: also while there is none.
+    pub fn unconnected(config: &Config) -> Self {
+        Self { config: config.clone(), client: None }
     }
 
     /// Every configured namenode, by its address, with what it says of itself or why it does not.
     pub async fn status(&self) -> Vec<(String, Result<MemberStatus, Error>)> {
-        let asked = self.client.0.config.namenodes.iter().map(|address| async move {
+        let asked = self.config.namenodes.iter().map(|address| async move {
             let answer = within(self.patience(), member_status(address)).await;
             (address.clone(), answer.map_err(|fault| Error::new("get the status of", address, fault)))
         });
         join_all(asked).await
     }
 
-    /// The datanodes, as the leader sees them, or another member while there is none.
+    /// The datanodes, as the leader sees them; as the first of the other members that answers while none is known.
     pub async fn report(&self) -> Result<Vec<DatanodeReport>, Error> {
-        let mut addresses = self.client.0.config.namenodes.clone();
-        if let Some(leader) = self.client.0.metadata.leader() {
+        let mut addresses = self.config.namenodes.clone();
+        if let Some(leader) = self.client.as_ref().and_then(|client| client.0.metadata.leader()) {
             addresses.retain(|address| *address != leader);
             addresses.insert(0, leader);
         }
@@ -54,7 +62,7 @@ impl Admin {
     }
 
     fn patience(&self) -> Duration {
-        self.client.0.config.op_timeout.min(PATIENCE)
+        self.config.op_timeout.min(PATIENCE)
     }
 }
 
