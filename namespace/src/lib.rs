@@ -36,5 +36,8 @@ mod tree;
 pub mod view;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use apply::{Applied, Effect, apply};
 pub use error::{Error, QueryError};

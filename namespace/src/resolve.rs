@@ -98,7 +98,10 @@ pub(crate) fn base_directory(view: &impl View, base: InodeId) -> Outcome<InodeId
     if base == InodeId::ROOT || is_attached(view, base)? {
         return Ok(base);
     }
-    let is_file = view.link(base)?.is_some() || view.unnamed(base)?.is_some();
+    let is_file = match view.link(base)? {
+        Some(link) => is_attached(view, link.parent)?,
+        None => view.unnamed(base)?.is_some(),
+    };
     let place = base.to_string();
     Err(if is_file { Error::NotDirectory { place } } else { Error::NotFound { place } }.into())
 }

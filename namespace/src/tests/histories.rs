@@ -1,0 +1,527 @@
+//! Random histories: several sessions, retries, expiries and garbage collection, each step compared with the model.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use types::{BlockId, ByteSize, Code, GenStamp, InodeId, SessionId, Timestamp};
+
+use super::model::{Body, Expected, Model};
+use super::{Cluster, LAYOUT, OWNER, START, invariants, location, locations, storage};
+use crate::apply::Applied;
+use crate::codec::Batch;
+use crate::command::{AttrChange, BlockDone, Command, Destination, Layout, Reply, Request, Where};
+use crate::error::{Error, QueryError};
+use crate::memory::MemoryView;
+use crate::overlay::Overlay;
+use crate::query::{self, Content};
+use crate::row::{BlockRow, LocatedBlock};
+
+const STORAGES: u8 = 5;
+
+/// One step of a history. Indexes choose among what is there when the step runs.
+#[derive(Debug, Clone)]
+enum Step {
+    OpenSession,
+    EndSession { session: Index, limit: u32, in_order: bool },
+    Mkdir { place: Place, parents: bool },
+    Create { destination: Option<To>, targets: Option<u8> },
+    PutInline { destination: To, length: usize },
+    Write { file: Index, kind: Writing },
+    Rename { from: Place, to: Place, overwrite: bool },
+    Delete { place: Place, recursive: bool },
+    SetAttr { place: Place, mode: Option<u32>, mtime: Option<u64>, replication: Option<u8> },
+    Replica { block: Index, kind: Replicas, storage: u8 },
+    Gc { limit: u32 },
+    Deleted { storage: u8, limit: usize },
+    Retry { request: Index },
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    base: Option<Index>,
+    path: String,
+}
+
+#[derive(Debug, Clone)]
+struct To {
+    place: Place,
+    overwrite: bool,
+    parents: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Done {
+    length: u64,
+    /// A bit for each target.
+    replicas: u8,
+    /// Now and then a writer knows an old generation, or means another block.
+    stale: bool,
+    other_block: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Writing {
+    AddBlock { previous: Option<Done>, targets: u8, min_replicas: u8 },
+    Extend(Done),
+    NextGeneration(Done),
+    AbandonBlock,
+    Complete { last: Option<Done>, min_replicas: u8, publish: Option<To> },
+    Abandon,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Replicas {
+    Add,
+    Remove,
+    Bad,
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    let path = proptest::string::string_regex("(/[abc]){0,3}").expect("a regex");
+    (prop::option::weighted(0.2, any::<Index>()), path).prop_map(|(base, path)| Place { base, path })
+}
+
+fn destination() -> impl Strategy<Value = To> {
+    (place(), any::<bool>(), any::<bool>()).prop_map(|(place, overwrite, parents)| To { place, overwrite, parents })
+}
+
+fn done() -> impl Strategy<Value = Done> {
+    let rarely = || prop::bool::weighted(0.1);
+    (0_u64..=17, 0_u8..16, rarely(), rarely()).prop_map(|(length, replicas, stale, other_block)| Done {
+        length,
+        // Mostly everything is acknowledged.
+        replicas: if replicas < 8 { 7 } else { replicas },
+        stale,
+        other_block,
+    })
+}
+
+fn writing() -> impl Strategy<Value = Writing> {
+    prop_oneof![
+        4 => (prop::option::weighted(0.8, done()), 0..STORAGES, 0_u8..3)
+            .prop_map(|(previous, targets, min_replicas)| Writing::AddBlock { previous, targets, min_replicas }),
+        3 => done().prop_map(Writing::Extend),
+        2 => done().prop_map(Writing::NextGeneration),
+        1 => Just(Writing::AbandonBlock),
+        3 => (prop::option::weighted(0.8, done()), 0_u8..3, prop::option::of(destination()))
+            .prop_map(|(last, min_replicas, publish)| Writing::Complete { last, min_replicas, publish }),
+        1 => Just(Writing::Abandon),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let replicas = prop_oneof![Just(Replicas::Add), Just(Replicas::Remove), Just(Replicas::Bad)];
+    prop_oneof![
+        1 => Just(Step::OpenSession),
+        1 => (any::<Index>(), 1_u32..4, any::<bool>())
+            .prop_map(|(session, limit, in_order)| Step::EndSession { session, limit, in_order }),
+        4 => (place(), any::<bool>()).prop_map(|(place, parents)| Step::Mkdir { place, parents }),
+        4 => (prop::option::of(destination()), prop::option::of(0..STORAGES))
+            .prop_map(|(destination, targets)| Step::Create { destination, targets }),
+        4 => (destination(), 0_usize..20)
+            .prop_map(|(destination, length)| Step::PutInline { destination, length }),
+        12 => (any::<Index>(), writing()).prop_map(|(file, kind)| Step::Write { file, kind }),
+        4 => (place(), place(), any::<bool>()).prop_map(|(from, to, overwrite)| Step::Rename { from, to, overwrite }),
+        3 => (place(), any::<bool>()).prop_map(|(place, recursive)| Step::Delete { place, recursive }),
+        2 => (place(), prop::option::of(0_u32..0o7777), prop::option::of(any::<u64>()), prop::option::of(1_u8..5))
+            .prop_map(|(place, mode, mtime, replication)| Step::SetAttr { place, mode, mtime, replication }),
+        5 => (any::<Index>(), replicas, 0..STORAGES)
+            .prop_map(|(block, kind, storage)| Step::Replica { block, kind, storage }),
+        2 => (1_u32..6).prop_map(|limit| Step::Gc { limit }),
+        1 => (0..STORAGES, 1_usize..5).prop_map(|(storage, limit)| Step::Deleted { storage, limit }),
+        2 => any::<Index>().prop_map(|request| Step::Retry { request }),
+    ]
+}
+
+struct History {
+    cluster: Cluster,
+    model: Model,
+    /// Every session that ever was.
+    sessions: Vec<SessionId>,
+    /// Every operation of a client that has an answer.
+    answered: Vec<(Request, Result<Reply, Error>)>,
+    /// Everything applied, to be applied again in batches.
+    log: Vec<Request>,
+}
+
+impl History {
+    fn new() -> Self {
+        let cluster = Cluster::formatted();
+        let model = Model::new(Timestamp::from_nanos(START + 1));
+        Self { cluster, model, sessions: Vec::new(), answered: Vec::new(), log: Vec::new() }
+    }
+
+    fn apply(&mut self, request: &Request) -> Applied {
+        self.log.push(request.clone());
+        self.cluster.apply(request)
+    }
+
+    /// Runs a command on both sides.
+    fn compare(&mut self, session: Option<SessionId>, command: Command) {
+        let request = self.cluster.request(session, command);
+        let before = self.cluster.state.clone();
+        let applied = self.apply(&request);
+        if applied.reply.is_err() {
+            assert!(applied.writes.len() <= 1 && applied.effects.is_empty(), "invariant 1: {applied:?}");
+            if session.is_none() {
+                assert_eq!(self.cluster.state, before);
+            }
+        }
+        match self.model.apply(&request) {
+            Expected::Exactly(expected) => {
+                let reply = applied.reply.clone();
+                assert_eq!(reply.as_ref().map_err(Error::code), expected.as_ref().map_err(|code| *code), "{request:?}");
+            }
+            Expected::Anything => {}
+        }
+        let kept = !matches!(&applied.reply, Err(error) if error.code() == Code::SessionExpired);
+        if session.is_some() && kept {
+            self.answered.push((request, applied.reply));
+        }
+    }
+
+    /// The leader's own bounded duties, run to their end.
+    fn steps(&mut self, session: Option<SessionId>, command: &Command) {
+        loop {
+            let request = self.cluster.request(session, command.clone());
+            match self.apply(&request).reply {
+                Ok(Reply::Step { more: true }) => {}
+                Ok(Reply::Step { more: false }) => return,
+                other => panic!("a step was asked for: {other:?}"),
+            }
+        }
+    }
+
+    fn place(&self, place: &Place) -> Where {
+        let base = match &place.base {
+            Some(index) => InodeId::new(1 + index.index(30) as u64),
+            None => InodeId::ROOT,
+        };
+        // A base that nobody has is as good as one that is gone.
+        Where { base, path: place.path.as_bytes().to_vec() }
+    }
+
+    fn destination(&self, to: &To) -> Destination {
+        Destination { place: self.place(&to.place), overwrite: to.overwrite, parents: to.parents }
+    }
+
+    /// Any session, mostly a living one.
+    fn session(&mut self, index: &Index) -> SessionId {
+        if self.sessions.is_empty() {
+            self.open_session();
+        }
+        let living: Vec<SessionId> = self.model.sessions.iter().copied().collect();
+        let chosen = index.index(self.sessions.len() * 4);
+        match living.is_empty() || chosen == 0 {
+            true => self.sessions[index.index(self.sessions.len())],
+            false => living[index.index(living.len())],
+        }
+    }
+
+    fn open_session(&mut self) {
+        self.compare(None, Command::OpenSession { client: "model".to_owned() });
+        self.sessions = (1..).map(SessionId::new).take(self.sessions.len() + 1).collect();
+    }
+
+    fn run(&mut self, step: &Step, who: &Index) {
+        match step {
+            Step::OpenSession => self.open_session(),
+            Step::EndSession { session, limit, in_order } => {
+                let session = self.session(session);
+                let close = Command::CloseSession { session };
+                let expire = Command::ExpireSession { session, limit: *limit };
+                self.steps(None, if *in_order { &close } else { &expire });
+                self.model.end_session(session);
+            }
+            Step::Mkdir { place, parents } => {
+                let place = self.place(place);
+                self.client(who, Command::Mkdir { place, ownership: OWNER, parents: *parents });
+            }
+            Step::Create { destination, targets } => {
+                let destination = destination.as_ref().map(|to| self.destination(to));
+                let targets = targets.map(pipeline).unwrap_or_default();
+                self.client(who, Command::Create { destination, ownership: OWNER, layout: LAYOUT, targets });
+            }
+            Step::PutInline { destination, length } => {
+                let destination = self.destination(destination);
+                let layout = Layout { replication: 2, ..LAYOUT };
+                let content = vec![7; *length];
+                self.client(who, Command::PutInline { destination, ownership: OWNER, layout, content, mtime: None });
+            }
+            Step::Write { file, kind } => self.write(file, kind, who),
+            Step::Rename { from, to, overwrite } => {
+                let (from, to) = (self.place(from), self.place(to));
+                self.client(who, Command::Rename { from, to, overwrite: *overwrite });
+            }
+            Step::Delete { place, recursive } => {
+                let place = self.place(place);
+                self.client(who, Command::Delete { place, recursive: *recursive });
+            }
+            Step::SetAttr { place, mode, mtime, replication } => {
+                let place = self.place(place);
+                let mtime = mtime.map(Timestamp::from_nanos);
+                let change = AttrChange { mode: *mode, mtime, replication: *replication, ..AttrChange::default() };
+                self.client(who, Command::SetAttr { place, change });
+            }
+            Step::Replica { block, kind, storage: number } => {
+                let known = query::blocks(&self.cluster.state, None, usize::MAX).expect("readable");
+                let Some((block, row)) = known.get(block.index(known.len().max(1))) else { return };
+                let (block, generation, storage) = (*block, row.generation, storage(*number));
+                let command = match kind {
+                    Replicas::Add => Command::AddReplica { block, generation, location: location(*number) },
+                    Replicas::Remove => Command::RemoveReplica { block, generation, storage },
+                    Replicas::Bad => Command::ReportBadReplica { block, generation, storage },
+                };
+                self.compare(None, command);
+            }
+            Step::Gc { limit } => {
+                let request = self.cluster.request(None, Command::GcStep { limit: *limit, grace_nanos: 10 });
+                let applied = self.apply(&request);
+                let more = query::garbage_pending(&self.cluster.state).expect("readable");
+                assert_eq!(applied.reply, Ok(Reply::Step { more }));
+            }
+            Step::Deleted { storage: number, limit } => self.delete_due(*number, *limit),
+            Step::Retry { request } => {
+                let Some((request, reply)) = self.answered.get(request.index(self.answered.len().max(1))).cloned()
+                else {
+                    return;
+                };
+                let living = request.origin.is_some_and(|origin| self.model.sessions.contains(&origin.session));
+                let applied = self.apply(&request);
+                assert_eq!(applied.writes, Vec::new(), "invariant 2");
+                if living {
+                    assert_eq!(applied.reply, reply, "invariant 2");
+                } else {
+                    assert_eq!(applied.reply.map_err(|error| error.code()), Err(Code::SessionExpired));
+                }
+            }
+        }
+    }
+
+    fn client(&mut self, who: &Index, command: Command) {
+        let session = self.session(who);
+        self.compare(Some(session), command);
+    }
+
+    fn delete_due(&mut self, number: u8, limit: usize) {
+        let now = Timestamp::from_nanos(u64::MAX);
+        let replicas = query::due_deletes(&self.cluster.state, storage(number), now, limit).expect("readable");
+        for replica in &replicas {
+            self.model.deleted(storage(number), replica.block);
+        }
+        let request = self.cluster.request(None, Command::ReplicasDeleted { storage: storage(number), replicas });
+        assert_eq!(self.apply(&request).reply, Ok(Reply::Done));
+    }
+
+    /// An operation on a file that somebody has open, mostly by whom.
+    fn write(&mut self, index: &Index, kind: &Writing, who: &Index) {
+        let open = self.model.objects.keys().chain(&self.model.doomed).copied();
+        let open: Vec<InodeId> = open.filter(|inode| self.model.children(*inode).is_none()).collect();
+        let written: Vec<InodeId> = open.iter().copied().filter(|inode| self.model.writer(*inode).is_some()).collect();
+        let choice = if written.is_empty() || index.index(10) == 0 { open } else { written };
+        let Some(inode) = choice.get(index.index(choice.len().max(1))).copied() else { return };
+        let session = match self.model.writer(inode) {
+            Some(writer) if who.index(10) != 0 => writer,
+            _ => self.session(who),
+        };
+        let command = match kind {
+            Writing::AddBlock { previous, targets, min_replicas } => Command::AddBlock {
+                inode,
+                previous: previous.as_ref().and_then(|done| self.done(inode, done)),
+                targets: pipeline(*targets),
+                min_replicas: *min_replicas,
+            },
+            Writing::Extend(done) => match self.done(inode, done) {
+                Some(written) => Command::Extend { inode, written },
+                None => return,
+            },
+            Writing::NextGeneration(done) => match self.done(inode, done) {
+                Some(BlockDone { block, generation, replicas: survivors, .. }) => {
+                    Command::NextGeneration { inode, block, generation, survivors }
+                }
+                None => return,
+            },
+            Writing::AbandonBlock => match self.open_block(inode) {
+                Some((block, _)) => Command::AbandonBlock { inode, block },
+                None => return,
+            },
+            Writing::Complete { last, min_replicas, publish } => Command::Complete {
+                inode,
+                last: last.as_ref().and_then(|done| self.done(inode, done)),
+                min_replicas: *min_replicas,
+                publish: publish.as_ref().map(|to| self.destination(to)),
+                mtime: None,
+            },
+            Writing::Abandon => Command::Abandon { inode },
+        };
+        self.compare(Some(session), command);
+    }
+
+    fn open_block(&self, inode: InodeId) -> Option<(BlockId, BlockRow)> {
+        let Body::File(file) = &self.model.objects.get(&inode)?.body else { return None };
+        let block = file.open_block()?;
+        Some((block, file.blocks[&block].clone()))
+    }
+
+    fn done(&self, inode: InodeId, done: &Done) -> Option<BlockDone> {
+        let (block, row) = self.open_block(inode)?;
+        let chosen = row.replicas.iter().enumerate().filter(|(at, _)| done.replicas & (1 << at) != 0);
+        let mut replicas: Vec<_> = chosen.map(|(_, location)| location.storage).collect();
+        if done.replicas & 8 != 0 {
+            replicas.push(storage(77));
+        }
+        Some(BlockDone {
+            block: if done.other_block { BlockId::new(inode, block.number() + 1) } else { block },
+            generation: if done.stale { GenStamp::new(row.generation.get() - 1) } else { row.generation },
+            length: ByteSize::new(done.length),
+            replicas,
+        })
+    }
+
+    /// Everything that can be asked is answered as the model answers it.
+    fn check(&self) {
+        let state = &self.cluster.state;
+        invariants::check(state);
+        self.check_below(InodeId::ROOT, &Where { base: InodeId::ROOT, path: Vec::new() });
+        for inode in self.model.objects.keys() {
+            let place = Where { base: *inode, path: Vec::new() };
+            assert_eq!(query::stat(state, &place), Ok(self.model.attributes(*inode)));
+        }
+        for inode in &self.model.doomed {
+            let place = Where { base: *inode, path: Vec::new() };
+            let code = |result: Result<_, QueryError>| match result {
+                Err(QueryError::Refused(error)) => Some(error.code()),
+                _ => None,
+            };
+            assert_eq!(code(query::stat(state, &place)), Some(Code::NotFound), "{inode} was removed");
+        }
+        let listed = query::sessions(state, None, usize::MAX).expect("readable");
+        assert!(listed.iter().eq(&self.model.sessions));
+        let totals = query::totals(state).expect("readable");
+        let root = self.model.attributes(InodeId::ROOT).usage.expect("a directory");
+        assert_eq!((totals.files, totals.directories, totals.bytes), (root.files, root.directories, root.bytes));
+    }
+
+    fn check_below(&self, inode: InodeId, place: &Where) {
+        let state = &self.cluster.state;
+        assert_eq!(query::stat(state, place), Ok(self.model.attributes(inode)));
+        let Some(children) = self.model.children(inode) else { return self.check_content(inode, place) };
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut more = true;
+        while more {
+            let after = names.last().cloned().unwrap_or_default();
+            let page = query::list(state, place, &after, 2).expect("a directory");
+            for (name, attributes) in page.entries {
+                assert_eq!(attributes, self.model.attributes(children[&name]));
+                names.push(name);
+            }
+            more = page.more;
+        }
+        assert!(names.iter().eq(children.keys()));
+        for (name, child) in children {
+            let path = [place.path.as_slice(), b"/", name].concat();
+            self.check_below(*child, &Where { base: InodeId::ROOT, path });
+        }
+    }
+
+    fn check_content(&self, inode: InodeId, place: &Where) {
+        let file = self.model.file(inode);
+        let mut offset = 0;
+        let mut expected = Vec::new();
+        for (block, row) in file.blocks.iter().filter(|(_, row)| row.length > ByteSize::ZERO) {
+            expected.push(LocatedBlock { block: *block, offset, row: row.clone() });
+            offset += row.length.get();
+        }
+        for (from, length) in [(0, u64::MAX), (0, 1), (offset / 2, 3), (offset, 5), (17, 0)] {
+            let opened = query::open(&self.cluster.state, place, from, length).expect("a file");
+            assert_eq!(opened.attributes, self.model.attributes(inode));
+            let overlaps = |located: &&LocatedBlock| {
+                let end = from.saturating_add(length).min(offset);
+                located.offset < end && from < located.offset + located.row.length.get()
+            };
+            let content = match &file.inline {
+                Some(content) => Content::Inline(content.clone()),
+                None => Content::Blocks(expected.iter().filter(overlaps).cloned().collect()),
+            };
+            assert_eq!(sorted(opened.content), sorted(content), "bytes {from}+{length} of {inode}");
+        }
+    }
+
+    /// The same log in batches, through its bytes and through an overlay, gives the same state.
+    fn replay(&self, batch: usize) {
+        let mut state = MemoryView::new();
+        let mut cluster = Cluster { state: MemoryView::new(), clock: START, sequence: 0 };
+        let format = cluster.request(None, Command::Format { cluster: super::CLUSTER });
+        let log: Vec<Request> = std::iter::once(format).chain(self.log.iter().cloned()).collect();
+        for requests in log.chunks(batch) {
+            let bytes = Batch { requests: requests.to_vec() }.encode();
+            let decoded = Batch::decode(&bytes).expect("what was encoded");
+            assert_eq!(decoded.requests, requests);
+            let mut overlay = Overlay::new(&state);
+            for request in &decoded.requests {
+                let applied = crate::apply(&overlay, request).expect("readable");
+                overlay.absorb(applied.writes);
+            }
+            let writes = overlay.into_writes();
+            state.store(writes);
+        }
+        assert_eq!(state, self.cluster.state);
+    }
+
+    /// With everything closed and removed, nothing is left (invariant 4).
+    fn empty(&mut self) {
+        for session in self.sessions.clone() {
+            self.steps(None, &Command::ExpireSession { session, limit: 2 });
+        }
+        let root = Where { base: InodeId::ROOT, path: Vec::new() };
+        for (name, _) in query::list(&self.cluster.state, &root, b"", 1000).expect("the root").entries {
+            let place = Where { base: InodeId::ROOT, path: name };
+            let request = self.cluster.request(None, Command::Delete { place, recursive: true });
+            assert_eq!(self.apply(&request).reply, Ok(Reply::Done));
+        }
+        self.steps(None, &Command::GcStep { limit: 3, grace_nanos: 10 });
+        for number in 0..STORAGES {
+            self.delete_due(number, usize::MAX);
+        }
+        invariants::check(&self.cluster.state);
+        assert_eq!(invariants::tags(&self.cluster.state), "Sdn", "something leaked");
+        assert_eq!(self.cluster.state.rows().len(), 3);
+    }
+}
+
+/// Three storages from a number.
+fn pipeline(first: u8) -> Vec<crate::row::BlockLocation> {
+    locations(&[first, (first + 1) % STORAGES, (first + 2) % STORAGES])
+}
+
+/// The lists of replicas are sets.
+fn sorted(content: Content) -> Content {
+    match content {
+        Content::Blocks(mut blocks) => {
+            for LocatedBlock { row, .. } in &mut blocks {
+                for list in [&mut row.replicas, &mut row.bad, &mut row.leaving] {
+                    list.sort_by_key(|location| location.storage);
+                }
+            }
+            Content::Blocks(blocks)
+        }
+        inline @ Content::Inline(_) => inline,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 5000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_ends_as_the_model_says(
+        steps in prop::collection::vec((step(), any::<Index>()), 1..80),
+        batch in 1_usize..10,
+    ) {
+        let mut history = History::new();
+        for (step, who) in &steps {
+            history.run(step, who);
+            history.check();
+        }
+        history.empty();
+        history.replay(batch);
+    }
+}

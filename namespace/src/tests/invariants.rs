@@ -1,0 +1,207 @@
+//! What must hold of the rows themselves, whatever commands made them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use types::{BlockId, InodeId, SessionId, StorageId};
+
+use crate::key;
+use crate::memory::MemoryView;
+use crate::row::{
+    self, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, GarbageRow, InodeRow, Kind, LeaseRow, LinkRow,
+    NodeRow, ResultRow, SessionRow, SystemRow, Usage,
+};
+
+/// Every row, read and sorted by kind.
+#[derive(Debug, Default)]
+struct Rows {
+    system: Option<SystemRow>,
+    entries: BTreeMap<(InodeId, Vec<u8>), InodeRow>,
+    directories: BTreeMap<InodeId, DirectoryRow>,
+    links: BTreeMap<InodeId, LinkRow>,
+    unnamed: BTreeMap<InodeId, InodeRow>,
+    extents: BTreeMap<(InodeId, u64), ExtentRow>,
+    blocks: BTreeMap<BlockId, BlockRow>,
+    leases: BTreeMap<InodeId, LeaseRow>,
+    sessions: BTreeSet<SessionId>,
+    open_files: BTreeSet<(SessionId, InodeId)>,
+    garbage: BTreeMap<InodeId, Kind>,
+    removals: BTreeSet<(StorageId, BlockId)>,
+    results_of: BTreeSet<SessionId>,
+}
+
+fn number(key: &[u8]) -> u64 {
+    u64::from_be_bytes(key[1..9].try_into().expect("a number follows the tag"))
+}
+
+fn read(state: &MemoryView) -> Rows {
+    let mut rows = Rows::default();
+    for (key, value) in state.rows() {
+        let inode = || InodeId::new(number(key));
+        match key[0] {
+            b'S' => rows.system = Some(get(key, value)),
+            b'n' => drop(rows.entries.insert((inode(), key[9..].to_vec()), get(key, value))),
+            b'd' => drop(rows.directories.insert(inode(), get(key, value))),
+            b'i' => drop(rows.links.insert(inode(), get(key, value))),
+            b'h' => drop(rows.unnamed.insert(inode(), get(key, value))),
+            b'e' => drop(rows.extents.insert((inode(), key::offset_of(key).expect("a key")), get(key, value))),
+            b'b' => drop(rows.blocks.insert(key::block_of(key).expect("a key"), get(key, value))),
+            b'l' => drop(rows.leases.insert(inode(), get(key, value))),
+            b's' => {
+                get::<SessionRow>(key, value);
+                rows.sessions.insert(SessionId::new(number(key)));
+            }
+            b'q' => {
+                get::<ResultRow>(key, value);
+                rows.results_of.insert(SessionId::new(number(key)));
+            }
+            b'o' => {
+                rows.open_files.insert((SessionId::new(number(key)), key::open_file_of(key).expect("a key")));
+            }
+            b'g' => drop(rows.garbage.insert(inode(), get::<GarbageRow>(key, value).kind)),
+            b'r' => {
+                let storage = StorageId::from_bytes(key[1..17].try_into().expect("a storage follows the tag"));
+                let removal = key::removal_of(key).expect("a key");
+                assert!(rows.removals.insert((storage, removal.block)), "one removal for each replica: {removal:?}");
+            }
+            b'N' => drop(get::<NodeRow>(key, value)),
+            tag => panic!("a row of no known kind: {tag}"),
+        }
+    }
+    rows
+}
+
+fn get<T: for<'b> minicbor::Decode<'b, ()>>(key: &[u8], value: &[u8]) -> T {
+    row::decode(key, value).expect("every stored row is readable")
+}
+
+pub(crate) fn check(state: &MemoryView) {
+    let rows = read(state);
+    let system = rows.system.as_ref().expect("the cluster is formatted");
+    assert_eq!(system.blocks, rows.blocks.len() as u64);
+    assert_eq!(system.sessions, rows.sessions.len() as u64);
+    assert!(rows.results_of.is_subset(&rows.sessions), "results of a session that is over");
+    check_tree(&rows);
+    check_files(&rows);
+    check_blocks(&rows);
+}
+
+/// Invariant 3, and that each entry and its way back agree.
+fn check_tree(rows: &Rows) {
+    let mut named = BTreeSet::new();
+    let mut directories = BTreeSet::new();
+    let mut sums: BTreeMap<InodeId, Usage> = BTreeMap::new();
+    for ((parent, name), entry) in &rows.entries {
+        assert!(
+            *parent == InodeId::NONE || rows.directories.contains_key(parent),
+            "an entry in no directory: {name:?}"
+        );
+        match &entry.body {
+            Body::Directory => {
+                directories.insert(entry.inode);
+                let row = &rows.directories[&entry.inode];
+                assert_eq!((row.parent, &row.name), (*parent, name));
+            }
+            Body::File(_) => {
+                named.insert(entry.inode);
+                let link = &rows.links[&entry.inode];
+                assert_eq!((link.parent, &link.name), (*parent, name));
+            }
+        }
+        if *parent != InodeId::NONE {
+            sums.entry(*parent).or_default().entries += 1;
+        }
+        let mut above = Some(*parent);
+        while let Some(directory) = above.filter(|inode| *inode != InodeId::NONE) {
+            let sum = sums.entry(directory).or_default();
+            match &entry.body {
+                Body::Directory => sum.directories += 1,
+                Body::File(file) => {
+                    sum.files += 1;
+                    sum.bytes += file.length.get();
+                    sum.raw_bytes += file.length.get() * u64::from(file.replication);
+                }
+            }
+            above = rows.directories.get(&directory).map(|row| row.parent);
+        }
+    }
+    assert!(rows.links.keys().eq(&named), "links and named files differ");
+    for (inode, row) in &rows.directories {
+        let removed = rows.garbage.get(inode) == Some(&Kind::Directory);
+        assert!(directories.contains(inode) != removed, "{inode} is in the tree or garbage, and not both");
+        // In a removed tree entries go one by one, without any counting.
+        let freeing = std::iter::successors(Some((*inode, row)), |(_, row)| {
+            rows.directories.get_key_value(&row.parent).map(|(inode, row)| (*inode, row))
+        });
+        let attached = freeing.into_iter().any(|(inode, _)| inode == InodeId::ROOT);
+        if attached {
+            assert_eq!(row.usage, sums.get(inode).copied().unwrap_or_default(), "sums of {inode}");
+        }
+    }
+}
+
+/// Leases, and that the content of a file is whole: its extents follow each other from 0 to its length.
+fn check_files(rows: &Rows) {
+    let files = rows.entries.values().chain(rows.unnamed.values());
+    let mut written = BTreeSet::new();
+    for row in files {
+        let Body::File(file) = &row.body else { continue };
+        let inode = row.inode;
+        let lease = rows.leases.get(&inode);
+        assert_eq!(lease.is_some(), file.writing, "the lease of {inode}");
+        if let Some(lease) = lease {
+            assert!(rows.sessions.contains(&lease.session), "{inode} is written by a session that is over");
+            written.insert((lease.session, inode));
+        }
+        let open = lease.and_then(|lease| lease.block).map(|number| BlockId::new(inode, number));
+        let mut end = 0;
+        let mut blocks = BTreeSet::new();
+        for ((_, offset), extent) in rows.extents.range((inode, 0)..=(inode, u64::MAX)) {
+            assert_eq!(*offset, end, "extents of {inode}");
+            let block = &rows.blocks[&extent.block];
+            let writing = block.state == BlockState::Writing;
+            assert_eq!(writing, open == Some(extent.block), "only the open block is being written");
+            assert_eq!(extent.length.get(), if writing { 0 } else { block.length.get() });
+            assert_eq!(block.wanted, file.replication);
+            end += block.length.get();
+            blocks.insert(extent.block);
+        }
+        let of_file = BlockId::new(inode, 0)..=BlockId::new(inode, u32::MAX);
+        assert!(rows.blocks.range(of_file).map(|(block, _)| block).eq(&blocks), "blocks of {inode}");
+        match &file.data {
+            Data::Blocks { next_block } => {
+                assert_eq!(file.length.get(), end, "length of {inode}");
+                assert!(blocks.iter().all(|block| block.number() < *next_block));
+            }
+            Data::Inline { content } => assert_eq!(file.length.get(), content.len() as u64),
+        }
+    }
+    assert!(rows.unnamed.values().all(|row| rows.leases.contains_key(&row.inode)), "a file nobody can name or end");
+    assert_eq!(rows.open_files, written);
+    assert_eq!(rows.leases.len(), written.len(), "a lease on nothing");
+}
+
+/// Invariants 4, 6 and 7.
+fn check_blocks(rows: &Rows) {
+    let inodes: BTreeSet<InodeId> = rows.entries.values().chain(rows.unnamed.values()).map(|row| row.inode).collect();
+    for inode in rows.blocks.keys().map(|block| block.inode()).chain(rows.extents.keys().map(|(inode, _)| *inode)) {
+        let garbage = rows.garbage.get(&inode) == Some(&Kind::File);
+        assert!(inodes.contains(&inode) != garbage, "blocks of {inode} belong to a file or are garbage");
+    }
+    let mut leaving = BTreeSet::new();
+    for (block, row) in &rows.blocks {
+        assert!(!row.replicas.is_empty() || !row.bad.is_empty(), "{block} has no replica at all");
+        let listed: Vec<_> = row.replicas.iter().chain(&row.bad).chain(&row.leaving).map(|at| at.storage).collect();
+        let distinct: BTreeSet<_> = listed.iter().collect();
+        assert_eq!(distinct.len(), listed.len(), "{block} lists a storage twice");
+        leaving.extend(row.leaving.iter().map(|at| (at.storage, *block)));
+    }
+    let of_living: BTreeSet<_> =
+        rows.removals.iter().copied().filter(|(_, block)| rows.blocks.contains_key(block)).collect();
+    assert_eq!(of_living, leaving, "replicas of living blocks that leave");
+}
+
+/// The tags of all rows there are.
+pub(crate) fn tags(state: &MemoryView) -> String {
+    let tags: BTreeSet<char> = state.rows().keys().map(|key| char::from(key[0])).collect();
+    tags.into_iter().collect()
+}
