@@ -67,8 +67,12 @@ pub(crate) enum Fault {
     Configuration(String),
     #[error("this client is closed; connect again")]
     Closed,
-    #[error("the session of this writer has ended, its lease is gone; write the file again")]
+    #[error("the session has ended, and the lease of this writer with it; write the file again")]
     SessionLost,
+    #[error(
+        "the session ended before the answer came: whether it was done is not known; look, and repeat it if it was not"
+    )]
+    OutcomeUnknown,
     #[error("{peer} does not keep to the protocol: {problem}; are all parts of the same version?")]
     Protocol { peer: String, problem: String },
     #[error(
@@ -91,6 +95,7 @@ impl Fault {
             Self::Configuration(_) => Code::InvalidArgument,
             Self::Closed => Code::Io,
             Self::SessionLost => Code::SessionExpired,
+            Self::OutcomeUnknown => Code::Unknown,
             Self::Protocol { .. } => Code::Incompatible,
             Self::NoReplica { damaged: true, .. } => Code::Corrupt,
             Self::NoReplica { damaged: false, .. } | Self::Broken(_) => Code::Io,

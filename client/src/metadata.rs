@@ -2,6 +2,7 @@
 
 mod connection;
 mod dial;
+mod operations;
 
 use std::sync::Mutex;
 use std::time::Duration;
