@@ -1,0 +1,189 @@
+//! What this node tells the namenodes, and what it is told to do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::v1;
+use proto::v1::datanodes_client::DatanodesClient;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, error, info, warn};
+use types::{Code, NodeId, Term};
+
+use crate::identity;
+use crate::node::Node;
+use crate::store::{Report, Volume};
+use crate::tasks::Tasks;
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// A node without an id asks this often at least: nothing works before it has one.
+const REGISTER_EVERY: Duration = Duration::from_millis(250);
+/// A volume that does not answer a look at it for so long hangs.
+const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Looks at the volumes until `stop`, once every heartbeat.
+pub(crate) async fn probe(node: Arc<Node>, stop: CancellationToken) {
+    let mut due = interval(node.settings.heartbeat);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = due.tick() => {}
+        }
+        let reports = probe_once(&node).await;
+        node.set_reports(reports);
+    }
+}
+
+pub(crate) async fn probe_once(node: &Node) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for volume in node.volumes.values() {
+        let on = Arc::clone(volume);
+        let report = match timeout(PROBE_DEADLINE, volume.disk.run(move || on.probe())).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(_)) => volume.report_failed(),
+            Err(_) => {
+                volume.fail("it does not answer");
+                volume.report_failed()
+            }
+        };
+        reports.push(report);
+    }
+    reports
+}
+
+/// Tells one namenode how this node is doing, until `stop`.
+pub(crate) async fn report(node: Arc<Node>, namenode: SocketAddr, tasks: Tasks, stop: CancellationToken) {
+    let endpoint = Endpoint::from_shared(format!("http://{namenode}")).expect("an address makes a URL");
+    let channel = endpoint.connect_timeout(CONNECT_DEADLINE).timeout(CALL_DEADLINE).tcp_nodelay(true).connect_lazy();
+    let mut reporter = Reporter {
+        client: DatanodesClient::new(channel).max_decoding_message_size(proto::MAX_MESSAGE),
+        node,
+        namenode,
+        tasks,
+        reachable: true,
+    };
+    let mut news = reporter.node.news.subscribe();
+    loop {
+        news.mark_unchanged();
+        let begun = Instant::now();
+        let every = reporter.node.settings.heartbeat;
+        let every = tokio::select! {
+            () = stop.cancelled() => return,
+            () = reporter.beat() => if reporter.node.id().is_some() { every } else { every.min(REGISTER_EVERY) },
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep_until(begun + every) => {}
+            changed = news.changed() => changed.expect("the node holds the sender"),
+        }
+    }
+}
+
+struct Reporter {
+    client: DatanodesClient<Channel>,
+    node: Arc<Node>,
+    namenode: SocketAddr,
+    tasks: Tasks,
+    /// Whether the last call arrived: a change is logged, every failure is not.
+    reachable: bool,
+}
+
+impl Reporter {
+    async fn beat(&mut self) {
+        let Some(id) = self.node.id() else {
+            return self.register().await;
+        };
+        let news = self.node.news();
+        let storages = self.node.reports().into_iter().map(storage_report).collect();
+        let request = v1::HeartbeatRequest {
+            cluster: self.node.cluster.as_bytes().to_vec(),
+            node: id.get(),
+            storages,
+            writers: self.node.writers(),
+            results: news.results.clone(),
+            bad: news.bad.clone(),
+            transfer: self.node.address.to_string(),
+        };
+        let answered = self.client.heartbeat(request).await;
+        let Some(reply) = self.arrived(answered) else { return };
+        if let Some(error) = &reply.error {
+            warn!(namenode = %self.namenode, code = %error.typed_code(), reason = error.message, "a heartbeat is refused");
+            return;
+        }
+        let term = Term::new(reply.term);
+        if !reply.leader || !self.node.is_current(term) {
+            return;
+        }
+        if reply.unknown {
+            return self.register().await;
+        }
+        self.node.heard(&news);
+        for task in reply.tasks {
+            self.tasks.add(term, task);
+        }
+    }
+
+    async fn register(&mut self) {
+        let node = &self.node;
+        let request = v1::RegisterRequest {
+            cluster: node.cluster.as_bytes().to_vec(),
+            node: node.id().map_or(0, NodeId::get),
+            host: node.settings.host_name(),
+            transfer: node.address.to_string(),
+            rack: node.settings.rack.clone(),
+            storages: node.volumes.keys().map(|storage| storage.as_bytes().to_vec()).collect(),
+        };
+        let answered = self.client.register(request).await;
+        let Some(reply) = self.arrived(answered) else { return };
+        match reply.result {
+            Some(v1::register_reply::Result::Node(id)) if id > 0 => self.registered(NodeId::new(id)).await,
+            Some(v1::register_reply::Result::Error(refused)) if refused.typed_code() != Code::NotLeader => {
+                error!(namenode = %self.namenode, code = %refused.typed_code(), reason = refused.message, "this node is refused");
+            }
+            Some(v1::register_reply::Result::Error(_)) => {}
+            Some(v1::register_reply::Result::Node(_)) | None => {
+                warn!(namenode = %self.namenode, "an answer to a registration makes no sense");
+            }
+        }
+    }
+
+    async fn registered(&self, id: NodeId) {
+        if self.node.id() == Some(id) {
+            return;
+        }
+        info!(node = %id, "registered");
+        for volume in self.node.volumes.values() {
+            let on = Arc::clone(volume);
+            let noted = volume.disk.run(move || note_node(&on, id)).await;
+            if let Ok(Err(error)) = noted {
+                volume.fail(&format!("noting the node id: {error}"));
+            }
+        }
+        self.node.set_id(id);
+    }
+
+    fn arrived<T>(&mut self, answered: Result<tonic::Response<T>, tonic::Status>) -> Option<T> {
+        let now = answered.is_ok();
+        match (&answered, self.reachable) {
+            (Err(status), true) => info!(namenode = %self.namenode, reason = %status, "the namenode cannot be reached"),
+            (Err(status), false) => debug!(namenode = %self.namenode, reason = %status, "still cannot be reached"),
+            (Ok(_), false) => info!(namenode = %self.namenode, "the namenode can be reached again"),
+            (Ok(_), true) => {}
+        }
+        self.reachable = now;
+        answered.ok().map(tonic::Response::into_inner)
+    }
+}
+
+fn note_node(volume: &Volume, id: NodeId) -> std::io::Result<()> {
+    if volume.has_failed() { Ok(()) } else { identity::record_node(&volume.root, id) }
+}
+
+fn storage_report(report: Report) -> v1::StorageReport {
+    let Report { storage, capacity, used, free, replicas, failed } = report;
+    v1::StorageReport { storage: storage.as_bytes().to_vec(), capacity, used, free, replicas, failed }
+}

@@ -1,0 +1,188 @@
+//! What the parts of a datanode share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proto::v1;
+use tokio::sync::watch;
+use transfer::Buffers;
+use types::{BlockId, ClusterId, GenStamp, NodeId, StorageId, Term};
+
+use crate::connection::Peers;
+use crate::settings::Settings;
+use crate::store::{Report, Volume};
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) cluster: ClusterId,
+    pub(crate) settings: Settings,
+    /// Where blocks are served.
+    pub(crate) address: SocketAddr,
+    pub(crate) volumes: BTreeMap<StorageId, Arc<Volume>>,
+    pub(crate) buffers: Buffers,
+    pub(crate) peers: Peers,
+    /// Changes when the namenodes should hear from this node before the next heartbeat is due.
+    pub(crate) news: watch::Sender<u64>,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    id: Option<NodeId>,
+    term: Term,
+    reports: Vec<Report>,
+    results: Queue<v1::TaskResult>,
+    bad: Queue<v1::BadReplica>,
+}
+
+/// What waits for a leader to hear it, each under a number, oldest first.
+#[derive(Debug)]
+struct Queue<T> {
+    waiting: VecDeque<(u64, T)>,
+    next: u64,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), next: 0 }
+    }
+}
+
+/// Of each queue, one heartbeat carries this much, and the queue holds this many times more.
+const PER_HEARTBEAT: usize = 512;
+const MAX_WAITING: usize = 32 * PER_HEARTBEAT;
+
+impl<T: Clone> Queue<T> {
+    /// When nobody has listened for very long, the oldest goes: whatever it was about is found again by a scan.
+    fn push(&mut self, item: T) {
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((self.next, item));
+        self.next += 1;
+    }
+
+    fn first(&self) -> (Vec<T>, u64) {
+        let first = self.waiting.iter().take(PER_HEARTBEAT);
+        let until = first.clone().last().map_or(0, |(number, _)| number + 1);
+        (first.map(|(_, item)| item.clone()).collect(), until)
+    }
+
+    fn heard(&mut self, until: u64) {
+        while self.waiting.front().is_some_and(|(number, _)| *number < until) {
+            self.waiting.pop_front();
+        }
+    }
+}
+
+/// What a heartbeat carries, and what to forget once a leader has it.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) results: Vec<v1::TaskResult>,
+    pub(crate) bad: Vec<v1::BadReplica>,
+    until: (u64, u64),
+}
+
+impl Node {
+    pub(crate) fn new(
+        cluster: ClusterId,
+        settings: Settings,
+        address: SocketAddr,
+        volumes: BTreeMap<StorageId, Arc<Volume>>,
+        id: Option<NodeId>,
+    ) -> Self {
+        // As many as the chains of a busy node have on their way.
+        let buffers = Buffers::new(transfer::frame::MAX_BODY, 64);
+        let peers = Peers::new(cluster, buffers.clone());
+        let said = Mutex::new(Said { id, ..Said::default() });
+        Self { cluster, settings, address, volumes, buffers, peers, news: watch::Sender::new(0), said }
+    }
+
+    pub(crate) fn id(&self) -> Option<NodeId> {
+        self.said().id
+    }
+
+    pub(crate) fn set_id(&self, id: NodeId) {
+        self.said().id = Some(id);
+        self.wake();
+    }
+
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        self.said().reports.clone()
+    }
+
+    pub(crate) fn set_reports(&self, reports: Vec<Report>) {
+        self.said().reports = reports;
+    }
+
+    /// Remembers the highest term; says whether this one is not below it.
+    pub(crate) fn is_current(&self, term: Term) -> bool {
+        let mut said = self.said();
+        said.term = said.term.max(term);
+        said.term == term
+    }
+
+    pub(crate) fn writers(&self) -> u32 {
+        self.volumes.values().map(|volume| volume.writers()).sum()
+    }
+
+    pub(crate) fn add_result(&self, result: v1::TaskResult) {
+        self.said().results.push(result);
+        self.wake();
+    }
+
+    /// A replica that does not hold what it should.
+    pub(crate) fn add_bad(&self, storage: StorageId, block: BlockId, generation: GenStamp) {
+        let bad = v1::BadReplica {
+            storage: storage.as_bytes().to_vec(),
+            block: Some(block.into()),
+            generation: generation.get(),
+        };
+        let mut said = self.said();
+        if !said.bad.waiting.iter().any(|(_, known)| *known == bad) {
+            said.bad.push(bad);
+        }
+        drop(said);
+        self.wake();
+    }
+
+    pub(crate) fn news(&self) -> News {
+        let said = self.said();
+        let ((results, results_until), (bad, bad_until)) = (said.results.first(), said.bad.first());
+        News { results, bad, until: (results_until, bad_until) }
+    }
+
+    /// A leader has heard them.
+    pub(crate) fn heard(&self, news: &News) {
+        let mut said = self.said();
+        said.results.heard(news.until.0);
+        said.bad.heard(news.until.1);
+    }
+
+    fn wake(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_leader_heard_is_forgotten_and_the_rest_is_not() {
+        let mut queue = Queue::default();
+        for item in 0..PER_HEARTBEAT + 1 {
+            queue.push(item);
+        }
+        let (first, until) = queue.first();
+        assert_eq!(first.len(), PER_HEARTBEAT);
+        queue.push(7777);
+        queue.heard(until);
+        assert_eq!(queue.first().0, [PER_HEARTBEAT, 7777]);
+    }
+}

@@ -1,0 +1,7 @@
+//! The format of a replica: one file that holds a header, the checksums and the data.
+
+mod header;
+mod layout;
+
+pub(crate) use header::{Header, HeaderError, State};
+pub(crate) use layout::{FINAL, Layout, WRITING, final_directory, final_path, parse_name, writing_path};

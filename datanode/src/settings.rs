@@ -1,0 +1,130 @@
+//! Settings of one datanode: one section of its configuration file, every field with a default.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use types::{ByteSize, ClusterId};
+
+/// Everything that a datanode needs to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub cluster: ClusterId,
+    /// The RPC addresses of all namenodes.
+    pub namenodes: Vec<SocketAddr>,
+    pub settings: Settings,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where blocks are served. Port 0 means any free one.
+    pub listen: SocketAddr,
+    /// The machine that this node runs on: no two replicas of a block go to one host. Empty: the machine's own name.
+    pub host: String,
+    /// Where the machine stands, such as `/room1/rack7`.
+    pub rack: String,
+    /// The directories that replicas are kept in, one for each disk.
+    pub volumes: Vec<PathBuf>,
+    /// Time between two reports to the namenodes.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// Of each volume, this much is left free.
+    pub reserve: ByteSize,
+    /// No more connections are served at a time; others wait.
+    pub max_connections: usize,
+    /// A connection without a request for so long is closed.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Threads that work on each volume.
+    pub threads_per_volume: usize,
+    /// Copies for repair that are made at a time.
+    pub max_copies: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9866)),
+            host: String::new(),
+            rack: "/default".to_owned(),
+            volumes: Vec::new(),
+            heartbeat: Duration::from_secs(1),
+            reserve: ByteSize::gib(1),
+            max_connections: 4096,
+            idle_timeout: Duration::from_secs(600),
+            threads_per_volume: 4,
+            max_copies: 4,
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong with it, if anything.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Settings { listen, rack, volumes, heartbeat, max_connections, threads_per_volume, max_copies, .. } =
+            &self.settings;
+        for address in self.namenodes.iter().chain([listen]) {
+            if !address.ip().is_loopback() {
+                return Err(format!("{address} is not a loopback address, and TLS is not supported yet"));
+            }
+        }
+        if self.namenodes.is_empty() {
+            return Err("no namenode is named".to_owned());
+        }
+        if volumes.is_empty() {
+            return Err("no volume is named: volumes = [\"/disk1\"]".to_owned());
+        }
+        if !rack.starts_with('/') {
+            return Err(format!("the rack {rack:?} does not begin with a slash"));
+        }
+        if heartbeat.is_zero() {
+            return Err("heartbeat is zero".to_owned());
+        }
+        for (name, value) in [
+            ("max_connections", max_connections),
+            ("threads_per_volume", threads_per_volume),
+            ("max_copies", max_copies),
+        ] {
+            if *value == 0 {
+                return Err(format!("{name} is zero"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// The name of the machine.
+    pub(crate) fn host_name(&self) -> String {
+        if !self.host.is_empty() {
+            return self.host.clone();
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match name.trim() {
+            "" => "localhost".to_owned(),
+            name => name.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let namenodes = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1))];
+        let settings = toml::from_str(text).expect("settings");
+        Config { cluster: ClusterId::from_bytes([1; 16]), namenodes, settings }
+    }
+
+    #[test]
+    fn another_address_than_loopback_is_refused() {
+        assert_eq!(config("volumes = [\"/d\"]").check(), Ok(()));
+        let refused = config("volumes = [\"/d\"]\nlisten = \"0.0.0.0:9866\"").check().expect_err("refused");
+        assert!(refused.contains("TLS is not supported yet"), "{refused}");
+        assert!(config("").check().is_err());
+        assert!(toml::from_str::<Settings>("volume = 1").is_err());
+    }
+}

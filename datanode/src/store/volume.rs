@@ -1,0 +1,273 @@
+//! One volume: its state, its space, and which blocks are being written on it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustix::fs::StatVfsMountFlags;
+use tokio::sync::Notify;
+use tracing::{error, warn};
+use types::{BlockId, ByteSize, ClusterId, GenStamp, NodeId, StorageId};
+
+use super::StoreError;
+use super::error::{during, is_failing};
+use super::write::Writing;
+use crate::disk::Disk;
+use crate::identity::{self, Identity, IdentityError};
+use crate::replica::{FINAL, WRITING, final_directory, parse_name};
+
+#[derive(Debug)]
+pub(crate) struct Volume {
+    pub(crate) storage: StorageId,
+    pub(crate) root: PathBuf,
+    pub(super) cluster: ClusterId,
+    pub(crate) disk: Disk,
+    reserve: ByteSize,
+    identity: Identity,
+    failure: OnceLock<String>,
+    /// Told when the volume fails.
+    failed: Arc<Notify>,
+    blocks: Mutex<BTreeMap<BlockId, Arc<Mutex<Slot>>>>,
+    used: AtomicI64,
+    replicas: AtomicI64,
+    writers: AtomicU32,
+    stopping: AtomicBool,
+}
+
+/// What is known of a block that is being written here. The lock is held for as long as its files are worked on.
+#[derive(Debug, Default)]
+struct Slot {
+    writing: SlotState,
+    /// Taken out of the map: look there again.
+    removed: bool,
+}
+
+#[derive(Debug, Default)]
+enum SlotState {
+    #[default]
+    Empty,
+    /// Found at the start, by its name; not looked into so far.
+    Unread(GenStamp),
+    Writing(Writing),
+}
+
+/// How a volume is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) storage: StorageId,
+    pub(crate) capacity: u64,
+    pub(crate) used: u64,
+    pub(crate) free: u64,
+    pub(crate) replicas: u64,
+    pub(crate) failed: bool,
+}
+
+impl Volume {
+    /// Opens a formatted volume. Of the replicas, only the names of those being written are read.
+    pub(crate) fn open(
+        root: &Path,
+        cluster: ClusterId,
+        threads: usize,
+        reserve: ByteSize,
+        failed: Arc<Notify>,
+    ) -> Result<Self, IdentityError> {
+        let identity = Identity::open(root, cluster)?;
+        let io = |reason| IdentityError::Io { path: root.to_owned(), reason };
+        let storage = identity.storage;
+        let disk = Disk::new(&storage.to_string()[..8], threads, QUEUE).map_err(io)?;
+        for directory in [WRITING, FINAL] {
+            fs::create_dir_all(root.join(directory)).map_err(io)?;
+        }
+        let mut blocks: BTreeMap<BlockId, GenStamp> = BTreeMap::new();
+        for (block, generation) in list(&root.join(WRITING)).map_err(io)? {
+            let newest = blocks.entry(block).or_insert(generation);
+            *newest = generation.max(*newest);
+        }
+        let slot = |generation| Arc::new(Mutex::new(Slot { writing: SlotState::Unread(generation), removed: false }));
+        Ok(Self {
+            storage,
+            root: root.to_owned(),
+            cluster,
+            disk,
+            reserve,
+            identity,
+            failure: OnceLock::new(),
+            failed,
+            blocks: Mutex::new(blocks.into_iter().map(|(block, generation)| (block, slot(generation))).collect()),
+            used: AtomicI64::new(0),
+            replicas: AtomicI64::new(0),
+            writers: AtomicU32::new(0),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// The node that the volume was registered under when it was opened.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.identity.node
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    pub(crate) fn check_alive(&self) -> Result<(), StoreError> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::Volume { reason: reason.clone() }),
+        }
+    }
+
+    /// Takes the volume out, for good: its replicas count as lost until somebody has looked at it.
+    pub(crate) fn fail(&self, reason: &str) {
+        if self.failure.set(reason.to_owned()).is_ok() {
+            error!(storage = %self.storage, path = %self.root.display(), reason, "the volume has failed and is taken out");
+            self.failed.notify_waiters();
+            self.failed.notify_one();
+        }
+    }
+
+    /// A write that the system refused. A disk that cannot write is taken out.
+    pub(super) fn write_failed(&self, action: &'static str, source: io::Error) -> StoreError {
+        if is_failing(&source) {
+            self.fail(&format!("{action}: {source}"));
+        }
+        StoreError::Io { action, source }
+    }
+
+    /// Refuses a new replica on a volume that is nearly full.
+    pub(super) fn check_space(&self) -> Result<(), StoreError> {
+        let found = rustix::fs::statvfs(&self.root).map_err(|errno| during("asking for free space")(errno.into()))?;
+        let free = ByteSize::new(found.f_bavail * found.f_frsize);
+        if free < self.reserve { Err(StoreError::NoSpace { free, reserve: self.reserve }) } else { Ok(()) }
+    }
+
+    /// Looks whether the volume is still there and writable, and how full it is.
+    pub(crate) fn probe(&self) -> Report {
+        let mut report = self.report_failed();
+        if self.has_failed() {
+            return report;
+        }
+        if let Err(error) = identity::is_present(&self.root, self.storage) {
+            self.fail(&error.to_string());
+            return Report { failed: true, ..report };
+        }
+        match rustix::fs::statvfs(&self.root) {
+            Ok(found) if found.f_flag.contains(StatVfsMountFlags::RDONLY) => self.fail("it is mounted read-only"),
+            Ok(found) => {
+                report.capacity = found.f_blocks * found.f_frsize;
+                // The reserve is not for the taking: whoever places replicas must not count on it.
+                report.free = (found.f_bavail * found.f_frsize).saturating_sub(self.reserve.get());
+            }
+            Err(errno) => self.fail(&format!("asking for free space: {errno}")),
+        }
+        report.failed = self.has_failed();
+        report
+    }
+
+    /// The report of a volume that cannot be looked at.
+    pub(crate) fn report_failed(&self) -> Report {
+        let count = |counter: &AtomicI64| counter.load(Ordering::Relaxed).max(0) as u64;
+        Report {
+            storage: self.storage,
+            capacity: 0,
+            used: count(&self.used),
+            free: 0,
+            replicas: count(&self.replicas),
+            failed: true,
+        }
+    }
+
+    pub(crate) fn writers(&self) -> u32 {
+        self.writers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_writer(&self, change: i32) {
+        self.writers.fetch_add(change as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_replica(&self, change: i64, bytes: i64) {
+        self.replicas.fetch_add(change, Ordering::Relaxed);
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds up what was there when the volume was opened. Takes a while on a large one, and runs beside everything else.
+    pub(crate) fn count_existing(&self) -> io::Result<()> {
+        let mut left = vec![self.root.join(FINAL)];
+        while let Some(directory) = left.pop() {
+            for entry in fs::read_dir(&directory)? {
+                if self.stopping.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    left.push(entry.path());
+                } else if let Ok(metadata) = entry.metadata() {
+                    self.count_replica(1, metadata.blocks() as i64 * 512);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends long work on the disk's threads, then the threads.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.disk.stop();
+    }
+
+    /// Works on what is being written of a block, alone. What is left as `None` is forgotten.
+    pub(super) fn with_block<T>(&self, block: BlockId, work: impl FnOnce(&mut Option<Writing>) -> T) -> T {
+        loop {
+            let slot = Arc::clone(self.blocks.lock().unwrap_or_else(PoisonError::into_inner).entry(block).or_default());
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.removed {
+                continue;
+            }
+            let mut writing = match std::mem::take(&mut slot.writing) {
+                SlotState::Empty => None,
+                SlotState::Writing(writing) => Some(writing),
+                SlotState::Unread(generation) => match self.recover(block, generation) {
+                    Ok(writing) => Some(writing),
+                    Err(error) => {
+                        warn!(%block, %generation, storage = %self.storage, %error, "a replica that was being written is of no use");
+                        None
+                    }
+                },
+            };
+            let result = work(&mut writing);
+            match writing {
+                Some(writing) => slot.writing = SlotState::Writing(writing),
+                None => {
+                    slot.removed = true;
+                    self.blocks.lock().unwrap_or_else(PoisonError::into_inner).remove(&block);
+                }
+            }
+            return result;
+        }
+    }
+
+    /// The generations of a block below `final/`.
+    pub(super) fn finals(&self, block: BlockId) -> Result<Vec<GenStamp>, StoreError> {
+        match list(&final_directory(&self.root, block)) {
+            Ok(found) => Ok(found.into_iter().filter(|(name, _)| *name == block).map(|(_, found)| found).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(self.write_failed("listing a directory", error)),
+        }
+    }
+}
+
+/// Jobs that wait for a disk; whoever has more waits with them.
+const QUEUE: usize = 256;
+
+/// The replicas in a directory, by their names.
+fn list(directory: &Path) -> io::Result<Vec<(BlockId, GenStamp)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        found.extend(entry?.file_name().to_str().and_then(parse_name));
+    }
+    Ok(found)
+}

@@ -1,0 +1,173 @@
+//! What a leader tells this node to do. Doing a task twice is harmless; doing one of a leader that was deposed is not
+//! (invariant 2 of the crate).
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proto::v1;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use types::{BlockId, Code, GenStamp, StorageId, Term};
+
+use crate::copy::{self, Copy};
+use crate::node::Node;
+
+/// Tasks that wait. What finds no room is sent again by the leader, which has no result for it.
+const QUEUE: usize = 4096;
+
+/// Where tasks are handed in. Clones share the queues.
+#[derive(Debug, Clone)]
+pub(crate) struct Tasks {
+    deletes: mpsc::Sender<Queued>,
+    copies: mpsc::Sender<Queued>,
+    known: Known,
+}
+
+/// The tasks that wait or run.
+type Known = Arc<Mutex<BTreeSet<Key>>>;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Delete(StorageId, BlockId, GenStamp, u64),
+    Copy(StorageId, BlockId, GenStamp),
+}
+
+#[derive(Debug)]
+struct Queued {
+    term: Term,
+    key: Key,
+    task: v1::Task,
+}
+
+/// The receiving ends.
+#[derive(Debug)]
+pub(crate) struct Work {
+    deletes: mpsc::Receiver<Queued>,
+    copies: mpsc::Receiver<Queued>,
+    known: Known,
+}
+
+pub(crate) fn queues() -> (Tasks, Work) {
+    let (deletes, take_deletes) = mpsc::channel(QUEUE);
+    let (copies, take_copies) = mpsc::channel(QUEUE);
+    let known = Known::default();
+    (Tasks { deletes, copies, known: Arc::clone(&known) }, Work { deletes: take_deletes, copies: take_copies, known })
+}
+
+impl Tasks {
+    /// Takes a task, unless it waits or runs already.
+    pub(crate) fn add(&self, term: Term, task: v1::Task) {
+        let key = match key(&task) {
+            Ok(key) => key,
+            Err(reason) => return warn!(reason, "a task makes no sense"),
+        };
+        let queue = match key {
+            Key::Delete(..) => &self.deletes,
+            Key::Copy(..) => &self.copies,
+        };
+        if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
+            return;
+        }
+        if let Err(refused) = queue.try_send(Queued { term, key, task }) {
+            forget(&self.known, &refused.into_inner().key);
+        }
+    }
+}
+
+fn forget(known: &Known, key: &Key) {
+    known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+}
+
+fn key(task: &v1::Task) -> Result<Key, String> {
+    let (storage, block, generation, due) = match &task.kind {
+        Some(v1::task::Kind::Delete(task)) => (&task.storage, task.block, task.generation, Some(task.due)),
+        Some(v1::task::Kind::Copy(task)) => (&task.storage, task.block, task.generation, None),
+        None => return Err("it is of an unknown kind".to_owned()),
+    };
+    let storage = proto::storage_id(storage, "Task.storage").map_err(|error| error.to_string())?;
+    let block = proto::block_id(block, "Task.block").map_err(|error| error.to_string())?;
+    let generation = GenStamp::new(generation);
+    Ok(match due {
+        Some(due) => Key::Delete(storage, block, generation, due),
+        None => Key::Copy(storage, block, generation),
+    })
+}
+
+/// Does the tasks until `stop`: deletions one after the other, copies a few at a time.
+pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
+    let Work { mut deletes, mut copies, known } = work;
+    let room = Arc::new(Semaphore::new(node.settings.max_copies));
+    let mut copying = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(queued) = deletes.recv() => {
+                if node.is_current(queued.term) {
+                    let error = delete(&node, &queued.key).await.err();
+                    node.add_result(v1::TaskResult { task: Some(queued.task), error, bad_sources: Vec::new() });
+                }
+                forget(&known, &queued.key);
+            }
+            Some(_) = copying.join_next() => {}
+            Some((queued, permit)) = async {
+                let permit = Arc::clone(&room).acquire_owned().await.expect("never closed");
+                Some((copies.recv().await?, permit))
+            } => {
+                let (node, known) = (Arc::clone(&node), Arc::clone(&known));
+                copying.spawn(async move {
+                    copy_task(&node, &queued).await;
+                    forget(&known, &queued.key);
+                    drop(permit);
+                });
+            }
+        }
+    }
+    copying.shutdown().await;
+}
+
+async fn delete(node: &Node, key: &Key) -> Result<(), v1::Error> {
+    let Key::Delete(storage, block, generation, _) = *key else {
+        unreachable!("only deletions are in the queue of deletions");
+    };
+    let Some(volume) = node.volumes.get(&storage) else {
+        return Err(proto::error(Code::NotFound, format!("storage {storage} is not on this node")));
+    };
+    let on = Arc::clone(volume);
+    match volume.disk.run(move || on.delete(block, generation)).await {
+        Ok(Ok(())) => {
+            info!(%block, %generation, %storage, "deleted a replica");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(proto::error(error.code(), error)),
+        Err(gone) => Err(proto::error(Code::Io, gone)),
+    }
+}
+
+async fn copy_task(node: &Node, queued: &Queued) {
+    let Some(v1::task::Kind::Copy(task)) = &queued.task.kind else {
+        unreachable!("only copies are in the queue of copies");
+    };
+    if !node.is_current(queued.term) {
+        return;
+    }
+    let (error, bad_sources) = match Copy::read(task) {
+        Ok(copy) => {
+            let done = copy::run(node, &copy).await;
+            match &done.result {
+                Ok(()) => {
+                    info!(block = %copy.block, generation = %copy.generation, storage = %copy.storage, "copied a replica")
+                }
+                Err((code, reason)) => {
+                    warn!(block = %copy.block, generation = %copy.generation, %code, reason, "a replica cannot be copied");
+                }
+            }
+            let error = done.result.err().map(|(code, reason)| proto::error(code, reason));
+            (error, done.bad_sources)
+        }
+        Err(wrong) => (Some(proto::error(Code::InvalidArgument, wrong)), Vec::new()),
+    };
+    let bad_sources = bad_sources.iter().map(|storage| storage.as_bytes().to_vec()).collect();
+    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources });
+}
