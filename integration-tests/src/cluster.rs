@@ -1,0 +1,265 @@
+//! Processes of one cluster in one temporary directory.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail, ensure};
+use client::{Client, Config};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::wait::until;
+
+/// The path of the `ashlar` binary, built first if the sources are newer (invariant 1).
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+        let mut command = Command::new(cargo);
+        command.args(["build", "--quiet", "--locked", "-p", "cli"]).current_dir(workspace);
+        // Tests run from <target>/<profile>/deps; the binary lies beside that directory.
+        let here = std::env::current_exe().expect("a running test has a path");
+        let profile = here.parent().and_then(Path::parent).expect("deps lies in the profile's directory");
+        if profile.ends_with("release") {
+            command.arg("--release");
+        }
+        let target = profile.parent().expect("the profile's directory lies in the target directory");
+        let status = command.env("CARGO_TARGET_DIR", target).status().expect("cargo can be started");
+        assert!(status.success(), "building the binary failed");
+        profile.join("ashlar")
+    })
+}
+
+/// What a cluster is made of. The settings are short, so that tests see repair within seconds.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub namenodes: usize,
+    pub datanodes: usize,
+    /// Environment of every process: overrides of the configuration.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { namenodes: 3, datanodes: 3, environment: Vec::new() }
+    }
+}
+
+impl Options {
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// A dead datanode is noticed, and its replicas are made anew, within seconds.
+    pub fn fast_repair(self) -> Self {
+        self.with("ASHLAR_NAMENODE__SUSPECT_AFTER", "2s")
+            .with("ASHLAR_NAMENODE__DEAD_AFTER", "3s")
+            .with("ASHLAR_NAMENODE__REPAIR_AFTER", "4s")
+            .with("ASHLAR_NAMENODE__SCAN_INTERVAL", "500ms")
+            .with("ASHLAR_NAMENODE__DELETE_HOLDOFF", "1s")
+            .with("ASHLAR_NAMENODE__DELETE_GRACE", "1s")
+    }
+}
+
+/// A running cluster. Every process dies with it (invariant 2).
+#[derive(Debug)]
+pub struct Cluster {
+    directory: tempfile::TempDir,
+    options: Options,
+    processes: BTreeMap<String, Child>,
+}
+
+impl Cluster {
+    /// Formats, starts everything, and waits until it is healthy.
+    pub async fn start(options: Options) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("ashlar-test-").tempdir()?;
+        let mut cluster = Self { directory, options, processes: BTreeMap::new() };
+        let (namenodes, datanodes) = (cluster.options.namenodes.to_string(), cluster.options.datanodes.to_string());
+        let root = cluster.root();
+        let made =
+            cluster.ashlar_raw(&["init", path_text(&root), "--namenodes", &namenodes, "--datanodes", &datanodes]);
+        ensure!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
+        for name in cluster.names() {
+            cluster.spawn(&name)?;
+        }
+        cluster.until_healthy().await?;
+        Ok(cluster)
+    }
+
+    /// Where the cluster lives: configuration, volumes, logs.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("cluster")
+    }
+
+    /// All names: `nn1`.., `dn1`..
+    pub fn names(&self) -> Vec<String> {
+        let namenodes = (1..=self.options.namenodes).map(|at| format!("nn{at}"));
+        namenodes.chain((1..=self.options.datanodes).map(|at| format!("dn{at}"))).collect()
+    }
+
+    /// Starts one process and waits for its ready line.
+    pub fn spawn(&mut self, name: &str) -> Result<()> {
+        let role = if name.starts_with("nn") { "namenode" } else { "datanode" };
+        let config = self.root().join(format!("node-{name}.toml"));
+        let log = File::options().create(true).append(true).open(self.log(name))?;
+        let mut child = self
+            .command()
+            .args([role, "-c", path_text(&config)])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        self.processes.insert(name.to_owned(), child);
+        // A process that cannot start closes its output: the wait ends either way.
+        let ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line.contains("is ready"));
+        ensure!(ready, "{name} did not become ready:\n{}", self.read_log(name));
+        Ok(())
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        let mut child = self.processes.remove(name).with_context(|| format!("{name} does not run"))?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// kill -9 of every process, before any of them is waited for.
+    pub fn kill_all(&mut self) -> Result<()> {
+        for child in self.processes.values_mut() {
+            child.kill()?;
+        }
+        for child in self.processes.values_mut() {
+            child.wait()?;
+        }
+        self.processes.clear();
+        Ok(())
+    }
+
+    /// SIGTERM; the process must end by itself, with success.
+    pub async fn stop(&mut self, name: &str) -> Result<()> {
+        let mut child = self.processes.remove(name).with_context(|| format!("{name} does not run"))?;
+        let pid = Pid::from_raw(i32::try_from(child.id())?).context("a process has an id")?;
+        kill_process(pid, Signal::TERM)?;
+        let ended = until(&format!("{name} stops"), async || Ok(child.try_wait()?.is_some())).await;
+        if ended.is_err() {
+            child.kill()?;
+        }
+        let status = child.wait()?;
+        ended?;
+        ensure!(status.success(), "{name} stopped with {status}:\n{}", self.read_log(name));
+        Ok(())
+    }
+
+    /// The name of the leader, as a majority of the namenodes see it.
+    pub async fn leader(&self) -> Result<String> {
+        crate::until_some("there is a leader", async || {
+            let status = self.ashlar_raw(&["admin", "status", "--json"]);
+            let leader = serde_json::from_slice::<Value>(&status.stdout).ok().and_then(|json| json["leader"].as_u64());
+            Ok(leader.filter(|leader| *leader > 0).map(|leader| format!("nn{leader}")))
+        })
+        .await
+    }
+
+    /// Waits until `admin status` says healthy.
+    pub async fn until_healthy(&self) -> Result<()> {
+        until("the cluster is healthy", async || Ok(self.ashlar_raw(&["admin", "status"]).status.success()))
+            .await
+            .with_context(|| String::from_utf8_lossy(&self.ashlar_raw(&["admin", "status"]).stdout).into_owned())
+    }
+
+    /// Runs the command line against this cluster; whatever comes out.
+    pub fn ashlar_raw(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().expect("the binary can be started")
+    }
+
+    /// Runs the command line against this cluster; its output when it succeeds, an error with what it said otherwise.
+    pub fn ashlar(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.ashlar_raw(arguments);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("ashlar {} ended with {}: {said}", arguments.join(" "), output.status);
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// A command that runs the binary with the configuration of this cluster.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.env("ASHLAR_CONFIG", self.root().join("client.toml")).env_remove("ASHLAR_CLUSTER").stdin(Stdio::null());
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// A client of this cluster, as the configuration for clients says.
+    pub async fn client(&self) -> Result<Client> {
+        let addresses = self.ashlar(&["admin", "status", "--json"])?;
+        let json: Value = serde_json::from_str(&addresses)?;
+        let members = json["members"].as_array().context("status lists the members")?;
+        let namenodes = members.iter().filter_map(|member| member["address"].as_str()).map(str::to_owned).collect();
+        Ok(Client::connect(Config { namenodes, ..Config::default() }).await?)
+    }
+
+    /// All block files of one datanode that are final.
+    pub fn replicas(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        let mut left = vec![self.root().join(name)];
+        while let Some(directory) = left.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    left.push(path);
+                } else if path.to_string_lossy().contains("/final/") {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Stops everything in order, and fails on any ERROR in a log that does not contain one of `expected` (invariant 4).
+    pub async fn finish(mut self, expected: &[&str]) -> Result<()> {
+        for name in self.processes.keys().cloned().collect::<Vec<_>>().into_iter().rev() {
+            self.stop(&name).await?;
+        }
+        for name in self.names() {
+            for line in self.read_log(&name).lines().filter(|line| line.contains("ERROR") || line.contains("panicked"))
+            {
+                ensure!(expected.iter().any(|text| line.contains(text)), "{name} logged: {line}");
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.log"))
+    }
+
+    fn read_log(&self, name: &str) -> String {
+        fs::read_to_string(self.log(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.processes.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            self.directory.disable_cleanup(true);
+        }
+    }
+}
+
+fn path_text(path: &Path) -> &str {
+    path.to_str().expect("temporary directories have plain names")
+}

@@ -1,0 +1,17 @@
+//! A cluster of real processes for tests: started, killed and restarted one by one.
+//!
+//! Invariants, on which the tests rely:
+//! 1. The binary under test is built from the sources as they are: a stale one is never run.
+//! 2. No process outlives its [`Cluster`], however the test ends.
+//! 3. Every wait has a deadline, and says what it waited for when the deadline passes.
+//! 4. A test that calls [`Cluster::finish`] fails on any ERROR in the logs that it did not expect.
+
+mod cluster;
+mod content;
+mod tree;
+mod wait;
+
+pub use cluster::{Cluster, Options, binary};
+pub use content::{Pattern, check_content};
+pub use tree::{Snapshot, Tree, snapshot};
+pub use wait::{DEADLINE, until, until_some};

@@ -1,0 +1,11 @@
+//! What the system promises, against real processes. One binary, so that it links once.
+
+mod bit_rot;
+mod command_line;
+mod datanode_loss;
+mod full_disk;
+mod leader_loss;
+mod quickstart;
+mod restart;
+mod trees;
+mod vanished_client;
