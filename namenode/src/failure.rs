@@ -37,10 +37,11 @@ impl Failures {
     /// Resolves with the first failure.
     pub(crate) async fn first(self) -> Failure {
         let mut failures = self.0.subscribe();
-        match failures.wait_for(Option::is_some).await {
-            Ok(failure) => failure.clone().expect("waited for it"),
-            // The sender is a field of `self`, so this is not reached.
-            Err(_) => std::future::pending().await,
+        loop {
+            if let Some(failure) = failures.borrow_and_update().clone() {
+                return failure;
+            }
+            failures.changed().await.expect("the sender is a field of `self`");
         }
     }
 

@@ -1,18 +1,66 @@
-//! The metadata service of Ashlar.
+//! The metadata service of Ashlar: one member of the group that keeps the namespace.
+//!
+//! What happens to an update: the stream of a client (`rpc`) reads it (`wire`), chooses targets if it needs any
+//! (`datanodes`) and proposes it; the threads of `raft` replicate it and run it against the state (`store`); the answer
+//! goes back the same way. A query waits for the proof that this member still leads, and is answered by `readers`. What
+//! nobody asks for and must be done is in `duties`.
+//!
+//! Invariants, cited by tests:
+//! 1. An acknowledged update is on the disks of a majority, and survives any minority of them.
+//! 2. An update sent again with its session and sequence number is applied once and answered the same.
+//! 3. A query sees every update that was acknowledged before it was sent.
+//! 4. Only the leader answers clients and gives tasks, and only with the term that it leads.
+//! 5. A directory without an identity, or with another's, is refused.
 
+mod datanodes;
+mod duties;
 mod failure;
 mod identity;
 mod progress;
 mod raft;
+mod readers;
+mod rpc;
+mod sessions;
 mod settings;
 mod store;
+mod wire;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle as Task;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::datanodes::Datanodes;
+use crate::duties::{Board, Duties, Event, Redundancy, Watch};
+use crate::failure::Failures;
+use crate::progress::Progress;
+use crate::raft::{Handle, Inbox, Membership, Outbox, Queue, Raft};
+use crate::readers::{Job, Readers};
+use crate::rpc::Service;
+use crate::sessions::Sessions;
+use crate::store::Store;
 
 pub use failure::Failure;
 pub use identity::{IdentityError, format};
+pub use raft::{LogError, RaftError};
 pub use settings::{Config, Durability, Settings};
+pub use store::StoreError;
+
+/// How long a stopping leader waits for another to take over.
+const HANDOVER: Duration = Duration::from_secs(1);
+/// How long streams and connections may take to end.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// Why a namenode did not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,20 +69,80 @@ pub enum StartError {
     Config(String),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("{address} cannot be listened on: {source}; is another process there?")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Raft(#[from] RaftError),
+    #[error("a part of the process does not start: {0}")]
+    Io(#[from] std::io::Error),
 }
 
-/// A running namenode.
+/// A running namenode. Stop it with [`Namenode::shutdown`]; dropped without, it closes its streams and leaves its threads
+/// to the end of the process.
 #[derive(Debug)]
 pub struct Namenode {
     address: SocketAddr,
+    failures: Failures,
+    stop: DropGuard,
+    tasks: TaskTracker,
+    server: Task<()>,
+    threads: Threads,
+}
+
+/// The threads behind the services.
+#[derive(Debug)]
+struct Threads {
+    raft: Raft,
+    readers: Readers,
+    jobs: Sender<Job>,
+    duties: JoinHandle<()>,
+    events: Sender<Event>,
+}
+
+impl Threads {
+    fn stop(self) {
+        // No duty is left waiting for an answer that cannot come.
+        self.raft.stop();
+        // The thread has ended already if nobody receives.
+        let _ = self.events.send(Event::Stop);
+        // A panic has been reported as a failure already.
+        let _ = self.duties.join();
+        self.readers.stop(&self.jobs);
+    }
 }
 
 impl Namenode {
-    /// Opens the stores and serves.
+    /// Opens the stores in the directory of `config` and serves at this member's address.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         identity::check(&config.settings.dir, config.cluster, config.settings.node)?;
-        Ok(Self { address: config.address() })
+        let address = config.address();
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|source| StartError::Bind { address, source })?;
+        let failures = Failures::new();
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let opening = {
+            let (failures, stop, tasks) = (failures.clone(), stop.clone(), tasks.clone());
+            // Opening the stores may replay and recover, which takes its time.
+            tokio::task::spawn_blocking(move || open(config, stop, tasks, &failures))
+        };
+        let (service, threads, queues) = opening.await.map_err(std::io::Error::other)??;
+        for (node, queue) in queues {
+            let address = service.config.address_of(node).expect("a queue is for a member");
+            rpc::connect(&service, node, address, queue);
+        }
+        let (node, cluster) = (service.config.settings.node, service.config.cluster);
+        let reporter = failures.clone();
+        let server = tokio::spawn(async move {
+            if let Err(error) = rpc::serve(service, listener).await {
+                reporter.report("rpc server", error);
+            }
+        });
+        info!(node, %cluster, %address, "namenode serves");
+        Ok(Self { address, failures, stop: stop.drop_guard(), tasks, server, threads })
     }
 
     /// Where it listens.
@@ -44,9 +152,99 @@ impl Namenode {
 
     /// Resolves when the service had to stop.
     pub fn failed(&self) -> impl Future<Output = Failure> + Send + 'static {
-        std::future::pending()
+        self.failures.clone().first()
     }
 
-    /// Stops in order: RPC first, then the threads; the state is flushed.
-    pub async fn shutdown(self) {}
+    /// Stops in order: hands over the lead, ends the streams, then the threads; the state is flushed.
+    pub async fn shutdown(self) {
+        let Self { address, stop, tasks, server, threads, .. } = self;
+        hand_over(&threads.raft.handle()).await;
+        stop.disarm().cancel();
+        tasks.close();
+        if tokio::time::timeout(PARTING, tasks.wait()).await.is_err() {
+            warn!("some streams do not end");
+        }
+        let aborted = server.abort_handle();
+        if tokio::time::timeout(PARTING, server).await.is_err() {
+            warn!("some connections do not end");
+            aborted.abort();
+        }
+        if let Err(error) = tokio::task::spawn_blocking(move || threads.stop()).await {
+            warn!(%error, "the threads did not end well");
+        }
+        info!(%address, "namenode has stopped");
+    }
+}
+
+async fn hand_over(raft: &Handle) {
+    let before = raft.leadership();
+    if !before.serving {
+        return;
+    }
+    raft.transfer_away();
+    let mut leadership = raft.watch();
+    let changed = leadership.wait_for(|now| now.leader != before.leader && now.leader != 0);
+    // Without another member to take over there is nothing to wait for but the time.
+    let _ = tokio::time::timeout(HANDOVER, changed).await;
+}
+
+type Opened = (Arc<Service>, Threads, Vec<(u64, Queue)>);
+
+fn open(config: Config, stop: CancellationToken, tasks: TaskTracker, failures: &Failures) -> Result<Opened, StartError> {
+    let settings = config.settings.clone();
+    let store = Arc::new(Store::open(&settings.dir.join("state"), settings.cache)?);
+    let progress = Arc::new(Progress::new(config.namenodes.len()));
+    let datanodes = Arc::new(Datanodes::new(&settings));
+    let rows = namespace::query::nodes(&*store);
+    datanodes.load(rows.map_err(|error| StoreError::Rocks { action: "read", reason: error.to_string() })?);
+
+    let voters: Vec<u64> = (1..=config.namenodes.len() as u64).collect();
+    let peers: Vec<u64> = voters.iter().copied().filter(|node| *node != settings.node).collect();
+    let inbox = Inbox::new();
+    let (outbox, queues) = Outbox::new(&peers, inbox.sender());
+    let (events, received) = duties::channel();
+    let membership = Membership {
+        cluster: config.cluster,
+        node: settings.node,
+        voters,
+        tick: settings.tick,
+        flush_interval: settings.flush_interval,
+        flush_log: settings.flush_log.get(),
+    };
+    let (readers, jobs) = Readers::start(&store, &progress, &datanodes, failures)?;
+    let watch = Watch { datanodes: datanodes.clone(), events: events.clone() };
+    let parts = raft::Parts { store: store.clone(), progress: progress.clone(), inbox, outbox: Arc::new(outbox) };
+    let raft = Raft::start(&settings.dir.join("log"), membership, parts, watch, failures)?;
+
+    let sessions = Arc::new(Sessions::default());
+    let board = Arc::new(Board::default());
+    let redundancy = Arc::new(Redundancy::default());
+    let duties = Duties {
+        events: received,
+        raft: raft.handle(),
+        store: store.clone(),
+        datanodes: datanodes.clone(),
+        sessions: sessions.clone(),
+        board: board.clone(),
+        redundancy: redundancy.clone(),
+        settings,
+    };
+    let duties = failures.thread("duties", move || duties.run())?;
+    let service = Arc::new(Service {
+        raft: raft.handle(),
+        progress,
+        store,
+        datanodes,
+        sessions,
+        jobs: jobs.clone(),
+        board,
+        redundancy,
+        events: events.clone(),
+        // Two leaders in a row should not make the same choices.
+        seed: AtomicU64::new(raft::wall_clock().nanos()),
+        stop,
+        tasks,
+        config,
+    });
+    Ok((service, Threads { raft, readers, jobs, duties, events }, queues))
 }

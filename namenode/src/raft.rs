@@ -43,6 +43,7 @@ use crate::progress::Progress;
 use crate::store::{AppliedState, Store, StoreError};
 
 pub use log::LogError;
+pub(crate) use driver::wall_clock;
 pub(crate) use outbox::{Outbox, Queue};
 
 /// Inputs that wait for the raft thread; each may be a whole batch.
@@ -209,6 +210,12 @@ impl Handle {
         let _ = self.inputs.try_send(Input::TransferAway);
     }
 
+    /// Notes that a member is not reached.
+    pub(crate) fn unreachable(&self, node: u64) {
+        // Without room, the protocol finds out by itself.
+        let _ = self.inputs.try_send(Input::Unreachable(node));
+    }
+
     /// Blocks until the raft thread has taken the notice.
     fn stop(&self) {
         // Disconnected: it has ended already.
@@ -240,6 +247,14 @@ impl Inbox {
     }
 }
 
+/// What others made before, and use too.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Store>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Arc<Outbox>,
+}
+
 /// What a member's duties want to know of applied entries.
 pub(crate) trait Observer: Send + 'static {
     /// Datanodes were registered.
@@ -253,13 +268,11 @@ impl Raft {
     pub(crate) fn start(
         dir: &Path,
         membership: Membership,
-        store: Arc<Store>,
-        progress: Arc<Progress>,
-        inbox: Inbox,
-        outbox: Arc<Outbox>,
+        parts: Parts,
         observer: impl Observer,
         failures: &Failures,
     ) -> Result<Self, RaftError> {
+        let Parts { store, progress, inbox, outbox } = parts;
         let log: Arc<dyn log::LogStore> = Arc::new(engine::EngineLog::open(dir)?);
         let applied = check_members(&store, &membership)?;
         progress.applied.raise(applied.index);

@@ -92,7 +92,7 @@ impl Outbox {
     }
 
     /// Notes that messages to a member are being lost. Never blocks: the raft thread itself may be the caller.
-    pub(crate) fn unreachable(&self, node: u64) {
+    fn unreachable(&self, node: u64) {
         let _ = self.inputs.try_send(Input::Unreachable(node));
     }
 }

@@ -1,0 +1,320 @@
+//! What a namenode knows of the datanodes: their rows in the state, and what their heartbeats say.
+//!
+//! Every member hears every datanode, so that a new leader can choose targets at once.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use namespace::placement::{self, Candidate};
+use namespace::repair::{Facts, Liveness, Member};
+use namespace::row::{BlockLocation, NodeRow};
+use proto::v1;
+use types::{ByteSize, NodeId, StorageId};
+
+use crate::settings::Settings;
+
+/// A storage as its datanode describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StorageReport {
+    pub(crate) storage: StorageId,
+    pub(crate) capacity: u64,
+    pub(crate) used: u64,
+    pub(crate) free: u64,
+    pub(crate) replicas: u64,
+    pub(crate) failed: bool,
+}
+
+/// What a heartbeat says of its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heartbeat {
+    pub(crate) node: NodeId,
+    pub(crate) storages: Vec<StorageReport>,
+    pub(crate) writers: u32,
+}
+
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    storages: Vec<StorageReport>,
+    writers: u32,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    rows: BTreeMap<NodeId, NodeRow>,
+    heard: BTreeMap<NodeId, Heard>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Datanodes {
+    known: Mutex<Known>,
+    /// A node that has not been heard yet counts as heard then.
+    started: Instant,
+    suspect_after: Duration,
+    dead_after: Duration,
+    repair_after: Duration,
+}
+
+/// A wish for targets.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) replicas: u8,
+    pub(crate) least: u8,
+    pub(crate) block_size: ByteSize,
+    pub(crate) exclude: &'a [u64],
+    pub(crate) writer_host: Option<&'a str>,
+    pub(crate) seed: u64,
+}
+
+/// Too few targets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{have} datanodes can take a block of {block_size} and {least} are needed ({want} wanted); start more, or free space"
+)]
+pub(crate) struct TooFew {
+    pub(crate) have: usize,
+    pub(crate) least: u8,
+    pub(crate) want: u8,
+    pub(crate) block_size: ByteSize,
+}
+
+impl Datanodes {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            known: Mutex::default(),
+            started: Instant::now(),
+            suspect_after: settings.suspect_after,
+            dead_after: settings.dead_after,
+            repair_after: settings.repair_after,
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder of this lock panics")
+    }
+
+    /// Takes the rows of the state.
+    pub(crate) fn load(&self, rows: Vec<NodeRow>) {
+        self.known().rows = rows.into_iter().map(|row| (row.id, row)).collect();
+    }
+
+    /// Takes in a heartbeat. False: the node is not known, and the heartbeat not kept.
+    pub(crate) fn hear(&self, heartbeat: Heartbeat) -> bool {
+        let mut known = self.known();
+        let Heartbeat { node, storages, writers } = heartbeat;
+        if !known.rows.contains_key(&node) {
+            return false;
+        }
+        known.heard.insert(node, Heard { at: Instant::now(), storages, writers });
+        true
+    }
+
+    fn silence(&self, heard: Option<&Heard>) -> Duration {
+        heard.map_or(self.started, |heard| heard.at).elapsed()
+    }
+
+    fn liveness(&self, silence: Duration, dead_after: Duration) -> Liveness {
+        match silence {
+            silence if silence > dead_after => Liveness::Dead,
+            silence if silence > self.suspect_after => Liveness::Suspect,
+            _ => Liveness::Alive,
+        }
+    }
+
+    /// The storages that are not failed, by what is known of their nodes.
+    fn members(known: &Known) -> impl Iterator<Item = (&NodeRow, Option<&Heard>, Candidate)> {
+        known.rows.values().flat_map(|row| {
+            let heard = known.heard.get(&row.id);
+            row.storages.iter().filter_map(move |storage| {
+                let report = heard.and_then(|heard| heard.storages.iter().find(|report| report.storage == *storage));
+                // A datanode that speaks and does not name a storage has lost it.
+                if heard.is_some() && report.is_none_or(|report| report.failed) {
+                    return None;
+                }
+                let candidate = Candidate {
+                    location: BlockLocation { node: row.id, storage: *storage },
+                    host: row.host.clone(),
+                    rack: row.rack.clone(),
+                    capacity: ByteSize::new(report.map_or(0, |report| report.capacity)),
+                    free: ByteSize::new(report.map_or(0, |report| report.free)),
+                    writers: heard.map_or(0, |heard| heard.writers),
+                };
+                Some((row, heard, candidate))
+            })
+        })
+    }
+
+    /// Targets for a new block, best first: as many as wished if there are, fewer down to the least.
+    pub(crate) fn targets(&self, wish: &Wish<'_>) -> Result<Vec<BlockLocation>, TooFew> {
+        let known = self.known();
+        let candidates: Vec<Candidate> = Self::members(&known)
+            .filter(|(row, heard, candidate)| {
+                heard.is_some()
+                    && self.liveness(self.silence(*heard), self.dead_after) == Liveness::Alive
+                    && !wish.exclude.contains(&row.id.get())
+                    && candidate.free >= wish.block_size
+            })
+            .map(|(_, _, candidate)| candidate)
+            .collect();
+        drop(known);
+        let targets = placement::place(&candidates, usize::from(wish.replicas), wish.writer_host, wish.seed);
+        if targets.len() < usize::from(wish.least) {
+            let Wish { least, replicas, block_size, .. } = *wish;
+            return Err(TooFew { have: targets.len(), least, want: replicas, block_size });
+        }
+        Ok(targets)
+    }
+
+    /// What the repair planner works from: a node is lost when it has been silent for `repair_after`.
+    pub(crate) fn repair_facts(&self) -> Facts {
+        self.facts(self.repair_after)
+    }
+
+    /// What redundancy is counted from: a node does not count when it has been silent for `dead_after`.
+    pub(crate) fn health_facts(&self) -> Facts {
+        self.facts(self.dead_after)
+    }
+
+    fn facts(&self, dead_after: Duration) -> Facts {
+        let known = self.known();
+        let members = Self::members(&known).map(|(_, heard, candidate)| {
+            let liveness = self.liveness(self.silence(heard), dead_after);
+            (candidate.location.storage, Member { candidate, liveness })
+        });
+        Facts { members: members.collect() }
+    }
+
+    /// Locations for the wire, in the order given; one whose node is not known is left out.
+    pub(crate) fn locations(&self, locations: &[BlockLocation]) -> Vec<v1::Location> {
+        let known = self.known();
+        locations.iter().filter_map(|location| wire(&known, location)).collect()
+    }
+
+    /// The same for a reader: live ones first, those on its own host before others.
+    pub(crate) fn for_reader(&self, locations: &[BlockLocation], host: &str) -> Vec<v1::Location> {
+        let known = self.known();
+        let mut ranked: Vec<(Liveness, bool, v1::Location)> = locations
+            .iter()
+            .filter_map(|location| {
+                let silence = self.silence(known.heard.get(&location.node));
+                let wire = wire(&known, location)?;
+                Some((self.liveness(silence, self.dead_after), wire.host != host, wire))
+            })
+            .collect();
+        ranked.sort_by_key(|(liveness, away, _)| (*liveness, *away));
+        ranked.into_iter().map(|(_, _, wire)| wire).collect()
+    }
+
+    /// The storages of the nodes that are not dead.
+    pub(crate) fn live_storages(&self) -> Vec<BlockLocation> {
+        let known = self.known();
+        Self::members(&known)
+            .filter(|(_, heard, _)| heard.is_some() && self.silence(*heard) <= self.dead_after)
+            .map(|(_, _, candidate)| candidate.location)
+            .collect()
+    }
+
+    pub(crate) fn report(&self) -> Vec<v1::DatanodeReport> {
+        let known = self.known();
+        let report = |row: &NodeRow| {
+            let heard = known.heard.get(&row.id);
+            let silence = self.silence(heard);
+            v1::DatanodeReport {
+                node: row.id.get(),
+                host: row.host.clone(),
+                rack: row.rack.clone(),
+                transfer: row.transfer.clone(),
+                liveness: match self.liveness(silence, self.dead_after) {
+                    Liveness::Alive => v1::Liveness::Alive,
+                    Liveness::Suspect => v1::Liveness::Suspect,
+                    Liveness::Dead => v1::Liveness::Dead,
+                } as i32,
+                last_heartbeat_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
+                storages: heard.map_or_else(Vec::new, |heard| heard.storages.iter().map(storage_state).collect()),
+                writers: heard.map_or(0, |heard| heard.writers),
+            }
+        };
+        known.rows.values().map(report).collect()
+    }
+}
+
+fn wire(known: &Known, location: &BlockLocation) -> Option<v1::Location> {
+    let row = known.rows.get(&location.node)?;
+    Some(v1::Location {
+        node: location.node.get(),
+        storage: location.storage.as_bytes().to_vec(),
+        transfer: row.transfer.clone(),
+        host: row.host.clone(),
+    })
+}
+
+fn storage_state(report: &StorageReport) -> v1::StorageState {
+    v1::StorageState {
+        storage: report.storage.as_bytes().to_vec(),
+        capacity: report.capacity,
+        used: report.used,
+        free: report.free,
+        replicas: report.replicas,
+        failed: report.failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn storage(node: u64) -> StorageId {
+        StorageId::from_bytes([u8::try_from(node).expect("small"); 16])
+    }
+
+    fn row(node: u64) -> NodeRow {
+        NodeRow {
+            id: NodeId::new(node),
+            host: format!("host{node}"),
+            transfer: format!("127.0.0.1:{node}"),
+            rack: "rack".to_owned(),
+            storages: vec![storage(node)],
+        }
+    }
+
+    fn heartbeat(node: u64, free: u64) -> Heartbeat {
+        let report =
+            StorageReport { storage: storage(node), capacity: 1000, used: 0, free, replicas: 0, failed: false };
+        Heartbeat { node: NodeId::new(node), storages: vec![report], writers: 0 }
+    }
+
+    fn wish(replicas: u8, exclude: &[u64]) -> Wish<'_> {
+        Wish { replicas, least: 2, block_size: ByteSize::new(100), exclude, writer_host: None, seed: 1 }
+    }
+
+    #[test]
+    fn targets_are_alive_have_room_and_are_not_excluded() {
+        let datanodes = Datanodes::new(&Settings::default());
+        assert!(!datanodes.hear(heartbeat(1, 500)), "an unknown node is not kept");
+        datanodes.load((1..=4).map(row).collect());
+        for (node, free) in [(1, 500), (2, 500), (3, 50)] {
+            assert!(datanodes.hear(heartbeat(node, free)));
+        }
+        let chosen = |wish| datanodes.targets(&wish).map(|targets| targets.len());
+        assert_eq!(chosen(wish(3, &[])), Ok(2), "one is full and one has not been heard");
+        let too_few = TooFew { have: 1, least: 2, want: 3, block_size: ByteSize::new(100) };
+        assert_eq!(chosen(wish(3, &[2])), Err(too_few));
+    }
+
+    #[test]
+    fn a_reader_is_sent_to_its_own_host_and_to_suspects_last() {
+        let settings = Settings { suspect_after: Duration::from_secs(3600), ..Settings::default() };
+        let mut datanodes = Datanodes::new(&settings);
+        datanodes.load((1..=3).map(row).collect());
+        // Nodes 2 and 3 were never heard, and the start was long ago.
+        datanodes.suspect_after = Duration::ZERO;
+        datanodes.hear(heartbeat(1, 1));
+        datanodes.suspect_after = datanodes.started.elapsed();
+        datanodes.hear(heartbeat(2, 1));
+        let all: Vec<BlockLocation> = (1..=3).map(|n| BlockLocation { node: NodeId::new(n), storage: storage(n) }).collect();
+        let order = datanodes.for_reader(&all, "host2").into_iter().map(|wire| wire.node).collect::<Vec<_>>();
+        assert_eq!(order[0], 2);
+        assert_eq!(datanodes.for_reader(&all, "").len(), 3);
+    }
+}

@@ -1,0 +1,318 @@
+//! What the leader does unasked: it ends silent sessions, frees what was removed, has due replicas deleted, and brings
+//! blocks back to their wanted copies.
+//!
+//! 1. Duties are done only while this member leads, and start from nothing in each term: whatever is lost with a leader
+//!    is found again from the state.
+//! 2. Every change is a proposal; a duty done twice is harmless.
+//! 3. No replica is deleted, and none is given up, in the first time of a term (`delete_holdoff`).
+//! 4. A silent session has been silent for its whole time *with this leader*.
+
+mod board;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use namespace::command::{Command, DeletedReplica, Reply, Request};
+use namespace::query;
+use namespace::row::{BlockLocation, NodeRow};
+use tracing::{debug, info, warn};
+use types::{BlockId, NodeId, StorageId};
+
+use crate::datanodes::Datanodes;
+use crate::raft::{Handle, Observer, wall_clock};
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::wire::{Replica, TaskOutcome};
+
+pub(crate) use board::Board;
+pub(crate) use scan::Redundancy;
+
+/// Events that wait; more are lost, and found again by the scans.
+const EVENTS: usize = 1 << 16;
+/// Events taken in before the other duties have their turn.
+const GATHER: usize = 512;
+/// Between two rounds of duties when nothing happens.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at sessions and at due deletions.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a proposal of a duty may take, before the duty is tried again later.
+const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(10);
+const SESSIONS_PAGE: usize = 1000;
+/// Leases that one command ends; entries and blocks that one command frees.
+const STEP: u32 = 1000;
+/// Deletions handed to a storage at a time.
+const DELETES: usize = 256;
+
+/// What happens elsewhere and is a duty's business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Result { node: NodeId, outcome: TaskOutcome },
+    Bad(Replica),
+    Garbage,
+    Short(BlockId),
+    Stop,
+}
+
+pub(crate) fn channel() -> (Sender<Event>, Receiver<Event>) {
+    bounded(EVENTS)
+}
+
+/// Passes on what the apply thread sees.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) datanodes: Arc<Datanodes>,
+    pub(crate) events: Sender<Event>,
+}
+
+impl Observer for Watch {
+    fn nodes_changed(&mut self, nodes: Vec<NodeRow>) {
+        self.datanodes.load(nodes);
+    }
+
+    fn garbage_added(&mut self) {
+        // A hint: the scans find what is lost.
+        let _ = self.events.try_send(Event::Garbage);
+    }
+
+    fn replication_short(&mut self, block: BlockId) {
+        let _ = self.events.try_send(Event::Short(block));
+    }
+}
+
+/// The thread.
+pub(crate) struct Duties {
+    pub(crate) events: Receiver<Event>,
+    pub(crate) raft: Handle,
+    pub(crate) store: Arc<Store>,
+    pub(crate) datanodes: Arc<Datanodes>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) redundancy: Arc<Redundancy>,
+    pub(crate) settings: Settings,
+}
+
+/// What belongs to one term.
+struct Term {
+    term: u64,
+    since: Instant,
+    garbage: bool,
+    look_due: Instant,
+    scan: scan::Scan,
+}
+
+/// What is to be proposed from the events of one round.
+#[derive(Default)]
+struct Gathered {
+    commands: Vec<Command>,
+    deleted: BTreeMap<StorageId, Vec<DeletedReplica>>,
+    short: BTreeSet<BlockId>,
+    garbage: bool,
+}
+
+impl Duties {
+    pub(crate) fn run(self) -> Result<(), String> {
+        let mut term: Option<Term> = None;
+        loop {
+            let mut gathered = Gathered::default();
+            let busy = term.as_ref().is_some_and(|term| term.garbage || term.scan.running());
+            if !self.gather(if busy { Duration::ZERO } else { PAUSE }, &mut gathered) {
+                return Ok(());
+            }
+            let leadership = self.raft.leadership();
+            if !leadership.serving {
+                if term.take().is_some() {
+                    self.board.clear();
+                    self.redundancy.clear();
+                }
+                continue;
+            }
+            if term.as_ref().is_none_or(|term| term.term != leadership.term) {
+                term = Some(self.begin(leadership.term));
+            }
+            let term = term.as_mut().expect("just begun");
+            term.garbage |= gathered.garbage;
+            self.round(term, gathered).map_err(|error| error.to_string())?;
+        }
+    }
+
+    fn begin(&self, term: u64) -> Term {
+        info!(term, "the leader's duties begin");
+        self.board.clear();
+        self.redundancy.clear();
+        self.sessions.forget_all();
+        let now = Instant::now();
+        Term { term, since: now, garbage: true, look_due: now, scan: scan::Scan::new(now) }
+    }
+
+    /// Takes in what has happened, waiting for at most `pause`. False: stop.
+    fn gather(&self, pause: Duration, gathered: &mut Gathered) -> bool {
+        let mut next = match self.events.recv_timeout(pause) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        let mut taken = 0;
+        while let Some(event) = next {
+            match event {
+                Event::Stop => return false,
+                Event::Garbage => gathered.garbage = true,
+                Event::Short(block) => drop(gathered.short.insert(block)),
+                Event::Bad(Replica { storage, block, generation }) => {
+                    warn!(%block, %storage, "a replica is damaged");
+                    gathered.commands.push(Command::ReportBadReplica { block, generation, storage });
+                }
+                Event::Result { node, outcome } => self.result(node, outcome, gathered),
+            }
+            taken += 1;
+            next = if taken < GATHER { self.events.try_recv().ok() } else { None };
+        }
+        true
+    }
+
+    fn result(&self, node: NodeId, outcome: TaskOutcome, gathered: &mut Gathered) {
+        match outcome {
+            TaskOutcome::Deleted { replica, due, error: None } => {
+                let Replica { storage, block, generation } = replica;
+                gathered.deleted.entry(storage).or_default().push(DeletedReplica { due, block, generation });
+            }
+            TaskOutcome::Deleted { replica, error: Some(error), .. } => {
+                // Handed out again when its time has passed.
+                warn!(%node, block = %replica.block, error, "a replica was not deleted");
+            }
+            TaskOutcome::Copied { replica, error, bad_sources } => {
+                let Replica { storage, block, generation } = replica;
+                self.board.copied(block);
+                for source in bad_sources {
+                    warn!(%block, storage = %source, "a copy found its source damaged");
+                    gathered.commands.push(Command::ReportBadReplica { block, generation, storage: source });
+                }
+                match error {
+                    None => {
+                        info!(%node, %block, "a copy was made");
+                        let location = BlockLocation { node, storage };
+                        gathered.commands.push(Command::AddReplica { block, generation, location });
+                    }
+                    Some(error) => warn!(%node, %block, error, "a copy failed; it is planned again"),
+                }
+            }
+        }
+    }
+
+    fn round(&self, term: &mut Term, gathered: Gathered) -> Result<(), namespace::view::ViewError> {
+        let mut commands = gathered.commands;
+        for (storage, replicas) in gathered.deleted {
+            commands.push(Command::ReplicasDeleted { storage, replicas });
+        }
+        for (command, outcome) in commands.iter().zip(self.propose(commands.clone())) {
+            if let Command::ReplicasDeleted { storage, replicas } = command
+                && outcome.is_ok()
+            {
+                self.board.deleted(*storage, replicas);
+            }
+            if let Err(error) = outcome {
+                debug!(%error, "a duty's command is refused");
+            }
+        }
+        if Instant::now() >= term.look_due {
+            term.look_due = Instant::now() + LOOK;
+            self.expire_sessions()?;
+            if self.may_delete(term) {
+                self.offer_deletions()?;
+            }
+        }
+        if term.garbage {
+            term.garbage = self.free_garbage()?;
+        }
+        let may_delete = self.may_delete(term);
+        self.scan(&mut term.scan, &gathered.short, may_delete)
+    }
+
+    /// Invariant 3.
+    fn may_delete(&self, term: &Term) -> bool {
+        term.since.elapsed() >= self.settings.delete_holdoff
+    }
+
+    /// Proposes commands and waits for their answers; empty when they were refused or took too long.
+    fn propose(&self, commands: Vec<Command>) -> Vec<Result<Reply, namespace::Error>> {
+        if commands.is_empty() {
+            return Vec::new();
+        }
+        let (sender, receiver) = bounded(1);
+        let time = wall_clock();
+        let requests = commands.into_iter().map(|command| Request { time, origin: None, command }).collect();
+        self.raft.propose(requests, Box::new(move |result| drop(sender.send(result))));
+        match receiver.recv_timeout(PROPOSAL_TIMEOUT) {
+            Ok(Ok(answers)) => answers.outcomes,
+            Ok(Err(refusal)) => {
+                debug!(?refusal, "a duty's proposal is refused");
+                Vec::new()
+            }
+            Err(error) => {
+                warn!(%error, "a duty's proposal got no answer");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Invariant 4.
+    fn expire_sessions(&self) -> Result<(), namespace::view::ViewError> {
+        let state = self.store.snapshot();
+        let mut existing = Vec::new();
+        let mut silent = Vec::new();
+        loop {
+            let page = query::sessions(&state, existing.last().copied(), SESSIONS_PAGE)?;
+            silent.extend(self.sessions.silent(&page, self.settings.session_timeout));
+            existing.extend_from_slice(&page);
+            if page.len() < SESSIONS_PAGE {
+                break;
+            }
+        }
+        drop(state);
+        self.sessions.retain(&existing);
+        // What does not fit one proposal is still silent at the next look.
+        silent.truncate(GATHER);
+        let commands: Vec<Command> = silent
+            .into_iter()
+            .map(|session| {
+                info!(%session, "a silent session ends");
+                Command::ExpireSession { session, limit: STEP }
+            })
+            .collect();
+        for outcome in self.propose(commands) {
+            if let Err(error) = outcome {
+                debug!(%error, "a session does not end");
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees one step of what was removed. True: there is more.
+    fn free_garbage(&self) -> Result<bool, namespace::view::ViewError> {
+        if !query::garbage_pending(&self.store.snapshot())? {
+            return Ok(false);
+        }
+        let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
+        match self.propose(vec![Command::GcStep { limit: STEP, grace_nanos }]).first() {
+            Some(Ok(Reply::Step { more })) => Ok(*more),
+            // Tried again with the next scan or the next removal.
+            _ => Ok(false),
+        }
+    }
+
+    fn offer_deletions(&self) -> Result<(), namespace::view::ViewError> {
+        let now = wall_clock();
+        for location in self.datanodes.live_storages() {
+            let room = self.board.deletion_room(location.storage, DELETES);
+            if room == 0 {
+                continue;
+            }
+            let due = query::due_deletes(&self.store.snapshot(), location.storage, now, DELETES)?;
+            self.board.offer_deletions(location, &due, room);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The threads that answer queries, off the raft thread and off the RPC runtime, because the store may go to disk.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender};
+use namespace::query;
+use namespace::{QueryError, view::ViewError};
+use proto::v1;
+use types::{Code, SessionId};
+
+use crate::datanodes::Datanodes;
+use crate::failure::Failures;
+use crate::progress::Progress;
+use crate::store::{Snapshot, Store};
+use crate::wire::{self, Query};
+
+const THREADS: usize = 2;
+
+/// What the threads do.
+pub(crate) enum Job {
+    /// Answer queries from one state.
+    Answer {
+        /// With the tags of their replies.
+        queries: Vec<(u64, Query)>,
+        answered: Box<dyn FnOnce(Vec<v1::Reply>) + Send>,
+    },
+    /// One thread ends.
+    Stop,
+}
+
+/// The threads.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Reader {
+    jobs: Receiver<Job>,
+    store: Arc<Store>,
+    progress: Arc<Progress>,
+    datanodes: Arc<Datanodes>,
+}
+
+impl Readers {
+    /// The queue has no bound of its own: each client has one for what it has under way.
+    pub(crate) fn start(
+        store: &Arc<Store>,
+        progress: &Arc<Progress>,
+        datanodes: &Arc<Datanodes>,
+        failures: &Failures,
+    ) -> std::io::Result<(Self, Sender<Job>)> {
+        let (sender, jobs) = crossbeam_channel::unbounded();
+        let start = || {
+            let (store, progress, datanodes) = (store.clone(), progress.clone(), datanodes.clone());
+            let reader = Reader { jobs: jobs.clone(), store, progress, datanodes };
+            failures.thread("reader", move || reader.run())
+        };
+        let threads = (0..THREADS).map(|_| start()).collect::<Result<_, _>>()?;
+        Ok((Self { threads }, sender))
+    }
+
+    /// Ends the threads, after the jobs that wait.
+    pub(crate) fn stop(self, jobs: &Sender<Job>) {
+        for _ in &self.threads {
+            // They have ended already if nobody receives.
+            let _ = jobs.send(Job::Stop);
+        }
+        for thread in self.threads {
+            // A panic has been reported as a failure already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Reader {
+    fn run(self) -> Result<(), String> {
+        while let Ok(Job::Answer { queries, answered }) = self.jobs.recv() {
+            // Taken before the snapshot, which is therefore at least so far.
+            let applied = self.progress.applied.get();
+            let snapshot = self.store.snapshot();
+            let mut replies = Vec::with_capacity(queries.len());
+            for (tag, query) in queries {
+                let result = self.answer(&snapshot, &query).map_err(|error| error.to_string())?;
+                replies.push(v1::Reply { tag, applied, result: Some(result) });
+            }
+            answered(replies);
+        }
+        Ok(())
+    }
+
+    fn answer(&self, state: &Snapshot<'_>, query: &Query) -> Result<v1::reply::Result, ViewError> {
+        let answer = match query {
+            Query::Stat(place) => query::stat(state, place).map(|row| wire::stated(&row)),
+            Query::List { place, after, limit } => query::list(state, place, after, *limit).map(wire::listing),
+            Query::Open { place, offset, length, client_host } => query::open(state, place, *offset, *length)
+                .map(|opened| wire::opened(opened, client_host, &self.datanodes)),
+            Query::Session(session) => return Ok(session_answer(lives(state, *session)?, *session)),
+        };
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(QueryError::Refused(error)) => Ok(v1::reply::Result::Error(proto::error(error.code(), error))),
+            Err(QueryError::View(error)) => Err(error),
+        }
+    }
+}
+
+fn session_answer(lives: bool, session: SessionId) -> v1::reply::Result {
+    if lives {
+        wire::done()
+    } else {
+        let message = format!("{session} is over; open a new session, and open files again");
+        v1::reply::Result::Error(proto::error(Code::SessionExpired, message))
+    }
+}
+
+fn lives(state: &Snapshot<'_>, session: SessionId) -> Result<bool, ViewError> {
+    let before = session.get().checked_sub(1).map(SessionId::new);
+    Ok(query::sessions(state, before, 1)?.first() == Some(&session))
+}

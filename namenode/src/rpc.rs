@@ -1,0 +1,116 @@
+//! What listens: the services that clients, datanodes, operators and the other members call.
+//!
+//! Only a leader answers clients and gives tasks. Whoever calls another member is told who leads, if that is known.
+
+mod admin;
+mod datanodes;
+mod metadata;
+mod peers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use namespace::command::{Command, Request};
+use proto::v1;
+use proto::v1::admin_server::AdminServer;
+use proto::v1::datanodes_server::DatanodesServer;
+use proto::v1::metadata_server::MetadataServer;
+use proto::v1::raft_server::RaftServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Server;
+
+use crate::datanodes::Datanodes;
+use crate::duties::{Board, Event, Redundancy};
+use crate::progress::Progress;
+use crate::raft::{Answers, Handle, Queue, Refusal, wall_clock};
+use crate::readers::Job;
+use crate::sessions::Sessions;
+use crate::settings::Config;
+use crate::store::Store;
+
+/// How much a peer may send before it must wait, for a stream and for a connection.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams that one connection may hold open.
+const STREAMS: u32 = 1024;
+
+/// What the services work with.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) config: Config,
+    pub(crate) raft: Handle,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) datanodes: Arc<Datanodes>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) jobs: Sender<Job>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) redundancy: Arc<Redundancy>,
+    pub(crate) events: Sender<Event>,
+    /// Makes each choice of targets another one.
+    pub(crate) seed: AtomicU64,
+    /// Ends every stream.
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Service {
+    fn next_seed(&self) -> u64 {
+        self.seed.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn not_leader(&self) -> v1::NotLeader {
+        let leadership = self.raft.leadership();
+        // A member that leads but does not serve yet is asked again, not pointed to.
+        let leader = if leadership.leader == self.config.settings.node { 0 } else { leadership.leader };
+        let address = self.config.address_of(leader).map(|address| address.to_string());
+        v1::NotLeader { term: leadership.term, leader: address.unwrap_or_default() }
+    }
+
+    /// Proposes the leader's own commands and waits for their answers.
+    async fn propose(&self, commands: Vec<Command>) -> Result<Answers, Refusal> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let time = wall_clock();
+        let requests = commands.into_iter().map(|command| Request { time, origin: None, command }).collect();
+        self.raft.propose(requests, Box::new(move |answer| drop(sender.send(answer))));
+        receiver.await.unwrap_or(Err(Refusal::NotLeader))
+    }
+}
+
+/// Serves until `stop`, and until every stream has ended.
+pub(crate) async fn serve(service: Arc<Service>, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+    let stop = service.stop.clone();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    let limit = proto::MAX_MESSAGE;
+    let metadata = MetadataServer::new(metadata::Metadata(service.clone()))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(limit);
+    let raft = RaftServer::new(peers::Raft(service.clone())).max_decoding_message_size(limit);
+    let datanodes = DatanodesServer::new(datanodes::Datanodes(service.clone()))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(limit);
+    let admin = AdminServer::new(admin::Admin(service)).max_encoding_message_size(limit);
+    Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .add_service(metadata)
+        .add_service(raft)
+        .add_service(datanodes)
+        .add_service(admin)
+        .serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await })
+        .await
+}
+
+/// Starts the task that carries messages to one member.
+pub(crate) fn connect(service: &Arc<Service>, node: u64, address: SocketAddr, queue: Queue) {
+    service.tasks.spawn(peers::Peer { service: service.clone(), node, address, queue }.run());
+}

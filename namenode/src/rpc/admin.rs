@@ -1,0 +1,102 @@
+//! What operators call. Every member answers for itself.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use namespace::QueryError;
+use namespace::command::Where;
+use namespace::query;
+use namespace::view::ViewError;
+use proto::v1;
+use tonic::{Request, Response, Status};
+use types::InodeId;
+
+use super::Service;
+use crate::store::Store;
+
+/// Sessions counted; more are told as this many.
+const MAX_SESSIONS: usize = 100_000;
+
+pub(super) struct Admin(pub(super) Arc<Service>);
+
+#[tonic::async_trait]
+impl v1::admin_server::Admin for Admin {
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        let service = &self.0;
+        let raft = service.raft.status().await;
+        let raft = raft.ok_or_else(|| Status::unavailable("the raft thread does not answer"))?;
+        let store = service.store.clone();
+        let counted = tokio::task::spawn_blocking(move || count(&store)).await;
+        let counted = counted
+            .map_err(|error| Status::internal(error.to_string()))?
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let members = raft.matched.iter().map(|&(node, matched)| v1::Member {
+            node,
+            address: service.config.address_of(node).map(|address| address.to_string()).unwrap_or_default(),
+            matched,
+            voter: true,
+        });
+        let report = service.datanodes.report();
+        let alive = |liveness: v1::Liveness| {
+            u32::try_from(report.iter().filter(|node| node.liveness == liveness as i32).count()).unwrap_or(u32::MAX)
+        };
+        let counters = &service.progress.counters;
+        let leads = service.raft.leadership().serving;
+        Ok(Response::new(v1::StatusReply {
+            cluster: service.config.cluster.as_bytes().to_vec(),
+            node: service.config.settings.node,
+            term: raft.term,
+            leader: raft.leader,
+            commit: raft.commit,
+            applied: service.progress.applied.get(),
+            last_index: raft.last,
+            members: members.collect(),
+            files: counted.files,
+            directories: counted.directories,
+            bytes: counted.bytes,
+            blocks: counted.blocks,
+            sessions: counted.sessions,
+            redundancy: if leads { service.redundancy.wire() } else { None },
+            log: Some(v1::LogStatistics {
+                syncs: counters.syncs.load(Ordering::Relaxed),
+                entries: counters.entries.load(Ordering::Relaxed),
+                commands: counters.commands.load(Ordering::Relaxed),
+                bytes: counters.bytes.load(Ordering::Relaxed),
+            }),
+            datanodes_alive: alive(v1::Liveness::Alive),
+            datanodes_suspect: alive(v1::Liveness::Suspect),
+            datanodes_dead: alive(v1::Liveness::Dead),
+        }))
+    }
+
+    async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
+        Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report() }))
+    }
+}
+
+#[derive(Default)]
+struct Counted {
+    files: u64,
+    directories: u64,
+    bytes: u64,
+    blocks: u64,
+    sessions: u64,
+}
+
+fn count(store: &Store) -> Result<Counted, ViewError> {
+    let state = store.snapshot();
+    let root = Where { base: InodeId::ROOT, path: Vec::new() };
+    let usage = match query::stat(&state, &root) {
+        Ok(row) => row.usage.unwrap_or_default(),
+        // Not formatted yet.
+        Err(QueryError::Refused(_)) => return Ok(Counted::default()),
+        Err(QueryError::View(error)) => return Err(error),
+    };
+    Ok(Counted {
+        files: usage.files,
+        directories: usage.directories,
+        bytes: usage.bytes,
+        blocks: query::totals(&state)?.blocks,
+        sessions: query::sessions(&state, None, MAX_SESSIONS)?.len() as u64,
+    })
+}

@@ -1,0 +1,119 @@
+//! What datanodes call.
+
+use std::sync::Arc;
+
+use namespace::command::{Command, Reply};
+use proto::{WireError, v1};
+use tonic::{Request, Response, Status};
+use tracing::{info, warn};
+use types::{Code, NodeId};
+
+use super::Service;
+use crate::duties::Event;
+use crate::raft::Refusal;
+use crate::wire;
+
+/// Results and reports of damage in one heartbeat.
+const MAX_RESULTS: usize = 10_000;
+
+pub(super) struct Datanodes(pub(super) Arc<Service>);
+
+#[tonic::async_trait]
+impl v1::datanodes_server::Datanodes for Datanodes {
+    async fn register(
+        &self,
+        request: Request<v1::RegisterRequest>,
+    ) -> Result<Response<v1::RegisterReply>, Status> {
+        let result = match self.registered(request.into_inner()).await {
+            Ok(node) => v1::register_reply::Result::Node(node.get()),
+            Err(error) => v1::register_reply::Result::Error(error),
+        };
+        Ok(Response::new(v1::RegisterReply { result: Some(result) }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatReply>, Status> {
+        let leadership = self.0.raft.leadership();
+        let mut reply =
+            v1::HeartbeatReply { term: leadership.term, leader: leadership.serving, ..Default::default() };
+        let request = request.into_inner();
+        let node = NodeId::new(request.node);
+        match self.heard(request, leadership.serving) {
+            Ok(true) if leadership.serving => {
+                let settings = &self.0.config.settings;
+                reply.tasks = self.0.board.hand_out(node, settings.copies_per_node, settings.copy_timeout);
+            }
+            Ok(true) => {}
+            // A member that follows may only not have got so far yet.
+            Ok(false) => reply.unknown = leadership.serving,
+            Err(error) => reply.error = Some(error),
+        }
+        Ok(Response::new(reply))
+    }
+}
+
+fn invalid(error: WireError) -> v1::Error {
+    proto::error(Code::InvalidArgument, error)
+}
+
+impl Datanodes {
+    fn check_cluster(&self, cluster: &[u8]) -> Result<(), v1::Error> {
+        let ours = self.0.config.cluster;
+        if cluster == ours.as_bytes() {
+            return Ok(());
+        }
+        Err(proto::error(Code::Incompatible, format!("this is cluster {ours}, and the datanode belongs to another")))
+    }
+
+    async fn registered(&self, request: v1::RegisterRequest) -> Result<NodeId, v1::Error> {
+        self.check_cluster(&request.cluster)?;
+        if !self.0.raft.leadership().serving {
+            let leader = self.0.not_leader().leader;
+            return Err(proto::error(Code::NotLeader, format!("the leader is at {leader:?}")));
+        }
+        let node = wire::node_row(request).map_err(invalid)?;
+        let (host, transfer) = (node.host.clone(), node.transfer.clone());
+        match self.0.propose(vec![Command::RegisterDatanode { node }]).await {
+            Ok(answers) => match answers.outcomes.into_iter().next() {
+                Some(Ok(Reply::Node { node })) => {
+                    info!(%node, host, transfer, "a datanode registered");
+                    Ok(node)
+                }
+                Some(Err(error)) => {
+                    warn!(host, transfer, %error, "a datanode is refused");
+                    Err(proto::error(error.code(), error))
+                }
+                other => Err(proto::error(Code::Io, format!("the registration answered {other:?}"))),
+            },
+            Err(Refusal::NotLeader) => Err(proto::error(Code::NotLeader, "the lead was lost meanwhile")),
+            Err(Refusal::Busy) => Err(proto::error(Code::Busy, "too much is under way")),
+            Err(Refusal::Unknown) => Err(proto::error(Code::Unknown, "the leader changed meanwhile")),
+        }
+    }
+
+    /// Takes in a heartbeat. False: the node is not known.
+    fn heard(&self, request: v1::HeartbeatRequest, leader: bool) -> Result<bool, v1::Error> {
+        self.check_cluster(&request.cluster)?;
+        if request.results.len() + request.bad.len() > MAX_RESULTS {
+            return Err(proto::error(Code::TooLarge, "too many results in one heartbeat"));
+        }
+        let heartbeat = wire::heartbeat(&request).map_err(invalid)?;
+        let node = heartbeat.node;
+        let results = request.results.into_iter().map(wire::task_outcome).collect::<Result<Vec<_>, _>>();
+        let results = results.map_err(invalid)?;
+        let bad = request.bad.into_iter().map(wire::bad_replica).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+        if !self.0.datanodes.hear(heartbeat) {
+            return Ok(false);
+        }
+        if leader {
+            let results = results.into_iter().map(|outcome| Event::Result { node, outcome });
+            for event in results.chain(bad.into_iter().map(Event::Bad)) {
+                // Without room it is lost, and the scanner finds the duty again.
+                let _ = self.0.events.try_send(event);
+            }
+        }
+        Ok(true)
+    }
+}

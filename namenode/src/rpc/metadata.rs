@@ -1,0 +1,413 @@
+//! The stream of a client: operations up, replies down, in any order.
+//!
+//! One task owns a stream. It proposes the updates of a batch together and asks for its reads together, and sends every
+//! reply as soon as it is there. What a client may have under way is bounded; past that its stream is not read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use namespace::QueryError;
+use namespace::command::{Command, Origin, Reply, Request, Where};
+use namespace::query;
+use prost::Message as _;
+use proto::v1;
+use proto::v1::metadata_server;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status, Streaming};
+use tracing::{debug, warn};
+use types::{Code, Sequence, SessionId};
+
+use super::Service;
+use crate::datanodes::{TooFew, Wish};
+use crate::raft::{Answers, ENTRY_BYTES, ENTRY_REQUESTS, Leadership, Refusal, wall_clock};
+use crate::readers::Job;
+use crate::wire::{self, Asked, Query, Refused, Targets};
+
+/// Operations of one stream that are not answered yet; past it the stream is not read.
+const UNDER_WAY: usize = 8192;
+/// Bytes of replies in one batch, well below the limit of a message.
+const BATCH_BYTES: usize = 1 << 20;
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that does not read for so long is left.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) struct Metadata(pub(super) Arc<Service>);
+
+#[tonic::async_trait]
+impl metadata_server::Metadata for Metadata {
+    type StreamStream = ReceiverStream<Result<v1::ReplyBatch, Status>>;
+
+    async fn stream(
+        &self,
+        request: tonic::Request<Streaming<v1::OpBatch>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let (sender, receiver) = mpsc::channel(16);
+        let (done, answers) = mpsc::unbounded_channel();
+        let client = Client {
+            service: self.0.clone(),
+            batches: request.into_inner(),
+            replies: sender,
+            leadership: self.0.raft.watch(),
+            term: 0,
+            session: None,
+            under_way: 0,
+            done,
+            answers,
+        };
+        self.0.tasks.spawn(client.run());
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Answers on their way from the threads to the stream. Their number is bounded by what is under way.
+enum Done {
+    Updates { tags: Vec<u64>, result: Result<Answers, Refusal> },
+    Reads(Vec<v1::Reply>),
+    ReadsRefused { tags: Vec<u64>, refusal: Refusal },
+}
+
+/// Why a stream ends.
+enum End {
+    /// The client has left, or does not read.
+    Gone,
+    NotLeader,
+    Status(Status),
+}
+
+struct Client {
+    service: Arc<Service>,
+    batches: Streaming<v1::OpBatch>,
+    replies: mpsc::Sender<Result<v1::ReplyBatch, Status>>,
+    leadership: watch::Receiver<Leadership>,
+    /// The term that the client was welcomed in.
+    term: u64,
+    session: Option<SessionId>,
+    under_way: usize,
+    done: mpsc::UnboundedSender<Done>,
+    answers: mpsc::UnboundedReceiver<Done>,
+}
+
+/// What a batch asks for, sorted by how it is answered.
+#[derive(Default)]
+struct Sorted {
+    updates: Vec<(u64, Request)>,
+    reads: Vec<(u64, Query)>,
+    refused: Vec<v1::Reply>,
+}
+
+impl Client {
+    async fn run(mut self) {
+        let end = match self.greet().await {
+            Ok(()) => self.converse().await,
+            Err(end) => end,
+        };
+        match end {
+            End::Gone => {}
+            End::NotLeader => {
+                let batch = v1::ReplyBatch { not_leader: Some(self.service.not_leader()), ..Default::default() };
+                // A client that does not read finds out by itself.
+                let _ = self.send(batch).await;
+            }
+            End::Status(status) => {
+                debug!(%status, "a client is refused");
+                let _ = self.replies.try_send(Err(status));
+            }
+        }
+    }
+
+    /// The first batch: who the client is, and whether this is the place for it.
+    async fn greet(&mut self) -> Result<(), End> {
+        let batch = tokio::select! {
+            () = self.service.stop.cancelled() => return Err(End::NotLeader),
+            batch = tokio::time::timeout(HELLO_TIMEOUT, self.batches.message()) => batch,
+        };
+        let batch = match batch {
+            Ok(Ok(Some(batch))) => batch,
+            Ok(Ok(None) | Err(_)) => return Err(End::Gone),
+            Err(_) => return Err(End::Status(Status::deadline_exceeded("no hello arrived"))),
+        };
+        let Some(hello) = batch.hello else {
+            return Err(End::Status(Status::invalid_argument("the first batch has no hello")));
+        };
+        if hello.protocol != proto::PROTOCOL {
+            let (theirs, ours) = (hello.protocol, proto::PROTOCOL);
+            let message = format!("protocol {theirs} is spoken there and {ours} here");
+            return Err(End::Status(Status::failed_precondition(message)));
+        }
+        let cluster = self.service.config.cluster;
+        if !hello.cluster.is_empty() && hello.cluster != cluster.as_bytes() {
+            return Err(End::Status(Status::failed_precondition(format!("this is cluster {cluster}"))));
+        }
+        let leadership = *self.leadership.borrow_and_update();
+        if !leadership.serving {
+            return Err(End::NotLeader);
+        }
+        self.term = leadership.term;
+        if hello.session != 0 {
+            self.adopt(SessionId::new(hello.session));
+        }
+        let settings = &self.service.config.settings;
+        let defaults = v1::Defaults {
+            replication: u32::from(settings.replication),
+            block_size: settings.block_size.get(),
+            inline_max: settings.inline_max.get(),
+            min_replicas: u32::from(settings.min_replicas_of(settings.replication)),
+            session_timeout_ms: u64::try_from(settings.session_timeout.as_millis()).unwrap_or(u64::MAX),
+            durability: settings.durability.name().to_owned(),
+        };
+        let cluster = cluster.as_bytes().to_vec();
+        let welcome = v1::Welcome { cluster, term: self.term, defaults: Some(defaults) };
+        self.send(v1::ReplyBatch { welcome: Some(welcome), ..Default::default() }).await?;
+        self.take(batch.ops).await
+    }
+
+    async fn converse(&mut self) -> End {
+        loop {
+            let step = tokio::select! {
+                () = self.service.stop.cancelled() => Err(End::NotLeader),
+                changed = self.leadership.changed() => self.check_lead(changed.is_ok()),
+                answer = self.answers.recv() => match answer {
+                    Some(answer) => self.answer(answer).await,
+                    None => Err(End::Gone),
+                },
+                batch = self.batches.message(), if self.under_way < UNDER_WAY => match batch {
+                    Ok(Some(batch)) if batch.hello.is_some() => {
+                        Err(End::Status(Status::invalid_argument("a second hello")))
+                    }
+                    Ok(Some(batch)) => self.take(batch.ops).await,
+                    // What is under way takes effect or not; there is nobody to tell.
+                    Ok(None) | Err(_) => Err(End::Gone),
+                },
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// A stream belongs to one term: afterwards the client asks again, whoever leads.
+    fn check_lead(&mut self, known: bool) -> Result<(), End> {
+        let leadership = *self.leadership.borrow_and_update();
+        if known && leadership.serving && leadership.term == self.term { Ok(()) } else { Err(End::NotLeader) }
+    }
+
+    fn adopt(&mut self, session: SessionId) {
+        self.service.sessions.touch(session);
+        self.session = Some(session);
+    }
+
+    /// Starts the operations of one batch.
+    async fn take(&mut self, ops: Vec<v1::Op>) -> Result<(), End> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        if let Some(session) = self.session {
+            self.service.sessions.touch(session);
+        }
+        let mut sorted = Sorted::default();
+        for op in ops {
+            let tag = op.tag;
+            let result = wire::asked(op.kind, &self.service.config.settings)
+                .and_then(|asked| self.sort(tag, op.sequence, asked, &mut sorted));
+            if let Err(Refused { code, message }) = result {
+                let result = Some(v1::reply::Result::Error(proto::error(code, message)));
+                sorted.refused.push(v1::Reply { tag, applied: self.service.progress.applied.get(), result });
+            }
+        }
+        self.under_way += sorted.updates.len() + sorted.reads.len();
+        self.propose(sorted.updates);
+        self.read(sorted.reads);
+        self.reply(sorted.refused).await
+    }
+
+    fn sort(&self, tag: u64, sequence: u64, asked: Asked, sorted: &mut Sorted) -> Result<(), Refused> {
+        let time = wall_clock();
+        match asked {
+            Asked::Query(query) => sorted.reads.push((tag, query)),
+            Asked::KeepAlive => match self.session {
+                Some(session) => sorted.reads.push((tag, Query::Session(session))),
+                None => return Err(refused(Code::InvalidArgument, "a keep-alive without a session")),
+            },
+            Asked::OpenSession { client } => {
+                let command = Command::OpenSession { client };
+                sorted.updates.push((tag, Request { time, origin: None, command }));
+            }
+            Asked::CloseSession => {
+                let session = self.needed_session()?;
+                // A second close of the same session finds it gone, which is an answer too.
+                let command = Command::CloseSession { session };
+                sorted.updates.push((tag, Request { time, origin: None, command }));
+            }
+            Asked::Command(mut command, targets) => {
+                let session = self.needed_session()?;
+                if sequence == 0 {
+                    return Err(refused(Code::InvalidArgument, "an update without a sequence number"));
+                }
+                let origin = Origin { session, sequence: Sequence::new(sequence) };
+                if let Some(targets) = targets
+                    && let Err(too_few) = self.choose(&mut command, &targets)
+                {
+                    // A retry is answered from what is stored, however few datanodes there are by now.
+                    let known = query::known_result(&*self.service.store, origin);
+                    if !matches!(known, Ok(Some(_))) {
+                        return Err(refused(Code::NoDatanodes, too_few));
+                    }
+                }
+                sorted.updates.push((tag, Request { time, origin: Some(origin), command }));
+            }
+        }
+        Ok(())
+    }
+
+    fn needed_session(&self) -> Result<SessionId, Refused> {
+        self.session.ok_or_else(|| refused(Code::InvalidArgument, "an update needs a session; open one first"))
+    }
+
+    /// Puts the targets of the block to come into a command.
+    fn choose(&self, command: &mut Command, wanted: &Targets) -> Result<(), TooFew> {
+        let (replicas, block_size, targets) = match command {
+            Command::Create { layout, targets, .. } => (layout.replication, layout.block_size, targets),
+            Command::AddBlock { inode, targets, .. } => {
+                let place = Where { base: *inode, path: Vec::new() };
+                match query::stat(&*self.service.store, &place) {
+                    Ok(row) => (row.replication, row.block_size, targets),
+                    // Refused without targets too, and by the one who decides.
+                    Err(QueryError::Refused(_)) => return Ok(()),
+                    Err(QueryError::View(error)) => {
+                        warn!(%inode, %error, "the layout of a file cannot be read");
+                        return Ok(());
+                    }
+                }
+            }
+            _ => return Ok(()),
+        };
+        *targets = self.service.datanodes.targets(&Wish {
+            replicas,
+            least: self.service.config.settings.min_replicas_of(replicas),
+            block_size,
+            exclude: &wanted.exclude,
+            writer_host: Some(wanted.client_host.as_str()).filter(|host| !host.is_empty()),
+            seed: self.service.next_seed(),
+        })?;
+        Ok(())
+    }
+
+    /// Proposes updates in their order, in pieces that fit an entry.
+    fn propose(&self, updates: Vec<(u64, Request)>) {
+        let mut piece = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for (tag, request) in updates {
+            let size = match &request.command {
+                Command::PutInline { content, .. } => content.len(),
+                _ => 0,
+            };
+            if piece.0.len() >= ENTRY_REQUESTS || bytes + size > ENTRY_BYTES {
+                self.propose_piece(std::mem::take(&mut piece));
+                bytes = 0;
+            }
+            bytes += size;
+            piece.0.push(tag);
+            piece.1.push(request);
+        }
+        self.propose_piece(piece);
+    }
+
+    fn propose_piece(&self, (tags, requests): (Vec<u64>, Vec<Request>)) {
+        if tags.is_empty() {
+            return;
+        }
+        let done = self.done.clone();
+        // A stream that has ended wants no answer.
+        self.service.raft.propose(requests, Box::new(move |result| drop(done.send(Done::Updates { tags, result }))));
+    }
+
+    fn read(&self, queries: Vec<(u64, Query)>) {
+        if queries.is_empty() {
+            return;
+        }
+        let (done, jobs) = (self.done.clone(), self.service.jobs.clone());
+        self.service.raft.read(Box::new(move |readable| match readable {
+            Ok(_) => {
+                let answered = Box::new(move |replies| drop(done.send(Done::Reads(replies))));
+                // The readers end after the streams do.
+                let _ = jobs.send(Job::Answer { queries, answered });
+            }
+            Err(refusal) => {
+                let tags = queries.into_iter().map(|(tag, _)| tag).collect();
+                let _ = done.send(Done::ReadsRefused { tags, refusal });
+            }
+        }));
+    }
+
+    /// Sends an answer, and whatever else has come in meanwhile.
+    async fn answer(&mut self, first: Done) -> Result<(), End> {
+        let mut replies = Vec::new();
+        let mut next = Some(first);
+        while let Some(done) = next {
+            self.collect(done, &mut replies)?;
+            next = self.answers.try_recv().ok();
+        }
+        self.under_way = self.under_way.saturating_sub(replies.len());
+        self.reply(replies).await
+    }
+
+    fn collect(&mut self, done: Done, replies: &mut Vec<v1::Reply>) -> Result<(), End> {
+        match done {
+            Done::Reads(reads) => replies.extend(reads),
+            Done::Updates { tags, result: Ok(Answers { applied, outcomes }) } => {
+                for (tag, outcome) in tags.into_iter().zip(outcomes) {
+                    if let Ok(Reply::Session { session }) = outcome {
+                        self.adopt(session);
+                    }
+                    let result = Some(wire::reply(outcome, &self.service.datanodes));
+                    replies.push(v1::Reply { tag, applied, result });
+                }
+            }
+            Done::Updates { tags, result: Err(refusal) } | Done::ReadsRefused { tags, refusal } => {
+                let (code, message) = match refusal {
+                    Refusal::NotLeader => return Err(End::NotLeader),
+                    Refusal::Busy => (Code::Busy, "too much is under way; send it again in a moment"),
+                    Refusal::Unknown => (Code::Unknown, "the leader changed; send it again with the same number"),
+                };
+                let applied = self.service.progress.applied.get();
+                for tag in tags {
+                    let result = Some(v1::reply::Result::Error(proto::error(code, message)));
+                    replies.push(v1::Reply { tag, applied, result });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends replies in batches that fit a message.
+    async fn reply(&mut self, replies: Vec<v1::Reply>) -> Result<(), End> {
+        let mut batch = v1::ReplyBatch::default();
+        let mut bytes = 0;
+        for reply in replies {
+            let size = reply.encoded_len();
+            if bytes + size > BATCH_BYTES && !batch.replies.is_empty() {
+                self.send(std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            batch.replies.push(reply);
+        }
+        if batch.replies.is_empty() { Ok(()) } else { self.send(batch).await }
+    }
+
+    async fn send(&self, batch: v1::ReplyBatch) -> Result<(), End> {
+        match tokio::time::timeout(SEND_TIMEOUT, self.replies.send(Ok(batch))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => {
+                warn!(session = ?self.session, "a client does not read its replies, and is left");
+                Err(End::Gone)
+            }
+        }
+    }
+}
+
+fn refused(code: Code, message: impl std::fmt::Display) -> Refused {
+    Refused { code, message: message.to_string() }
+}

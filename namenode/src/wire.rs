@@ -1,0 +1,382 @@
+//! Between RPC messages and what the state machine speaks. Every field that arrives is checked here.
+
+mod reply;
+
+use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Where};
+use namespace::row::NodeRow;
+use proto::{WireError, v1};
+use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp};
+
+use crate::datanodes::{Heartbeat, StorageReport};
+use crate::settings::Settings;
+
+pub(crate) use reply::{done, listing, opened, reply, stated};
+
+/// Names in one page of a listing, whatever the client asks for.
+const PAGE: u32 = 1000;
+/// Items that one message may name where only a few make sense.
+const FEW: usize = 64;
+/// The longest host name, rack or address.
+const MAX_LABEL: usize = 255;
+const MAX_STORAGES: usize = 256;
+
+/// What an operation asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    OpenSession {
+        client: String,
+    },
+    KeepAlive,
+    CloseSession,
+    /// A command, and the targets that it still lacks, if any.
+    Command(Command, Option<Targets>),
+    Query(Query),
+}
+
+/// A wish for the targets of a new block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Targets {
+    pub(crate) exclude: Vec<u64>,
+    pub(crate) client_host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Query {
+    Stat(Where),
+    List { place: Where, after: Vec<u8>, limit: usize },
+    Open { place: Where, offset: u64, length: u64, client_host: String },
+    /// Whether a session lives.
+    Session(SessionId),
+}
+
+/// An operation that makes no sense, with the code for its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl From<WireError> for Refused {
+    fn from(error: WireError) -> Self {
+        Self { code: Code::InvalidArgument, message: error.to_string() }
+    }
+}
+
+fn wrong(field: &'static str, problem: &'static str) -> WireError {
+    WireError { field, problem }
+}
+
+/// Reads one operation.
+pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<Asked, Refused> {
+    use v1::op::Kind;
+    let command = match kind.ok_or(wrong("Op.kind", "is missing or unknown"))? {
+        Kind::OpenSession(open) => {
+            if open.client.len() > MAX_LABEL {
+                return Err(wrong("OpenSession.client", "is too long").into());
+            }
+            return Ok(Asked::OpenSession { client: open.client });
+        }
+        Kind::KeepAlive(v1::KeepAlive {}) => return Ok(Asked::KeepAlive),
+        Kind::CloseSession(v1::CloseSession {}) => return Ok(Asked::CloseSession),
+        Kind::Stat(stat) => return Ok(Asked::Query(Query::Stat(place(stat.place, "Stat.place")?))),
+        Kind::List(list) => {
+            let limit = if list.limit == 0 { PAGE } else { list.limit.min(PAGE) };
+            let place = place(list.place, "List.place")?;
+            if list.after.len() > MAX_PATH {
+                return Err(wrong("List.after", "is too long").into());
+            }
+            return Ok(Asked::Query(Query::List { place, after: list.after, limit: limit as usize }));
+        }
+        Kind::Open(open) => {
+            let place = place(open.place, "Open.place")?;
+            let (offset, length) = (open.offset, open.length);
+            return Ok(Asked::Query(Query::Open { place, offset, length, client_host: open.client_host }));
+        }
+        Kind::Create(create) => {
+            let targets = Targets { exclude: few(create.exclude, "Create.exclude")?, client_host: create.client_host };
+            let command = Command::Create {
+                destination: create.destination.map(|wire| destination(wire, "Create.destination")).transpose()?,
+                ownership: ownership(create.ownership)?,
+                layout: layout(create.layout, settings)?,
+                targets: Vec::new(),
+            };
+            return Ok(Asked::Command(command, create.with_block.then_some(targets)));
+        }
+        Kind::AddBlock(add) => {
+            let targets = Targets { exclude: few(add.exclude, "AddBlock.exclude")?, client_host: add.client_host };
+            let command = Command::AddBlock {
+                inode: inode(add.inode, "AddBlock.inode")?,
+                previous: add.previous.map(|wire| block_done(wire, "AddBlock.previous")).transpose()?,
+                targets: Vec::new(),
+                min_replicas: settings.min_replicas,
+            };
+            return Ok(Asked::Command(command, Some(targets)));
+        }
+        Kind::Mkdir(mkdir) => Command::Mkdir {
+            place: place(mkdir.place, "Mkdir.place")?,
+            ownership: ownership(mkdir.ownership)?,
+            parents: mkdir.parents,
+        },
+        Kind::PutInline(put) => put_inline(put, settings)?,
+        Kind::Extend(extend) => Command::Extend {
+            inode: inode(extend.inode, "Extend.inode")?,
+            written: block_done(extend.written.ok_or(wrong("Extend.written", "is missing"))?, "Extend.written")?,
+        },
+        Kind::NextGeneration(next) => Command::NextGeneration {
+            inode: inode(next.inode, "NextGeneration.inode")?,
+            block: proto::block_id(next.block, "NextGeneration.block")?,
+            generation: generation(next.generation, "NextGeneration.generation")?,
+            survivors: storages(&next.survivors, "NextGeneration.survivors")?,
+        },
+        Kind::AbandonBlock(abandon) => Command::AbandonBlock {
+            inode: inode(abandon.inode, "AbandonBlock.inode")?,
+            block: proto::block_id(abandon.block, "AbandonBlock.block")?,
+        },
+        Kind::Complete(complete) => Command::Complete {
+            inode: inode(complete.inode, "Complete.inode")?,
+            last: complete.last.map(|wire| block_done(wire, "Complete.last")).transpose()?,
+            min_replicas: settings.min_replicas,
+            publish: complete.publish.map(|wire| destination(wire, "Complete.publish")).transpose()?,
+            mtime: complete.mtime.map(Timestamp::from_nanos),
+        },
+        Kind::Abandon(abandon) => Command::Abandon { inode: inode(abandon.inode, "Abandon.inode")? },
+        Kind::Rename(rename) => Command::Rename {
+            from: place(rename.from, "Rename.from")?,
+            to: place(rename.to, "Rename.to")?,
+            overwrite: rename.overwrite,
+        },
+        Kind::Delete(delete) => {
+            Command::Delete { place: place(delete.place, "Delete.place")?, recursive: delete.recursive }
+        }
+        Kind::SetAttr(set) => Command::SetAttr {
+            place: place(set.place, "SetAttr.place")?,
+            change: AttrChange {
+                mode: set.mode,
+                uid: set.uid,
+                gid: set.gid,
+                mtime: set.mtime.map(Timestamp::from_nanos),
+                atime: set.atime.map(Timestamp::from_nanos),
+                replication: set.replication.map(|count| replication(count, "SetAttr.replication")).transpose()?,
+            },
+        },
+        Kind::ReportBadReplica(report) => Command::ReportBadReplica {
+            block: proto::block_id(report.block, "ReportBadReplica.block")?,
+            generation: generation(report.generation, "ReportBadReplica.generation")?,
+            storage: proto::storage_id(&report.storage, "ReportBadReplica.storage")?,
+        },
+    };
+    Ok(Asked::Command(command, None))
+}
+
+fn put_inline(put: v1::PutInline, settings: &Settings) -> Result<Command, Refused> {
+    if put.content.len() as u64 > settings.inline_max.get() {
+        let (length, limit) = (put.content.len(), settings.inline_max);
+        let message = format!("{length} bytes are too many for the metadata, which takes {limit}; write blocks");
+        return Err(Refused { code: Code::TooLarge, message });
+    }
+    let wire = put.destination.ok_or(wrong("PutInline.destination", "is missing"))?;
+    Ok(Command::PutInline {
+        destination: destination(wire, "PutInline.destination")?,
+        ownership: ownership(put.ownership)?,
+        layout: layout(put.layout, settings)?,
+        content: put.content.into(),
+        mtime: put.mtime.map(Timestamp::from_nanos),
+    })
+}
+
+fn place(wire: Option<v1::Where>, field: &'static str) -> Result<Where, WireError> {
+    let v1::Where { base, path } = wire.ok_or(wrong(field, "is missing"))?;
+    // Longer paths get their own error below; this only keeps rubbish out of the log.
+    if path.len() > 2 * MAX_PATH {
+        return Err(wrong(field, "is too long"));
+    }
+    let base = if base == 0 { InodeId::ROOT } else { InodeId::new(base) };
+    Ok(Where { base, path })
+}
+
+fn destination(wire: v1::Destination, field: &'static str) -> Result<Destination, WireError> {
+    Ok(Destination { place: place(wire.place, field)?, overwrite: wire.overwrite, parents: wire.parents })
+}
+
+fn ownership(wire: Option<v1::Ownership>) -> Result<Ownership, WireError> {
+    let v1::Ownership { uid, gid, mode } = wire.ok_or(wrong("ownership", "is missing"))?;
+    Ok(Ownership { uid, gid, mode })
+}
+
+fn layout(wire: Option<v1::Layout>, settings: &Settings) -> Result<Layout, WireError> {
+    let v1::Layout { replication: count, block_size } = wire.unwrap_or_default();
+    let block_size = if block_size == 0 { settings.block_size } else { ByteSize::new(block_size) };
+    // A block that does not end with a chunk could not be followed by another.
+    if !block_size.get().is_multiple_of(types::checksum::CHUNK as u64) {
+        return Err(wrong("Layout.block_size", "is not a multiple of 4096"));
+    }
+    let replication = if count == 0 { settings.replication } else { replication(count, "Layout.replication")? };
+    Ok(Layout { replication, block_size })
+}
+
+fn replication(count: u32, field: &'static str) -> Result<u8, WireError> {
+    match u8::try_from(count) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(wrong(field, "is not between 1 and 255")),
+    }
+}
+
+fn inode(wire: u64, field: &'static str) -> Result<InodeId, WireError> {
+    if wire == 0 { Err(wrong(field, "names inode 0")) } else { Ok(InodeId::new(wire)) }
+}
+
+fn generation(wire: u64, field: &'static str) -> Result<GenStamp, WireError> {
+    if wire == 0 { Err(wrong(field, "is zero")) } else { Ok(GenStamp::new(wire)) }
+}
+
+fn few(wire: Vec<u64>, field: &'static str) -> Result<Vec<u64>, WireError> {
+    if wire.len() > FEW { Err(wrong(field, "names too many")) } else { Ok(wire) }
+}
+
+fn storages(wire: &[Vec<u8>], field: &'static str) -> Result<Vec<StorageId>, WireError> {
+    if wire.len() > MAX_STORAGES {
+        return Err(wrong(field, "names too many"));
+    }
+    wire.iter().map(|bytes| proto::storage_id(bytes, field)).collect()
+}
+
+fn block_done(wire: v1::BlockDone, field: &'static str) -> Result<BlockDone, WireError> {
+    Ok(BlockDone {
+        block: proto::block_id(wire.block, field)?,
+        generation: generation(wire.generation, field)?,
+        length: ByteSize::new(wire.length),
+        replicas: storages(&wire.replicas, field)?,
+    })
+}
+
+/// Reads what a datanode says of itself.
+pub(crate) fn node_row(wire: v1::RegisterRequest) -> Result<NodeRow, WireError> {
+    let label = |text: String, field| match text.len() {
+        1..=MAX_LABEL => Ok(text),
+        _ => Err(wrong(field, "is empty or too long")),
+    };
+    if wire.transfer.parse::<std::net::SocketAddr>().is_err() {
+        return Err(wrong("RegisterRequest.transfer", "is not an address such as 127.0.0.1:9866"));
+    }
+    if wire.storages.is_empty() {
+        return Err(wrong("RegisterRequest.storages", "names none"));
+    }
+    Ok(NodeRow {
+        id: NodeId::new(wire.node),
+        host: label(wire.host, "RegisterRequest.host")?,
+        transfer: wire.transfer,
+        rack: label(wire.rack, "RegisterRequest.rack")?,
+        storages: storages(&wire.storages, "RegisterRequest.storages")?,
+    })
+}
+
+/// Reads the part of a heartbeat that describes the node.
+pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireError> {
+    if wire.storages.len() > MAX_STORAGES {
+        return Err(wrong("HeartbeatRequest.storages", "names too many"));
+    }
+    let storages = wire.storages.iter().map(|report| {
+        Ok(StorageReport {
+            storage: proto::storage_id(&report.storage, "StorageReport.storage")?,
+            capacity: report.capacity,
+            used: report.used,
+            free: report.free,
+            replicas: report.replicas,
+            failed: report.failed,
+        })
+    });
+    Ok(Heartbeat {
+        node: NodeId::new(wire.node),
+        storages: storages.collect::<Result<_, WireError>>()?,
+        writers: wire.writers,
+    })
+}
+
+/// A replica by its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Replica {
+    pub(crate) storage: StorageId,
+    pub(crate) block: BlockId,
+    pub(crate) generation: GenStamp,
+}
+
+/// What became of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TaskOutcome {
+    Deleted { replica: Replica, due: Timestamp, error: Option<String> },
+    Copied { replica: Replica, error: Option<String>, bad_sources: Vec<StorageId> },
+}
+
+pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireError> {
+    use v1::task::Kind;
+    let error = wire.error.map(|error| error.message);
+    match wire.task.and_then(|task| task.kind).ok_or(wrong("TaskResult.task", "is missing"))? {
+        Kind::Delete(delete) => Ok(TaskOutcome::Deleted {
+            replica: replica(&delete.storage, delete.block, delete.generation, "DeleteReplica")?,
+            due: Timestamp::from_nanos(delete.due),
+            error,
+        }),
+        Kind::Copy(copy) => Ok(TaskOutcome::Copied {
+            replica: replica(&copy.storage, copy.block, copy.generation, "CopyReplica")?,
+            error,
+            bad_sources: storages(&wire.bad_sources, "TaskResult.bad_sources")?,
+        }),
+    }
+}
+
+pub(crate) fn bad_replica(wire: v1::BadReplica) -> Result<Replica, WireError> {
+    replica(&wire.storage, wire.block, wire.generation, "BadReplica")
+}
+
+fn replica(
+    storage: &[u8],
+    block: Option<v1::BlockId>,
+    stamp: u64,
+    field: &'static str,
+) -> Result<Replica, WireError> {
+    Ok(Replica {
+        storage: proto::storage_id(storage, field)?,
+        block: proto::block_id(block, field)?,
+        generation: generation(stamp, field)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use v1::op::Kind;
+
+    use super::*;
+
+    fn code(kind: Option<Kind>) -> Code {
+        asked(kind, &Settings::default()).expect_err("must be refused").code
+    }
+
+    #[test]
+    fn rubbish_is_refused_and_defaults_are_filled_in() {
+        let root = || Some(v1::Where { base: 0, path: b"/a".to_vec() });
+        assert_eq!(code(None), Code::InvalidArgument);
+        assert_eq!(code(Some(Kind::Stat(v1::Stat { place: None }))), Code::InvalidArgument);
+        assert_eq!(code(Some(Kind::Abandon(v1::Abandon { inode: 0 }))), Code::InvalidArgument);
+        let mut put = v1::PutInline {
+            destination: Some(v1::Destination { place: root(), overwrite: false, parents: false }),
+            ownership: Some(v1::Ownership { uid: 1, gid: 2, mode: 0o644 }),
+            layout: None,
+            content: vec![0; 16 << 10].into(),
+            mtime: None,
+        };
+        let Ok(Asked::Command(Command::PutInline { layout, destination, .. }, None)) =
+            asked(Some(Kind::PutInline(put.clone())), &Settings::default())
+        else {
+            panic!("must be taken");
+        };
+        assert_eq!(layout, Layout { replication: 3, block_size: ByteSize::mib(128) });
+        assert_eq!(destination.place.base, InodeId::ROOT);
+        put.content = vec![0; (16 << 10) + 1].into();
+        assert_eq!(code(Some(Kind::PutInline(put.clone()))), Code::TooLarge);
+        put.content = Default::default();
+        put.layout = Some(v1::Layout { replication: 256, block_size: 0 });
+        assert_eq!(code(Some(Kind::PutInline(put.clone()))), Code::InvalidArgument);
+        put.layout = Some(v1::Layout { replication: 1, block_size: 5000 });
+        assert_eq!(code(Some(Kind::PutInline(put))), Code::InvalidArgument);
+    }
+}

@@ -1,0 +1,98 @@
+//! Answers for the wire.
+
+use namespace::command::{NewBlock, Reply};
+use namespace::row::{self, BlockState, LocatedBlock};
+use namespace::query::{Content, Listing, Opened};
+use proto::v1;
+use types::Code;
+
+use crate::datanodes::Datanodes;
+
+type Answer = v1::reply::Result;
+
+/// Nothing to tell but success.
+pub(crate) const fn done() -> Answer {
+    Answer::Done(v1::Done {})
+}
+
+/// What a command answered.
+pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datanodes) -> Answer {
+    match outcome {
+        Ok(Reply::Done) => done(),
+        Ok(Reply::Session { session }) => Answer::Session(v1::Session { session: session.get() }),
+        Ok(Reply::Attributes { attributes: row }) => Answer::Attributes(attributes(&row)),
+        Ok(Reply::Created { attributes: row, block }) => Answer::Created(v1::Created {
+            attributes: Some(attributes(&row)),
+            block: block.map(|block| new_block(&block, datanodes)),
+        }),
+        Ok(Reply::Block { block }) => Answer::Block(new_block(&block, datanodes)),
+        Ok(Reply::Generation { generation }) => Answer::Generation(v1::Generation { generation: generation.get() }),
+        // The leader's own commands answer these; no client asks for them.
+        Ok(Reply::Step { .. } | Reply::Node { .. }) => {
+            Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's"))
+        }
+        Err(error) => Answer::Error(proto::error(error.code(), error)),
+    }
+}
+
+fn new_block(block: &NewBlock, datanodes: &Datanodes) -> v1::NewBlock {
+    v1::NewBlock {
+        block: Some(block.block.into()),
+        generation: block.generation.get(),
+        targets: datanodes.locations(&block.targets),
+    }
+}
+
+/// What `stat` answers.
+pub(crate) fn stated(row: &row::Attributes) -> Answer {
+    Answer::Attributes(attributes(row))
+}
+
+fn attributes(row: &row::Attributes) -> v1::Attributes {
+    v1::Attributes {
+        inode: row.inode.get(),
+        kind: match row.kind {
+            row::Kind::File => v1::Kind::File,
+            row::Kind::Directory => v1::Kind::Directory,
+        } as i32,
+        mode: row.mode,
+        uid: row.uid,
+        gid: row.gid,
+        length: row.length.get(),
+        atime: row.atime.nanos(),
+        mtime: row.mtime.nanos(),
+        ctime: row.ctime.nanos(),
+        links: row.links,
+        replication: u32::from(row.replication),
+        block_size: row.block_size.get(),
+        writing: row.writing,
+        usage: row.usage.map(|usage| v1::Usage {
+            entries: usage.entries,
+            files: usage.files,
+            directories: usage.directories,
+            bytes: usage.bytes,
+            raw_bytes: usage.raw_bytes,
+        }),
+    }
+}
+
+pub(crate) fn listing(listing: Listing) -> Answer {
+    let entry = |(name, row): (Vec<u8>, row::Attributes)| v1::Entry { name, attributes: Some(attributes(&row)) };
+    Answer::Listing(v1::Listing { entries: listing.entries.into_iter().map(entry).collect(), more: listing.more })
+}
+
+pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -> Answer {
+    let located = |block: LocatedBlock| v1::LocatedBlock {
+        block: Some(block.block.into()),
+        generation: block.row.generation.get(),
+        offset: block.offset,
+        length: block.row.length.get(),
+        writing: block.row.state == BlockState::Writing,
+        replicas: datanodes.for_reader(&block.row.replicas, client_host),
+    };
+    let (inline, blocks) = match opened.content {
+        Content::Inline(content) => (Some(content), Vec::new()),
+        Content::Blocks(blocks) => (None, blocks.into_iter().map(located).collect()),
+    };
+    Answer::Opened(v1::Opened { attributes: Some(attributes(&opened.attributes)), inline, blocks })
+}
