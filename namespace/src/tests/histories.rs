@@ -37,6 +37,8 @@ enum Step {
 
 #[derive(Debug, Clone)]
 struct Place {
+    /// Something that is there, instead of a path that may lead anywhere.
+    existing: Option<Index>,
     base: Option<Index>,
     path: String,
 }
@@ -77,7 +79,12 @@ enum Replicas {
 
 fn place() -> impl Strategy<Value = Place> {
     let path = proptest::string::string_regex("(/[abc]){0,3}").expect("a regex");
-    (prop::option::weighted(0.2, any::<Index>()), path).prop_map(|(base, path)| Place { base, path })
+    let existing = prop::option::weighted(0.4, any::<Index>());
+    (existing, prop::option::weighted(0.2, any::<Index>()), path).prop_map(|(existing, base, path)| Place {
+        existing,
+        base,
+        path,
+    })
 }
 
 fn destination() -> impl Strategy<Value = To> {
@@ -85,11 +92,11 @@ fn destination() -> impl Strategy<Value = To> {
 }
 
 fn done() -> impl Strategy<Value = Done> {
-    let rarely = || prop::bool::weighted(0.1);
+    let rarely = || prop::bool::weighted(0.05);
     (0_u64..=17, 0_u8..16, rarely(), rarely()).prop_map(|(length, replicas, stale, other_block)| Done {
         length,
         // Mostly everything is acknowledged.
-        replicas: if replicas < 8 { 7 } else { replicas },
+        replicas: if replicas < 13 { 7 - replicas % 3 } else { replicas },
         stale,
         other_block,
     })
@@ -97,12 +104,12 @@ fn done() -> impl Strategy<Value = Done> {
 
 fn writing() -> impl Strategy<Value = Writing> {
     prop_oneof![
-        4 => (prop::option::weighted(0.8, done()), 0..STORAGES, 0_u8..3)
+        4 => (prop::option::weighted(0.9, done()), 0..STORAGES, 0_u8..3)
             .prop_map(|(previous, targets, min_replicas)| Writing::AddBlock { previous, targets, min_replicas }),
         3 => done().prop_map(Writing::Extend),
         2 => done().prop_map(Writing::NextGeneration),
         1 => Just(Writing::AbandonBlock),
-        3 => (prop::option::weighted(0.8, done()), 0_u8..3, prop::option::of(destination()))
+        4 => (prop::option::weighted(0.95, done()), 0_u8..3, prop::option::weighted(0.8, destination()))
             .prop_map(|(last, min_replicas, publish)| Writing::Complete { last, min_replicas, publish }),
         1 => Just(Writing::Abandon),
     ]
@@ -192,12 +199,24 @@ impl History {
     }
 
     fn place(&self, place: &Place) -> Where {
+        if let Some(index) = &place.existing {
+            let objects: Vec<InodeId> = self.model.objects.keys().copied().collect();
+            return self.path_of(objects[index.index(objects.len())]);
+        }
         let base = match &place.base {
+            // A base that nobody has is as good as one that is gone.
             Some(index) => InodeId::new(1 + index.index(30) as u64),
             None => InodeId::ROOT,
         };
-        // A base that nobody has is as good as one that is gone.
         Where { base, path: place.path.as_bytes().to_vec() }
+    }
+
+    fn path_of(&self, inode: InodeId) -> Where {
+        let mut place = Where { base: inode, path: Vec::new() };
+        while let Some((parent, name)) = self.model.parent_of(place.base) {
+            place = Where { base: parent, path: [b"/", name.as_slice(), place.path.as_slice()].concat() };
+        }
+        place
     }
 
     fn destination(&self, to: &To) -> Destination {
@@ -206,15 +225,14 @@ impl History {
 
     /// Any session, mostly a living one.
     fn session(&mut self, index: &Index) -> SessionId {
-        if self.sessions.is_empty() {
+        if self.model.sessions.is_empty() {
             self.open_session();
         }
-        let living: Vec<SessionId> = self.model.sessions.iter().copied().collect();
-        let chosen = index.index(self.sessions.len() * 4);
-        match living.is_empty() || chosen == 0 {
-            true => self.sessions[index.index(self.sessions.len())],
-            false => living[index.index(living.len())],
+        if index.index(20) == 0 {
+            return self.sessions[index.index(self.sessions.len())];
         }
+        let living: Vec<SessionId> = self.model.sessions.iter().copied().collect();
+        living[index.index(living.len())]
     }
 
     fn open_session(&mut self) {
@@ -323,6 +341,7 @@ impl History {
             Some(writer) if who.index(10) != 0 => writer,
             _ => self.session(who),
         };
+        let may_publish = self.model.parent_of(inode).is_none() || who.index(8) == 0;
         let command = match kind {
             Writing::AddBlock { previous, targets, min_replicas } => Command::AddBlock {
                 inode,
@@ -348,7 +367,7 @@ impl History {
                 inode,
                 last: last.as_ref().and_then(|done| self.done(inode, done)),
                 min_replicas: *min_replicas,
-                publish: publish.as_ref().map(|to| self.destination(to)),
+                publish: publish.as_ref().filter(|_| may_publish).map(|to| self.destination(to)),
                 mtime: None,
             },
             Writing::Abandon => Command::Abandon { inode },
