@@ -178,13 +178,14 @@ impl Namenode {
 
 async fn hand_over(raft: &Handle) {
     let before = raft.leadership();
-    if !before.serving {
+    let alone = raft.status().await.is_none_or(|status| status.matched.len() < 2);
+    if alone || !before.serving {
         return;
     }
     raft.transfer_away();
     let mut leadership = raft.watch();
     let changed = leadership.wait_for(|now| now.leader != before.leader && now.leader != 0);
-    // Without another member to take over there is nothing to wait for but the time.
+    // When no other member can take over there is nothing to wait for but the time.
     let _ = tokio::time::timeout(HANDOVER, changed).await;
 }
 

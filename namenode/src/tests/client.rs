@@ -1,0 +1,206 @@
+//! The client and the datanode of the tests: no more than the messages.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use proto::v1;
+use proto::v1::datanodes_client::DatanodesClient;
+use proto::v1::metadata_client::MetadataClient;
+use proto::v1::op::Kind;
+use proto::v1::reply::Result as Answer;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use types::Code;
+
+use super::cluster::{CLUSTER, Cluster, DEADLINE, pause};
+
+pub(crate) struct Client {
+    ops: mpsc::Sender<v1::OpBatch>,
+    replies: Streaming<v1::ReplyBatch>,
+    tag: u64,
+}
+
+/// The first answer of a member to a hello.
+pub(crate) async fn hello(address: SocketAddr, hello: v1::Hello) -> Result<v1::ReplyBatch, String> {
+    dial(address, hello).await.map(|(batch, _)| batch).map_err(|status| status.to_string())
+}
+
+async fn dial(address: SocketAddr, hello: v1::Hello) -> Result<(v1::ReplyBatch, Client), Status> {
+    let connected = MetadataClient::connect(format!("http://{address}")).await;
+    let mut client = connected.map_err(|error| Status::unavailable(error.to_string()))?;
+    let (ops, batches) = mpsc::channel(16);
+    ops.send(v1::OpBatch { hello: Some(hello), ops: vec![] }).await.expect("room for one");
+    let mut replies = client.stream(ReceiverStream::new(batches)).await?.into_inner();
+    let first = replies.message().await?.ok_or_else(|| Status::unavailable("closed"))?;
+    Ok((first, Client { ops, replies, tag: 0 }))
+}
+
+impl Client {
+    /// Finds the leader.
+    pub(crate) async fn connect(cluster: &Cluster, session: u64) -> Self {
+        let start = Instant::now();
+        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: CLUSTER.as_bytes().to_vec(), session };
+        while start.elapsed() < DEADLINE {
+            for address in cluster.addresses() {
+                if let Ok((batch, client)) = dial(address, hello.clone()).await
+                    && batch.welcome.is_some()
+                {
+                    return client;
+                }
+            }
+            pause().await;
+        }
+        panic!("no leader within {DEADLINE:?}");
+    }
+
+    pub(crate) async fn open_session(&mut self) -> u64 {
+        let open = v1::OpenSession { client: "test".to_owned() };
+        match self.read(Kind::OpenSession(open)).await {
+            Answer::Session(session) => session.session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn read(&mut self, kind: Kind) -> Answer {
+        self.update(0, kind).await
+    }
+
+    pub(crate) async fn update(&mut self, sequence: u64, kind: Kind) -> Answer {
+        self.tag += 1;
+        let op = v1::Op { tag: self.tag, sequence, kind: Some(kind) };
+        self.ops.send(v1::OpBatch { hello: None, ops: vec![op] }).await.expect("the stream is open");
+        let answer = tokio::time::timeout(DEADLINE, self.replies.message()).await.expect("an answer in time");
+        let batch = answer.expect("the stream is whole").expect("the stream goes on");
+        let [reply] = batch.replies.try_into().expect("one reply");
+        assert_eq!(reply.tag, self.tag);
+        reply.result.expect("an answer")
+    }
+}
+
+pub(crate) fn code(answer: &Answer) -> Option<Code> {
+    match answer {
+        Answer::Error(error) => Some(error.typed_code()),
+        _ => None,
+    }
+}
+
+fn place(path: &str) -> Option<v1::Where> {
+    Some(v1::Where { base: 0, path: path.as_bytes().to_vec() })
+}
+
+fn ownership() -> Option<v1::Ownership> {
+    Some(v1::Ownership { uid: 1, gid: 1, mode: 0o755 })
+}
+
+fn destination(path: &str) -> Option<v1::Destination> {
+    Some(v1::Destination { place: place(path), overwrite: false, parents: false })
+}
+
+pub(crate) fn mkdir(path: &str, parents: bool) -> Kind {
+    Kind::Mkdir(v1::Mkdir { place: place(path), ownership: ownership(), parents })
+}
+
+pub(crate) fn put(path: &str, content: &[u8]) -> Kind {
+    Kind::PutInline(v1::PutInline {
+        destination: destination(path),
+        ownership: ownership(),
+        layout: None,
+        content: content.to_vec().into(),
+        mtime: None,
+    })
+}
+
+pub(crate) fn create(path: &str) -> Kind {
+    Kind::Create(v1::Create {
+        destination: destination(path),
+        ownership: ownership(),
+        with_block: true,
+        ..Default::default()
+    })
+}
+
+pub(crate) fn stat(path: &str) -> Kind {
+    Kind::Stat(v1::Stat { place: place(path) })
+}
+
+pub(crate) fn open(path: &str) -> Kind {
+    Kind::Open(v1::Open { place: place(path), offset: 0, length: u64::MAX, client_host: String::new() })
+}
+
+pub(crate) fn delete(path: &str) -> Kind {
+    Kind::Delete(v1::Delete { place: place(path), recursive: false })
+}
+
+/// What a datanode says.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeClient {
+    pub(crate) node: u64,
+    pub(crate) host: u8,
+}
+
+impl NodeClient {
+    pub(crate) async fn register(cluster: &Cluster, host: u8) -> Self {
+        let start = Instant::now();
+        while start.elapsed() < DEADLINE {
+            for address in cluster.addresses() {
+                if let Ok(mut client) = DatanodesClient::connect(format!("http://{address}")).await {
+                    let request = v1::RegisterRequest {
+                        cluster: CLUSTER.as_bytes().to_vec(),
+                        node: 0,
+                        host: format!("host{host}"),
+                        transfer: format!("127.0.0.1:{}", 10_000 + u16::from(host)),
+                        rack: "rack".to_owned(),
+                        storages: vec![vec![host; 16]],
+                    };
+                    if let Ok(reply) = client.register(request).await
+                        && let Some(v1::register_reply::Result::Node(node)) = reply.into_inner().result
+                    {
+                        return Self { node, host };
+                    }
+                }
+            }
+            pause().await;
+        }
+        panic!("not registered within {DEADLINE:?}");
+    }
+
+    /// To every member; the tasks that the leader gave.
+    pub(crate) async fn heartbeat(&self, cluster: &Cluster, results: Vec<v1::TaskResult>) -> Vec<v1::Task> {
+        let mut tasks = Vec::new();
+        for member in cluster.running() {
+            if let Some(reply) = self.heartbeat_to(cluster, member, results.clone()).await {
+                assert!(reply.leader || reply.tasks.is_empty(), "only the leader gives tasks");
+                tasks.extend(reply.tasks);
+            }
+        }
+        tasks
+    }
+
+    pub(crate) async fn heartbeat_to(
+        &self,
+        cluster: &Cluster,
+        member: u64,
+        results: Vec<v1::TaskResult>,
+    ) -> Option<v1::HeartbeatReply> {
+        let address = cluster.address(member);
+        let mut client = DatanodesClient::connect(format!("http://{address}")).await.ok()?;
+        let storage = v1::StorageReport {
+            storage: vec![self.host; 16],
+            capacity: 1 << 40,
+            used: 0,
+            free: 1 << 40,
+            replicas: 0,
+            failed: false,
+        };
+        let request = v1::HeartbeatRequest {
+            cluster: CLUSTER.as_bytes().to_vec(),
+            node: self.node,
+            storages: vec![storage],
+            results,
+            ..Default::default()
+        };
+        let reply = tokio::time::timeout(Duration::from_secs(5), client.heartbeat(request)).await;
+        reply.expect("an answer in time").ok().map(tonic::Response::into_inner)
+    }
+}
