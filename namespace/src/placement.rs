@@ -110,3 +110,6 @@ fn turn(location: BlockLocation, seed: u64) -> u64 {
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^ (hash >> 33)
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ fn tidy(row: &BlockRow, facts: &Facts, live: &[&Member], wanted: usize) -> Optio
     });
     excess.map(|member| Work::RemoveExcess { replica: member.candidate.location })
 }
+
+#[cfg(test)]
+mod tests;

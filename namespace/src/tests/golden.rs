@@ -1,1 +1,171 @@
+//! The bytes of the log and of rows. A change here is a change of a stored format: it needs a new version byte and a
+//! reader for the old one.
 
+use proptest::prelude::*;
+use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, Timestamp};
+
+use super::{CLUSTER, LAYOUT, OWNER, location, locations, storages, to};
+use crate::codec::{Batch, DecodeError};
+use crate::command::{BlockDone, Command, Origin, Reply, Request};
+use crate::error::Error;
+use crate::key;
+use crate::row::{
+    self, BlockRow, BlockState, Body, Data, DirectoryRow, FileBody, InodeRow, LeaseRow, ResultRow, SystemRow, Usage,
+};
+use crate::view::ViewError;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn batch() -> Batch {
+    let origin = Some(Origin { session: SessionId::new(7), sequence: Sequence::new(3) });
+    let time = Timestamp::from_nanos(1_000_000_007);
+    let block = BlockId::new(InodeId::new(42), 1);
+    let last = BlockDone { block, generation: GenStamp::new(2), length: ByteSize::new(300), replicas: storages(&[1]) };
+    let put = Command::PutInline {
+        destination: to("/f"),
+        ownership: OWNER,
+        layout: LAYOUT,
+        content: b"hello".to_vec(),
+        mtime: None,
+    };
+    let complete = Command::Complete {
+        inode: InodeId::new(42),
+        last: Some(last),
+        min_replicas: 2,
+        publish: Some(to("/g")),
+        mtime: None,
+    };
+    let requests = vec![
+        Request { time, origin: None, command: Command::Noop },
+        Request { time, origin: None, command: Command::Format { cluster: CLUSTER } },
+        Request { time, origin, command: put },
+        Request { time, origin, command: complete },
+        Request { time, origin: None, command: Command::GcStep { limit: 1000, grace_nanos: 600 } },
+    ];
+    Batch { requests }
+}
+
+#[test]
+fn log_entries_keep_their_bytes() {
+    assert_eq!(hex(&batch().encode()), LOG);
+    assert_eq!(Batch::decode(&batch().encode()), Ok(batch()));
+}
+
+#[test]
+fn rows_keep_their_bytes() {
+    let file = InodeRow {
+        inode: InodeId::new(42),
+        mode: 0o644,
+        uid: 1000,
+        gid: 100,
+        atime: Timestamp::from_nanos(1),
+        body: Body::File(FileBody {
+            mtime: Timestamp::from_nanos(2),
+            ctime: Timestamp::from_nanos(3),
+            length: ByteSize::new(300),
+            replication: 3,
+            block_size: ByteSize::mib(128),
+            writing: true,
+            data: Data::Blocks { next_block: 2 },
+        }),
+    };
+    let directory = DirectoryRow {
+        parent: InodeId::ROOT,
+        name: b"d".to_vec(),
+        mtime: Timestamp::from_nanos(2),
+        ctime: Timestamp::from_nanos(3),
+        usage: Usage { entries: 1, files: 2, directories: 3, bytes: 400, raw_bytes: 1200 },
+    };
+    let block = BlockRow {
+        generation: GenStamp::new(2),
+        length: ByteSize::new(300),
+        state: BlockState::Committed,
+        wanted: 3,
+        replicas: locations(&[1]),
+        bad: Vec::new(),
+        leaving: vec![location(2)],
+    };
+    let system = SystemRow {
+        cluster: Some(CLUSTER),
+        time: Timestamp::from_nanos(5),
+        next_inode: InodeId::new(43),
+        next_session: SessionId::new(8),
+        next_node: NodeId::new(103),
+        blocks: 1,
+        sessions: 1,
+    };
+    let refused = Err(Error::NotFound { place: "/x".to_owned() });
+    let rows = [
+        (row::encode(&file), FILE),
+        (row::encode(&directory), DIRECTORY),
+        (row::encode(&block), BLOCK),
+        (row::encode(&system), SYSTEM),
+        (row::encode(&LeaseRow { session: SessionId::new(7), block: Some(1) }), LEASE),
+        (row::encode(&ResultRow { sequence: Sequence::new(3), result: Ok(Reply::Done) }), RESULT),
+        (row::encode(&ResultRow { sequence: Sequence::new(4), result: refused }), REFUSED),
+        (key::entry(InodeId::new(1), b"name"), "6e00000000000000016e616d65"),
+        (key::block(BlockId::new(InodeId::new(42), 1)), "62000000000000002a0000000100"),
+    ];
+    let (written, golden): (Vec<_>, Vec<_>) = rows.iter().map(|(bytes, golden)| (hex(bytes), *golden)).unzip();
+    assert_eq!(written, golden);
+    assert_eq!(row::decode(b"n", &row::encode(&file)), Ok(file));
+    assert_eq!(row::decode(b"b", &row::encode(&block)), Ok(block));
+}
+
+#[test]
+fn another_version_is_refused_rather_than_guessed() {
+    let mut bytes = batch().encode();
+    bytes[0] = 2;
+    assert_eq!(Batch::decode(&bytes), Err(DecodeError::Version { found: 2 }));
+    assert_eq!(Batch::decode(&[]), Err(DecodeError::Empty));
+    let damaged = row::decode::<LeaseRow>(b"l\0\0", &[9, 0x80]);
+    assert!(matches!(damaged, Err(ViewError::Row { key, .. }) if key == "l:0000"));
+}
+
+#[test]
+fn bytes_after_the_end_are_damage() {
+    let mut bytes = batch().encode();
+    bytes.push(0);
+    assert_eq!(Batch::decode(&bytes), Err(DecodeError::Trailing { extra: 1 }));
+}
+
+proptest! {
+    #[test]
+    fn rubbish_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Batch::decode(&bytes);
+        let versioned = [&[row::VERSION], bytes.as_slice()].concat();
+        let _ = Batch::decode(&versioned);
+        let _ = Request::decode(&versioned);
+        let _ = row::decode::<InodeRow>(b"n", &versioned);
+        let _ = row::decode::<BlockRow>(b"b", &versioned);
+        let _ = row::decode::<ResultRow>(b"q", &versioned);
+        let _ = (key::block_of(&bytes), key::removal_of(&bytes), key::offset_of(&bytes), key::name_of(&bytes));
+    }
+
+    #[test]
+    fn a_damaged_entry_never_panics(
+        at in any::<prop::sample::Index>(), flip in 1_u8.., cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = batch().encode();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        let _ = Batch::decode(&bytes);
+        prop_assert!(Batch::decode(&bytes[..cut.index(bytes.len())]).is_err());
+    }
+}
+
+const LOG: &str = concat!(
+    "018185831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
+    "0684838201422f66f4f4831903e818641901a48203104568656c6c6f831a3b9aca07820703820b84182a8482182a01021901",
+    "2c81500101010101010101010101010101010102838201422f67f4f4831a3b9aca07f6820f821903e8190258",
+);
+const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f582008102";
+const DIRECTORY: &str = "01850141640203850102031901901904b0";
+const BLOCK: &str =
+    "01870219012c010381821865500101010101010101010101010101010180818218665002020202020202020202020202020202";
+const SYSTEM: &str = "018750636c7573746572206f6620746573747305182b0818670101";
+const LEASE: &str = "01820701";
+const RESULT: &str = "0182038200820080";
+const REFUSED: &str = "0182048201820481622f78";
