@@ -1,0 +1,151 @@
+//! How a cluster is, in one word, with the reasons. A pure function of what its members say.
+
+use client::{DatanodeReport, Liveness, MemberStatus};
+use serde::Serialize;
+
+use crate::output::count;
+
+/// A member that lags further behind than this has trouble to keep up.
+const LAG: u64 = 10_000;
+/// A volume with less room than this share will soon refuse writes.
+const LOW_PERCENT: u64 = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Health {
+    Healthy,
+    /// It serves, with less redundancy or room than it should have.
+    Degraded,
+    /// It cannot take writes, or nobody can tell.
+    Unavailable,
+}
+
+impl Health {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What one namenode says, or why it says nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) address: String,
+    pub(crate) status: Result<MemberStatus, String>,
+}
+
+/// All that is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) namenodes: Vec<Answer>,
+    pub(crate) datanodes: Result<Vec<DatanodeReport>, String>,
+    /// Copies of a block that the cluster keeps by default, if a leader told.
+    pub(crate) replication: Option<u8>,
+}
+
+impl Facts {
+    /// The member that leads, as a majority of the members agrees.
+    pub(crate) fn leader(&self) -> Option<&MemberStatus> {
+        let answers = || self.namenodes.iter().filter_map(|answer| answer.status.as_ref().ok());
+        let leader = answers().filter(|member| member.leader == Some(member.node)).max_by_key(|member| member.term)?;
+        let agree = answers().filter(|member| member.term == leader.term && member.leader == leader.leader).count();
+        let voters = leader.members.iter().filter(|member| member.voter).count().max(1);
+        (agree > voters / 2).then_some(leader)
+    }
+
+    pub(crate) fn leader_address(&self) -> Option<String> {
+        let leader = self.leader()?.node;
+        let leads = |answer: &&Answer| answer.status.as_ref().is_ok_and(|status| status.node == leader);
+        self.namenodes.iter().find(leads).map(|answer| answer.address.clone())
+    }
+
+    /// The word, and every reason for it, the worst first.
+    pub(crate) fn health(&self) -> (Health, Vec<String>) {
+        let mut reasons = Vec::new();
+        self.judge_namenodes(&mut reasons);
+        self.judge_datanodes(&mut reasons);
+        self.judge_blocks(&mut reasons);
+        reasons.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
+        let worst = reasons.first().map_or(Health::Healthy, |(health, _)| *health);
+        (worst, reasons.into_iter().map(|(_, reason)| reason).collect())
+    }
+
+    fn judge_namenodes(&self, reasons: &mut Vec<(Health, String)>) {
+        let leader = self.leader();
+        if leader.is_none() {
+            let answering = self.namenodes.iter().filter(|answer| answer.status.is_ok()).count();
+            let reason = format!("no leader: {answering} of {} answer", count_of_namenodes(self.namenodes.len()));
+            reasons.push((Health::Unavailable, reason));
+        }
+        for Answer { address, status } in &self.namenodes {
+            match (status, leader) {
+                (Err(_), _) => reasons.push((Health::Degraded, format!("namenode {address} does not answer"))),
+                (Ok(member), Some(leader)) => {
+                    let lag = leader.commit.saturating_sub(member.applied);
+                    if lag > LAG {
+                        let lag = count(lag, "entry", "entries");
+                        reasons.push((Health::Degraded, format!("namenode {address} is {lag} behind")));
+                    }
+                }
+                (Ok(_), None) => {}
+            }
+        }
+    }
+
+    fn judge_datanodes(&self, reasons: &mut Vec<(Health, String)>) {
+        let datanodes = match &self.datanodes {
+            Ok(datanodes) => datanodes,
+            Err(reason) => return reasons.push((Health::Unavailable, format!("datanodes are not known: {reason}"))),
+        };
+        let alive = datanodes.iter().filter(|datanode| datanode.liveness == Liveness::Alive).count();
+        if alive == 0 {
+            reasons.push((Health::Unavailable, "no datanode is alive".to_owned()));
+        } else if let Some(replication) = self.replication.filter(|replication| alive < usize::from(*replication)) {
+            let alive = count(alive as u64, "datanode is alive", "datanodes are alive");
+            reasons.push((Health::Degraded, format!("{alive}, files want {replication} replicas")));
+        }
+        for datanode in datanodes {
+            let DatanodeReport { node, host, liveness, storages, .. } = datanode;
+            let name = format!("datanode {} ({host})", node.get());
+            match liveness {
+                Liveness::Alive => {}
+                Liveness::Suspect => reasons.push((Health::Degraded, format!("{name} is silent"))),
+                Liveness::Dead => reasons.push((Health::Degraded, format!("{name} is dead"))),
+            }
+            for storage in storages {
+                if storage.failed {
+                    reasons.push((Health::Degraded, format!("{name}: volume {} has failed", storage.storage)));
+                } else if storage.free.get() < storage.capacity.get() / 100 * LOW_PERCENT {
+                    let free = storage.free.human();
+                    reasons
+                        .push((Health::Degraded, format!("{name}: volume {} has only {free} left", storage.storage)));
+                }
+            }
+        }
+    }
+
+    fn judge_blocks(&self, reasons: &mut Vec<(Health, String)>) {
+        let Some(redundancy) = self.leader().and_then(|leader| leader.redundancy) else { return };
+        let blocks = |number, what: &str| (Health::Degraded, format!("{} {what}", count(number, "block", "blocks")));
+        if redundancy.missing > 0 {
+            reasons.push(blocks(redundancy.missing, "without any good replica: their files cannot be read"));
+        }
+        if redundancy.corrupt_replicas > 0 {
+            let replicas = count(redundancy.corrupt_replicas, "damaged replica", "damaged replicas");
+            reasons.push((Health::Degraded, format!("{replicas}, kept until good ones replace them")));
+        }
+        if redundancy.under_replicated > 0 {
+            reasons.push(blocks(redundancy.under_replicated, "with too few replicas"));
+        }
+    }
+}
+
+fn count_of_namenodes(number: usize) -> String {
+    count(number as u64, "namenode", "namenodes")
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,142 @@
+use std::time::Duration;
+
+use client::{LogStatistics, Member, Redundancy, StorageReport};
+use types::{ByteSize, ClusterId, NodeId, StorageId};
+
+use super::*;
+
+fn member(node: u64, term: u64, leader: Option<u64>) -> MemberStatus {
+    let members = (1..=3).map(|node| Member {
+        node: NodeId::new(node),
+        address: format!("127.0.0.1:802{}", node - 1),
+        matched: 99,
+        voter: true,
+    });
+    MemberStatus {
+        cluster: Some(ClusterId::from_bytes([0xab; 16])),
+        node: NodeId::new(node),
+        term,
+        leader: leader.map(NodeId::new),
+        commit: 99,
+        applied: 99,
+        last_index: 99,
+        members: members.collect(),
+        files: 1234,
+        directories: 5,
+        bytes: 3 << 20,
+        blocks: 1300,
+        sessions: 1,
+        redundancy: (leader == Some(node)).then_some(Redundancy {
+            scanned_blocks: 1300,
+            under_replicated: 0,
+            corrupt_replicas: 0,
+            missing: 0,
+            pending_copies: 0,
+            scan_age: Duration::from_secs(3),
+        }),
+        log: LogStatistics::default(),
+        datanodes_alive: 3,
+        datanodes_suspect: 0,
+        datanodes_dead: 0,
+    }
+}
+
+fn datanode(node: u64) -> DatanodeReport {
+    DatanodeReport {
+        node: NodeId::new(node),
+        host: format!("dn{node}"),
+        rack: "r1".to_owned(),
+        transfer: format!("127.0.0.1:986{}", 5 + node),
+        liveness: Liveness::Alive,
+        last_heartbeat: Duration::from_millis(400),
+        storages: vec![StorageReport {
+            storage: StorageId::from_bytes([node as u8; 16]),
+            capacity: ByteSize::gib(100),
+            used: ByteSize::gib(1),
+            free: ByteSize::gib(50),
+            replicas: 1300,
+            failed: false,
+        }],
+        writers: 0,
+    }
+}
+
+/// Three namenodes, the second of which leads, and three datanodes.
+pub(in crate::admin) fn healthy() -> Facts {
+    let namenodes = (1..=3)
+        .map(|node| Answer { address: format!("127.0.0.1:802{}", node - 1), status: Ok(member(node, 4, Some(2))) });
+    Facts { namenodes: namenodes.collect(), datanodes: Ok((1..=3).map(datanode).collect()), replication: Some(3) }
+}
+
+fn verdict(facts: &Facts) -> (Health, Vec<String>) {
+    facts.health()
+}
+
+fn one(health: Health, reason: &str) -> (Health, Vec<String>) {
+    (health, vec![reason.to_owned()])
+}
+
+#[test]
+fn all_well_needs_no_reasons() {
+    assert_eq!(verdict(&healthy()), (Health::Healthy, Vec::new()));
+    assert_eq!(healthy().leader().map(|leader| leader.node), Some(NodeId::new(2)));
+}
+
+#[test]
+fn a_leader_needs_a_majority_that_agrees() {
+    let mut facts = healthy();
+    facts.namenodes[0].status = Err("it is silent".into());
+    assert_eq!(verdict(&facts), one(Health::Degraded, "namenode 127.0.0.1:8020 does not answer"));
+    facts.namenodes[2].status = Ok(member(3, 5, None));
+    let (health, reasons) = verdict(&facts);
+    assert_eq!((health, reasons[0].as_str()), (Health::Unavailable, "no leader: 2 of 3 namenodes answer"));
+}
+
+#[test]
+fn a_deposed_leader_is_not_believed() {
+    let mut facts = healthy();
+    facts.namenodes[0].status = Ok(member(1, 3, Some(1)));
+    assert_eq!(facts.leader().map(|leader| leader.node), Some(NodeId::new(2)));
+}
+
+#[test]
+fn what_is_short_is_said() {
+    let mut facts = healthy();
+    let leader = facts.namenodes[1].status.as_mut().expect("it answers");
+    let redundancy = leader.redundancy.as_mut().expect("it leads");
+    (redundancy.missing, redundancy.under_replicated, redundancy.corrupt_replicas) = (1, 1200, 2);
+    let reasons = [
+        "1 block without any good replica: their files cannot be read",
+        "2 damaged replicas, kept until good ones replace them",
+        "1,200 blocks with too few replicas",
+    ];
+    assert_eq!(verdict(&facts), (Health::Degraded, reasons.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn datanodes_that_are_gone_or_full_are_named() {
+    let mut facts = healthy();
+    let datanodes = facts.datanodes.as_mut().expect("they are known");
+    datanodes[0].liveness = Liveness::Dead;
+    datanodes[1].storages[0].free = ByteSize::gib(4);
+    datanodes[2].storages[0].failed = true;
+    let reasons = [
+        "2 datanodes are alive, files want 3 replicas".to_owned(),
+        "datanode 1 (dn1) is dead".to_owned(),
+        format!("datanode 2 (dn2): volume {} has only 4.00GiB left", "02".repeat(16)),
+        format!("datanode 3 (dn3): volume {} has failed", "03".repeat(16)),
+    ];
+    assert_eq!(verdict(&facts), (Health::Degraded, reasons.to_vec()));
+
+    facts.datanodes = Ok(Vec::new());
+    assert_eq!(verdict(&facts), one(Health::Unavailable, "no datanode is alive"));
+}
+
+#[test]
+fn a_member_that_cannot_keep_up_is_named() {
+    let mut facts = healthy();
+    facts.namenodes[1].status.as_mut().expect("it answers").commit = 20_000;
+    facts.namenodes[1].status.as_mut().expect("it answers").applied = 20_000;
+    facts.namenodes[2].status.as_mut().expect("it answers").applied = 19_999;
+    assert_eq!(verdict(&facts), one(Health::Degraded, "namenode 127.0.0.1:8020 is 19,901 entries behind"));
+}

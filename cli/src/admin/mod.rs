@@ -1,0 +1,43 @@
+//! `ashlar admin`: how the cluster is.
+
+mod health;
+mod report;
+mod status;
+
+use client::Config;
+
+use crate::cluster::ClusterArgs;
+use crate::exit::Failure;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdminArgs {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show on one screen how the cluster is; exit code 3 unless it is healthy
+    Status(status::StatusArgs),
+    /// List the datanodes with their state and space
+    Report(report::ReportArgs),
+}
+
+pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
+    let config = args.cluster.client_config()?;
+    match args.command {
+        Command::Status(args) => status::run(config, args).await,
+        Command::Report(args) => report::run(config, args).await,
+    }
+}
+
+/// The same cluster, its leader at the front: what only a leader knows well is asked there first.
+fn leader_first(mut config: Config, leader: Option<String>) -> Config {
+    if let Some(leader) = leader {
+        config.namenodes.retain(|address| *address != leader);
+        config.namenodes.insert(0, leader);
+    }
+    config
+}

@@ -1,0 +1,149 @@
+//! `ashlar admin report`
+
+use client::{Admin, Config, DatanodeReport, Liveness};
+use serde::Serialize;
+
+use super::{leader_first, status};
+use crate::exit::Failure;
+use crate::output::{Align, Output, Sizes, Table, thousands};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// Exact sizes instead of KiB, MiB, GiB
+    #[arg(long)]
+    bytes: bool,
+    /// One JSON object, with each volume of each datanode
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(config: Config, args: ReportArgs) -> Result<(), Failure> {
+    let leader = status::ask_namenodes(&config).await.leader_address();
+    let report = Admin::unconnected(&leader_first(config, leader)).report().await?;
+    let mut out = Output::stdout();
+    if args.json {
+        out.json(&Report { datanodes: report.iter().map(Datanode::of).collect() })?;
+    } else if report.is_empty() {
+        out.line("no datanode has registered yet")?;
+    } else {
+        table(&report, Sizes::exact(args.bytes)).print(&mut out)?;
+    }
+    out.flush()
+}
+
+/// The datanodes as `--json` prints them. The keys are an interface.
+#[derive(Debug, Serialize)]
+struct Report {
+    datanodes: Vec<Datanode>,
+}
+
+#[derive(Debug, Serialize)]
+struct Datanode {
+    node: u64,
+    host: String,
+    rack: String,
+    address: String,
+    state: Liveness,
+    last_heartbeat_ms: u64,
+    writers: u32,
+    capacity: u64,
+    used: u64,
+    free: u64,
+    replicas: u64,
+    volumes: Vec<Volume>,
+}
+
+#[derive(Debug, Serialize)]
+struct Volume {
+    storage: String,
+    capacity: u64,
+    used: u64,
+    free: u64,
+    replicas: u64,
+    failed: bool,
+}
+
+impl Datanode {
+    fn of(report: &DatanodeReport) -> Self {
+        let volumes: Vec<_> = report
+            .storages
+            .iter()
+            .map(|storage| Volume {
+                storage: storage.storage.to_string(),
+                capacity: storage.capacity.get(),
+                used: storage.used.get(),
+                free: storage.free.get(),
+                replicas: storage.replicas,
+                failed: storage.failed,
+            })
+            .collect();
+        Self {
+            node: report.node.get(),
+            host: report.host.clone(),
+            rack: report.rack.clone(),
+            address: report.transfer.clone(),
+            state: report.liveness,
+            last_heartbeat_ms: report.last_heartbeat.as_millis() as u64,
+            writers: report.writers,
+            capacity: volumes.iter().map(|volume| volume.capacity).sum(),
+            used: volumes.iter().map(|volume| volume.used).sum(),
+            free: volumes.iter().map(|volume| volume.free).sum(),
+            replicas: volumes.iter().map(|volume| volume.replicas).sum(),
+            volumes,
+        }
+    }
+}
+
+fn table(report: &[DatanodeReport], sizes: Sizes) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[Right, Left, Left, Left, Left, Right, Right, Right, Right, Right, Left]);
+    table.row(["NODE", "HOST", "RACK", "ADDRESS", "STATE", "HEARD", "USED", "FREE", "CAPACITY", "REPLICAS", "VOLUMES"]);
+    for datanode in report.iter().map(Datanode::of) {
+        let failed = datanode.volumes.iter().filter(|volume| volume.failed).count();
+        let volumes = match failed {
+            0 => datanode.volumes.len().to_string(),
+            _ => format!("{}, {failed} failed", datanode.volumes.len()),
+        };
+        let state = match datanode.state {
+            Liveness::Alive => "alive",
+            Liveness::Suspect => "suspect",
+            Liveness::Dead => "dead",
+        };
+        table.row([
+            datanode.node.to_string(),
+            datanode.host,
+            datanode.rack,
+            datanode.address,
+            state.to_owned(),
+            format!("{:.1}s ago", datanode.last_heartbeat_ms as f64 / 1000.0),
+            sizes.show(datanode.used),
+            sizes.show(datanode.free),
+            sizes.show(datanode.capacity),
+            thousands(datanode.replicas),
+            volumes,
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::health::tests::healthy;
+    use super::*;
+
+    #[test]
+    fn each_datanode_is_a_line() {
+        let mut report = healthy().datanodes.expect("they are known");
+        report.truncate(2);
+        report[1].liveness = Liveness::Dead;
+        report[1].storages[0].failed = true;
+        assert_eq!(
+            table(&report, Sizes::Human).lines(),
+            [
+                "NODE  HOST  RACK  ADDRESS         STATE     HEARD     USED     FREE  CAPACITY  REPLICAS  VOLUMES",
+                "   1  dn1   r1    127.0.0.1:9866  alive  0.4s ago  1.00GiB  50.0GiB    100GiB     1,300  1",
+                "   2  dn2   r1    127.0.0.1:9867  dead   0.4s ago  1.00GiB  50.0GiB    100GiB     1,300  1, 1 failed",
+            ]
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! The configuration of a node or a client: a TOML file, the environment over it, flags over both.
+//!
+//! A file serves one process; it holds `cluster` and `namenodes`, and a section for each part that reads it. A key that
+//! nobody knows is an error, never ignored.
+
+mod environment;
+mod tree;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use types::ClusterId;
+
+pub(crate) use tree::{Node, Origin};
+
+/// A configuration that cannot be used: which value, where it stands, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) origin: Origin,
+    pub(crate) key: Vec<String>,
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key.join("."))?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("{}: no such file; `ashlar init` and `ashlar quickstart` write one", .0.display())]
+    Missing(PathBuf),
+    #[error("{}: cannot be read: {reason}", .path.display())]
+    Unreadable { path: PathBuf, reason: std::io::Error },
+    #[error(transparent)]
+    Wrong(#[from] Problem),
+    #[error("{}: has no [{section}] section: it is not the file of a {section}{}", .path.display(), .is.map(|is| format!(" but of a {is}")).unwrap_or_default())]
+    OtherRole { path: PathBuf, section: &'static str, is: Option<&'static str> },
+    #[error("{}: namenodes: {text:?} is not an address; write IP:PORT, such as 127.0.0.1:8020", .path.display())]
+    Address { path: PathBuf, text: String },
+    #[error("{}: {key:?} is missing; write {example}", .path.display())]
+    Needed { path: PathBuf, key: &'static str, example: &'static str },
+}
+
+/// The sections that make a file that of a server.
+const ROLES: [&str; 2] = ["namenode", "datanode"];
+
+/// Everything that a file may say. Sections of roles stay unread until a role asks for its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) namenodes: Vec<String>,
+    pub(crate) namenode: Option<namenode::Settings>,
+    pub(crate) datanode: Option<datanode::Settings>,
+    pub(crate) client: client::Config,
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// What is logged, in the syntax of `RUST_LOG`: a level, or levels by module.
+    pub(crate) level: Option<String>,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    Human,
+    Json,
+}
+
+/// `--set SECTION.KEY=VALUE`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    keys: Vec<String>,
+    value: String,
+}
+
+impl std::str::FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write SECTION.KEY=VALUE, such as datanode.rack=r1".to_owned();
+        let (keys, value) = text.split_once('=').ok_or_else(wrong)?;
+        let keys: Vec<_> = keys.split('.').map(|key| key.trim().to_owned()).collect();
+        match keys.iter().any(String::is_empty) {
+            true => Err(wrong()),
+            false => Ok(Self { keys, value: value.to_owned() }),
+        }
+    }
+}
+
+/// Reads a file, and what the environment and the flags put over it.
+pub(crate) fn load(path: &Path, flags: &[Setting]) -> Result<File, ConfigError> {
+    load_with(path, environment::variables(std::env::vars_os()), flags)
+}
+
+/// Reads a file as it is, whatever the environment says.
+pub(crate) fn load_as_written(path: &Path) -> Result<File, ConfigError> {
+    load_with(path, Vec::new(), &[])
+}
+
+fn load_with(path: &Path, variables: Vec<environment::Variable>, flags: &[Setting]) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|reason| match reason.kind() {
+        std::io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
+        _ => ConfigError::Unreadable { path: path.to_owned(), reason },
+    })?;
+    Ok(read(&text, path, variables, flags)?)
+}
+
+fn read(text: &str, path: &Path, variables: Vec<environment::Variable>, flags: &[Setting]) -> Result<File, Problem> {
+    let mut tree = Node::parse(text, path)?;
+    for variable in variables {
+        // The environment is shared by all roles of a machine: a file without the section is none of its business.
+        if !ROLES.contains(&variable.keys[0].as_str()) || tree.has(&variable.keys[0]) {
+            tree.set(&variable.keys, variable.value, Origin::Environment(variable.name));
+        }
+    }
+    for Setting { keys, value } in flags {
+        tree.set(keys, value.clone(), Origin::Flag(format!("--set {}", keys.join("."))));
+    }
+    let mut file: File = tree.read()?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    if let Some(settings) = &mut file.namenode {
+        settings.dir = base.join(&settings.dir);
+    }
+    if let Some(settings) = &mut file.datanode {
+        for volume in &mut settings.volumes {
+            *volume = base.join(&*volume);
+        }
+    }
+    Ok(file)
+}
+
+impl File {
+    /// The cluster's id and the addresses, which every server needs.
+    pub(crate) fn membership(&self, path: &Path) -> Result<(ClusterId, Vec<String>), ConfigError> {
+        let needed = |key, example| ConfigError::Needed { path: path.to_owned(), key, example };
+        let cluster = self.cluster.ok_or_else(|| {
+            needed("cluster", "the id that `ashlar init` drew: cluster = \"<32 hexadecimal digits>\"")
+        })?;
+        if self.namenodes.is_empty() {
+            return Err(needed("namenodes", "the addresses of all namenodes: namenodes = [\"127.0.0.1:8020\"]"));
+        }
+        Ok((cluster, self.namenodes.clone()))
+    }
+
+    /// What the file is for, to tell a mix-up.
+    fn role(&self) -> Option<&'static str> {
+        match (&self.namenode, &self.datanode) {
+            (Some(_), None) => Some("namenode"),
+            (None, Some(_)) => Some("datanode"),
+            (None, None) => Some("client"),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    pub(crate) fn other_role(&self, path: &Path, section: &'static str) -> ConfigError {
+        ConfigError::OtherRole { path: path.to_owned(), section, is: self.role() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

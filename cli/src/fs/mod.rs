@@ -1,0 +1,82 @@
+//! `ashlar fs`: files and directories of the cluster, with the manners of coreutils and `hdfs dfs`.
+
+mod cat;
+mod cp;
+mod destination;
+mod download;
+mod du;
+mod get;
+mod local;
+mod ls;
+mod mkdir;
+mod mv;
+mod object;
+mod parallel;
+mod put;
+mod remote;
+mod rm;
+mod stat;
+mod upload;
+
+pub(crate) use parallel::Failures;
+
+use crate::cluster::ClusterArgs;
+use crate::exit::Failure;
+
+const PATTERNS: &str = "\
+Paths in the cluster start with a slash. They may hold patterns: * ? [a-z] {one,two}; quote them, so that the shell \
+leaves them alone. Unlike in a shell, * also matches names that start with a dot.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FsArgs {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = PATTERNS)]
+enum Command {
+    /// List directories
+    Ls(ls::LsArgs),
+    /// Print files
+    Cat(cat::CatArgs),
+    /// Copy local files and directories into the cluster
+    Put(put::PutArgs),
+    /// Copy files and directories of the cluster to this machine
+    Get(get::GetArgs),
+    /// Copy inside the cluster
+    Cp(cp::CpArgs),
+    /// Move or rename
+    Mv(mv::MvArgs),
+    /// Remove files and directories; there is no trash yet, what is removed is gone
+    Rm(rm::RmArgs),
+    /// Make directories
+    Mkdir(mkdir::MkdirArgs),
+    /// Show everything about files and directories
+    Stat(stat::StatArgs),
+    /// Sum up the space that files take
+    Du(du::DuArgs),
+}
+
+pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
+    let client = args.cluster.connect().await?;
+    let done = match args.command {
+        Command::Ls(args) => ls::run(&client, args).await,
+        Command::Cat(args) => cat::run(&client, args).await,
+        Command::Put(args) => put::run(&client, args).await,
+        Command::Get(args) => get::run(&client, args).await,
+        Command::Cp(args) => cp::run(&client, args).await,
+        Command::Mv(args) => mv::run(&client, args).await,
+        Command::Rm(args) => rm::run(&client, args).await,
+        Command::Mkdir(args) => mkdir::run(&client, args).await,
+        Command::Stat(args) => stat::run(&client, args).await,
+        Command::Du(args) => du::run(&client, args).await,
+    };
+    // The work is done or has failed; a session that cannot be closed in order ends by itself.
+    if let Err(error) = client.close().await {
+        tracing::debug!(%error, "the session was not closed in order");
+    }
+    done
+}

@@ -1,0 +1,50 @@
+//! `ashlar init`
+
+use std::path::PathBuf;
+
+use super::layout::{self, Layout};
+use super::ports::Ports;
+use crate::exit::Failure;
+use crate::output::Output;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// Where to put the configuration files and the directories of the nodes
+    dir: PathBuf,
+    /// How many namenodes: 1, 3 or 5
+    #[arg(long, default_value = "3", value_parser = layout::namenode_count())]
+    namenodes: usize,
+    /// How many datanodes
+    #[arg(long, default_value_t = 3, value_parser = layout::datanode_count)]
+    datanodes: usize,
+    /// The first port: the namenodes take it and the next ones, then the datanodes [default: free ones]
+    #[arg(long, value_name = "BASE")]
+    ports: Option<u16>,
+}
+
+pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
+    let dir = layout::make(&args.dir)?;
+    let _lock = layout::lock(&dir)?;
+    if Layout::exists(&dir)? {
+        return Err(Failure::Failed(format!(
+            "{}: holds a cluster already; choose another directory, or remove this one with all its data",
+            dir.display()
+        )));
+    }
+    let ports = args.ports.map_or(Ports::Free, Ports::From);
+    let layout = Layout::draw(ports.choose(args.namenodes, args.datanodes)?)?;
+    layout.create(&dir)?;
+
+    let mut out = Output::stdout();
+    out.line(format!("made a cluster in {}; start each of its nodes:", dir.display()))?;
+    for name in layout.namenode_names() {
+        out.line(format!("  ashlar namenode -c {}", layout::node_file(&dir, &name).display()))?;
+    }
+    for name in layout.datanode_names() {
+        out.line(format!("  ashlar datanode -c {}", layout::node_file(&dir, &name).display()))?;
+    }
+    out.line("then use it:")?;
+    out.line(format!("  export ASHLAR_CONFIG={}", layout::client_file(&dir).display()))?;
+    out.line("  ashlar admin status")?;
+    out.flush()
+}
