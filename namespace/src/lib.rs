@@ -1,6 +1,6 @@
 //! The metadata state machine: a pure function from state and command to reply and writes.
 //!
-//! The state is an ordered map of bytes ([`view::View`]); [`apply`] runs one [`command::Request`] against it and says what
+//! The state is an ordered map of bytes ([`view::View`]); [`apply()`] runs one [`command::Request`] against it and says what
 //! is answered and what is written. Nothing here reads a clock, draws dice or does IO: the same log gives the same
 //! state, byte for byte, on every member.
 //!
