@@ -23,9 +23,6 @@ pub struct Config {
     /// How long a datanode may stay silent before a reader goes on with another replica.
     #[serde(with = "duration")]
     pub read_timeout: Duration,
-    /// How long the pipeline of a block may make no progress before the writer goes on without a member.
-    #[serde(with = "duration")]
-    pub write_timeout: Duration,
     /// Packets of up to 1 MiB that a writer has in flight, and keeps in memory until they are acknowledged.
     pub window: usize,
     /// How far a sequential reader is ahead of what was asked for.
@@ -42,7 +39,6 @@ impl Default for Config {
             op_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
-            write_timeout: Duration::from_secs(10),
             window: 16,
             read_ahead: ByteSize::mib(4),
             idle_connections: 8,

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use proto::v1;
 use proto::v1::op::Kind as Op;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use transfer::frame::MAX_DATA;
 use transfer::message::MAX_BLOCK;
 use transfer::{Buffer, Buffers, Level};
-use types::Path;
+use types::{Code, Path};
 
 use crate::error::{Error, Fault};
 use crate::metadata::{Metadata, Scope};
@@ -20,7 +21,7 @@ use crate::object::{Attributes, CreateOptions, Durability};
 use crate::store::Client;
 use crate::wire;
 
-use file::{Command, FileTask};
+use file::{Command, FileTask, NO_TARGETS, TARGETS_WITHIN};
 use pipeline::FileFacts;
 
 /// Commands, of up to 1 MiB, that wait for the task.
@@ -260,9 +261,16 @@ async fn start(client: &Client, path: &Path, options: &CreateOptions) -> Result<
         exclude: Vec::new(),
         client_host: client.0.config.host.clone(),
     };
-    let (created, session) = match client.0.metadata.call(Op::Create(create), Scope::Update).await? {
-        (v1::reply::Result::Created(created), session) => (created, session),
-        (other, _) => return Err(Metadata::unexpected(&other)),
+    let deadline = Instant::now() + TARGETS_WITHIN;
+    let (created, session) = loop {
+        match client.0.metadata.call(Op::Create(create.clone()), Scope::Update).await {
+            Ok((v1::reply::Result::Created(created), session)) => break (created, session),
+            Ok((other, _)) => return Err(Metadata::unexpected(&other)),
+            Err(fault) if fault.code() == Code::NoDatanodes && Instant::now() < deadline => {
+                tokio::time::sleep(NO_TARGETS).await;
+            }
+            Err(fault) => return Err(fault),
+        }
     };
     let attributes = created.attributes.ok_or(Fault::Protocol {
         peer: "the namenode".to_owned(),

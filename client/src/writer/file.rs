@@ -18,8 +18,12 @@ use crate::object::Attributes;
 use crate::store::Client;
 use crate::wire::{self, NewBlock};
 
-/// The pause before targets are asked for again when there were not enough.
-const NO_TARGETS: Duration = Duration::from_millis(500);
+/// A node that failed in a chain is not written to for so long; by then the namenode knows better.
+const EXCLUDED: Duration = Duration::from_secs(30);
+/// A leader that has just begun may not have heard of the datanodes yet: it is given this long,
+pub(super) const TARGETS_WITHIN: Duration = Duration::from_secs(3);
+/// and asked this often.
+pub(super) const NO_TARGETS: Duration = Duration::from_millis(250);
 /// Chains that failed to come up, one after the other, before the writer gives up.
 const SETUPS: usize = 8;
 
@@ -44,7 +48,8 @@ pub(super) struct FileTask {
     pipeline: Option<Pipeline>,
     /// Complete on the datanodes, and not yet known to the namenode as such.
     previous: Option<v1::BlockDone>,
-    excluded: Vec<NodeId>,
+    /// Nodes that failed in a chain of this file, and when.
+    excluded: Vec<(NodeId, Instant)>,
     /// Bytes of the present block that readers were promised.
     extended: u64,
 }
@@ -174,6 +179,8 @@ impl FileTask {
     async fn end_block(&mut self) -> Result<(), Fault> {
         let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
         let done = pipeline.finish().await.map_err(fault)?;
+        let lost = pipeline.lost_nodes().to_vec();
+        self.exclude(lost);
         self.previous = Some(wire::block_done(done.block, done.generation, done.length, &done.replicas));
         self.pipeline = None;
         self.extended = 0;
@@ -213,20 +220,21 @@ impl FileTask {
                         let (wanted, reason) = (self.facts.min_replicas, failed.to_string());
                         return Err(Fault::PipelineLost { block, left: targets.saturating_sub(1), wanted, reason });
                     }
-                    self.excluded.extend(node);
+                    self.exclude(node);
                 }
             }
         }
     }
 
-    /// Asks for the next block, and again without exclusions if those left too few datanodes.
+    /// Asks for the next block. Where there are too few datanodes for it, those that failed here before are taken too.
     async fn add_block(&mut self) -> Result<NewBlock, Fault> {
-        let deadline = Instant::now() + self.client.0.config.op_timeout;
+        let deadline = Instant::now() + TARGETS_WITHIN;
         loop {
+            self.excluded.retain(|(_, since)| since.elapsed() < EXCLUDED);
             let add = v1::AddBlock {
                 inode: self.facts.inode.get(),
                 previous: self.previous.clone(),
-                exclude: self.excluded.iter().map(|node| node.get()).collect(),
+                exclude: self.excluded.iter().map(|(node, _)| node.get()).collect(),
                 client_host: self.client.0.config.host.clone(),
             };
             match self.call(Op::AddBlock(add)).await {
@@ -235,16 +243,18 @@ impl FileTask {
                     return wire::new_block(block);
                 }
                 Ok(other) => return Err(Metadata::unexpected(&other)),
-                Err(fault) if fault.code() == Code::NoDatanodes && !self.excluded.is_empty() => {
-                    if Instant::now() + NO_TARGETS > deadline {
-                        return Err(fault);
-                    }
+                Err(fault) if fault.code() == Code::NoDatanodes && Instant::now() < deadline => {
                     self.excluded.clear();
                     tokio::time::sleep(NO_TARGETS).await;
                 }
                 Err(fault) => return Err(fault),
             }
         }
+    }
+
+    fn exclude(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        let now = Instant::now();
+        self.excluded.extend(nodes.into_iter().map(|node| (node, now)));
     }
 
     async fn abandon_block(&mut self, block: types::BlockId) -> Result<(), Fault> {

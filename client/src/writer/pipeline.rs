@@ -76,6 +76,8 @@ pub(super) struct Pipeline {
     dialing: Option<BoxFuture<'static, Result<DataConnection, LinkError>>>,
     renewing: Option<BoxFuture<'static, Result<GenStamp, Fault>>>,
     survivors: Vec<Hop>,
+    /// Nodes that the chain lost.
+    lost: Vec<NodeId>,
     /// Whether a chain was ready once: from then on the machine holds bytes that only this block can take.
     ready: bool,
     next_ticket: u64,
@@ -104,6 +106,7 @@ impl Pipeline {
             dialing: None,
             renewing: None,
             survivors: Vec::new(),
+            lost: Vec::new(),
             ready: false,
             next_ticket: 0,
             flushed: None,
@@ -132,6 +135,11 @@ impl Pipeline {
 
     pub(super) fn length(&self) -> ByteSize {
         self.machine.length()
+    }
+
+    /// Nodes that the chain lost so far.
+    pub(super) fn lost_nodes(&self) -> &[NodeId] {
+        &self.lost
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -304,6 +312,7 @@ impl Pipeline {
         if !self.ready {
             return Err(PipelineError::Setup { node, failed });
         }
+        self.lost.extend(node);
         warn!(block = %self.block, storage = %failed.storage, reason = %failed, "a pipeline lost a member");
         self.survivors = self.hops.iter().filter(|hop| survivors.contains(&hop.storage)).cloned().collect();
         self.hops = self.survivors.clone();
