@@ -312,7 +312,8 @@ mod tests {
         datanodes.hear(heartbeat(1, 1));
         datanodes.suspect_after = datanodes.started.elapsed();
         datanodes.hear(heartbeat(2, 1));
-        let all: Vec<BlockLocation> = (1..=3).map(|n| BlockLocation { node: NodeId::new(n), storage: storage(n) }).collect();
+        let all: Vec<BlockLocation> =
+            (1..=3).map(|n| BlockLocation { node: NodeId::new(n), storage: storage(n) }).collect();
         let order = datanodes.for_reader(&all, "host2").into_iter().map(|wire| wire.node).collect::<Vec<_>>();
         assert_eq!(order[0], 2);
         assert_eq!(datanodes.for_reader(&all, "").len(), 3);

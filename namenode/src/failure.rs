@@ -52,15 +52,13 @@ impl Failures {
         body: impl FnOnce() -> Result<(), String> + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
         let failures = self.clone();
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            match catch_unwind(AssertUnwindSafe(body)) {
-                Ok(Ok(())) => {}
-                Ok(Err(reason)) => failures.report(name, reason),
-                Err(panic) => {
-                    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-                    failures.report(name, text.unwrap_or_else(|| "it panicked".to_owned()));
-                }
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => failures.report(name, reason),
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                failures.report(name, text.unwrap_or_else(|| "it panicked".to_owned()));
             }
         })
     }

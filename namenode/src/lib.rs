@@ -23,9 +23,9 @@ mod rpc;
 mod sessions;
 mod settings;
 mod store;
-mod wire;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -59,6 +59,8 @@ pub use store::StoreError;
 
 /// How long a stopping leader waits for another to take over.
 const HANDOVER: Duration = Duration::from_secs(1);
+/// The log is cut by at least so many entries.
+const TRUNCATE_ENTRIES: u64 = 4096;
 /// How long streams and connections may take to end.
 const PARTING: Duration = Duration::from_secs(5);
 
@@ -191,7 +193,12 @@ async fn hand_over(raft: &Handle) {
 
 type Opened = (Arc<Service>, Threads, Vec<(u64, Queue)>);
 
-fn open(config: Config, stop: CancellationToken, tasks: TaskTracker, failures: &Failures) -> Result<Opened, StartError> {
+fn open(
+    config: Config,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    failures: &Failures,
+) -> Result<Opened, StartError> {
     let settings = config.settings.clone();
     let store = Arc::new(Store::open(&settings.dir.join("state"), settings.cache)?);
     let progress = Arc::new(Progress::new(config.namenodes.len()));
@@ -211,6 +218,7 @@ fn open(config: Config, stop: CancellationToken, tasks: TaskTracker, failures: &
         tick: settings.tick,
         flush_interval: settings.flush_interval,
         flush_log: settings.flush_log.get(),
+        truncate_entries: TRUNCATE_ENTRIES,
     };
     let (readers, jobs) = Readers::start(&store, &progress, &datanodes, failures)?;
     let watch = Watch { datanodes: datanodes.clone(), events: events.clone() };

@@ -42,8 +42,8 @@ use crate::failure::Failures;
 use crate::progress::Progress;
 use crate::store::{AppliedState, Store, StoreError};
 
-pub use log::LogError;
 pub(crate) use driver::wall_clock;
+pub use log::LogError;
 pub(crate) use outbox::{Outbox, Queue};
 
 /// Inputs that wait for the raft thread; each may be a whole batch.
@@ -127,6 +127,8 @@ pub(crate) struct Membership {
     pub(crate) tick: Duration,
     pub(crate) flush_interval: Duration,
     pub(crate) flush_log: u64,
+    /// Fewer entries are not worth cutting off the log.
+    pub(crate) truncate_entries: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -300,13 +302,8 @@ impl Raft {
             },
             progress.clone(),
         )?;
-        let writer = writer::Writer {
-            tasks: log_receiver,
-            log,
-            outbox,
-            progress: progress.clone(),
-            wake: inbox.sender.clone(),
-        };
+        let writer =
+            writer::Writer { tasks: log_receiver, log, outbox, progress: progress.clone(), wake: inbox.sender.clone() };
         let applier = apply::Applier {
             tasks: apply_receiver,
             store: store.clone(),
@@ -318,8 +315,7 @@ impl Raft {
             state: applied,
             observer: Box::new(observer),
         };
-        let flusher =
-            apply::Flusher { nudges: flush_receiver, store, progress, interval: membership.flush_interval };
+        let flusher = apply::Flusher { nudges: flush_receiver, store, progress, interval: membership.flush_interval };
 
         let mut raft = Self { handle, threads: Vec::new() };
         let started = raft.spawn(failures, driver, writer, applier, flusher);

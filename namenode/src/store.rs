@@ -8,9 +8,9 @@
 //! 4. Every iterator is asked for its status at the end: over a damaged file it would otherwise just stop, and a listing
 //!    would be short without a word.
 
-mod view;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::path::Path;
 

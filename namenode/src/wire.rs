@@ -43,8 +43,17 @@ pub(crate) struct Targets {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Query {
     Stat(Where),
-    List { place: Where, after: Vec<u8>, limit: usize },
-    Open { place: Where, offset: u64, length: u64, client_host: String },
+    List {
+        place: Where,
+        after: Vec<u8>,
+        limit: usize,
+    },
+    Open {
+        place: Where,
+        offset: u64,
+        length: u64,
+        client_host: String,
+    },
     /// Whether a session lives.
     Session(SessionId),
 }
@@ -328,12 +337,7 @@ pub(crate) fn bad_replica(wire: v1::BadReplica) -> Result<Replica, WireError> {
     replica(&wire.storage, wire.block, wire.generation, "BadReplica")
 }
 
-fn replica(
-    storage: &[u8],
-    block: Option<v1::BlockId>,
-    stamp: u64,
-    field: &'static str,
-) -> Result<Replica, WireError> {
+fn replica(storage: &[u8], block: Option<v1::BlockId>, stamp: u64, field: &'static str) -> Result<Replica, WireError> {
     Ok(Replica {
         storage: proto::storage_id(storage, field)?,
         block: proto::block_id(block, field)?,

@@ -156,8 +156,7 @@ mod tests {
 
     use super::*;
 
-    const LOCATION: BlockLocation =
-        BlockLocation { node: NodeId::new(1), storage: StorageId::from_bytes([7; 16]) };
+    const LOCATION: BlockLocation = BlockLocation { node: NodeId::new(1), storage: StorageId::from_bytes([7; 16]) };
 
     fn block(inode: u64) -> BlockId {
         BlockId::new(InodeId::new(inode), 0)

@@ -34,8 +34,6 @@ const HEARTBEAT_TICKS: usize = 2;
 const ELECTION_TICKS: usize = 16;
 /// Ticks between two looks at what the log may forget.
 const TRUNCATE_TICKS: u64 = 100;
-/// Entries that are cut at least, or the cut is not worth a write.
-const TRUNCATE_ENTRIES: u64 = 4096;
 /// A pause of so many ticks (a stopped process, a suspended machine) counts as one.
 const PAUSE_TICKS: u32 = 8;
 
@@ -62,6 +60,7 @@ pub(super) struct Driver {
     cluster: ClusterId,
     tick: Duration,
     ticks: u64,
+    truncate_entries: u64,
     proposals: Vec<Proposal>,
     waiting: VecDeque<Waiting>,
     waiting_requests: usize,
@@ -131,6 +130,7 @@ impl Driver {
             cluster: membership.cluster,
             tick: membership.tick,
             ticks: 0,
+            truncate_entries: membership.truncate_entries,
             proposals: Vec::new(),
             waiting: VecDeque::new(),
             waiting_requests: 0,
@@ -253,13 +253,10 @@ impl Driver {
     fn truncate(&mut self) {
         let own = self.progress.persisted.get();
         if self.is_leader() {
-            let me = self.node.raft.id;
-            let others = (1..).zip(&self.progress.members).filter(|(node, _)| *node != me);
-            let least = others.map(|(_, member)| member.get()).min().unwrap_or(u64::MAX).min(own);
-            self.progress.truncatable.raise(least);
+            self.progress.truncatable.raise(least(self.node.raft.id, own, &self.progress));
         }
         let index = self.progress.truncatable.get().min(own);
-        if index < self.node.store().truncated() + TRUNCATE_ENTRIES {
+        if index < self.node.store().truncated() + self.truncate_entries {
             return;
         }
         match self.node.mut_store().truncate(index) {
@@ -485,6 +482,12 @@ impl Driver {
     }
 }
 
+/// The index that the state of every member has reached on disk, as far as this one has heard since it started.
+fn least(me: u64, own: u64, progress: &Progress) -> u64 {
+    let others = (1..).zip(&progress.members).filter(|(node, _)| *node != me);
+    others.map(|(_, member)| member.get()).fold(own, u64::min)
+}
+
 /// About how many bytes a request takes in an entry; only contents and paths are of a size that matters.
 fn estimate(request: &Request) -> usize {
     const REST: usize = 160;
@@ -503,4 +506,21 @@ fn estimate(request: &Request) -> usize {
 pub(crate) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::EPOCH.saturating_add(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Invariant 5 of the module: one silent member keeps the log whole.
+    #[test]
+    fn the_slowest_member_decides_what_may_be_cut() {
+        let progress = Progress::new(3);
+        progress.members[1].raise(70);
+        assert_eq!(least(1, 100, &progress), 0);
+        progress.members[2].raise(200);
+        assert_eq!(least(1, 100, &progress), 70);
+        assert_eq!(least(1, 50, &progress), 50);
+        assert_eq!(least(1, 9, &Progress::new(1)), 9);
+    }
 }

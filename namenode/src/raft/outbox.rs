@@ -1,7 +1,7 @@
 //! Messages on their way to the other members.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::Sender;
 use protobuf::Message as _;

@@ -24,6 +24,10 @@ struct Member {
 
 impl Member {
     fn start(dir: &Path, voters: Vec<u64>) -> Result<Self, RaftError> {
+        Self::cutting(dir, voters, u64::MAX / 2)
+    }
+
+    fn cutting(dir: &Path, voters: Vec<u64>, truncate_entries: u64) -> Result<Self, RaftError> {
         let store = Arc::new(Store::open(&dir.join("state"), ByteSize::mib(8))?);
         let progress = Arc::new(Progress::new(voters.len()));
         let inbox = Inbox::new();
@@ -33,8 +37,9 @@ impl Member {
             node: 1,
             voters,
             tick: Duration::from_millis(5),
-            flush_interval: Duration::from_secs(3600),
+            flush_interval: Duration::from_millis(50),
             flush_log: u64::MAX,
+            truncate_entries,
         };
         let parts = Parts { store, progress: progress.clone(), inbox, outbox: Arc::new(outbox) };
         let raft = Raft::start(&dir.join("log"), membership, parts, Nobody, &Failures::new())?;
@@ -77,7 +82,10 @@ fn a_single_member_leads_and_answers() {
     for _ in 0..2000 {
         let sender = sender.clone();
         let request = Request { time: wall_clock(), origin: None, command: Command::Noop };
-        member.raft.handle().propose(vec![request], Box::new(move |answer| sender.send(answer.is_ok()).expect("awaited")));
+        member
+            .raft
+            .handle()
+            .propose(vec![request], Box::new(move |answer| sender.send(answer.is_ok()).expect("awaited")));
     }
     assert!((0..2000).all(|_| receiver.recv_timeout(WAIT) == Ok(true)));
     let entries = member.progress.counters.entries.load(Ordering::Relaxed);
@@ -98,6 +106,30 @@ fn a_restart_goes_on_where_the_state_is() {
         last = applied;
         member.raft.stop();
     }
+}
+
+/// Invariant 5: what is on disk in the state leaves the log, and a restart needs no more.
+#[test]
+fn the_log_is_cut_behind_the_state_on_disk() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let member = Member::cutting(dir.path(), vec![1], 1).expect("starts");
+    member.until_serving();
+    let applied = member.propose(1).expect("it leads").applied;
+    let cut = || -> Result<u64, LogError> {
+        use log::LogStore as _;
+        Ok(engine::EngineLog::open(&dir.path().join("log"))?.contents()?.truncated.0)
+    };
+    let deadline = std::time::Instant::now() + WAIT;
+    while member.progress.truncatable.get() < applied {
+        assert!(std::time::Instant::now() < deadline, "the state reaches the disk");
+        std::thread::yield_now();
+    }
+    member.raft.stop();
+    assert!(cut().expect("whole") >= applied);
+    let member = Member::cutting(dir.path(), vec![1], 1).expect("starts");
+    member.until_serving();
+    assert!(member.propose(1).expect("it leads").applied > applied);
+    member.raft.stop();
 }
 
 /// Killed before a flush, the state is behind the log: the log is replayed.

@@ -27,7 +27,10 @@ pub(super) enum LogTask {
         sync: bool,
         messages: Vec<Message>,
     },
-    Truncate { index: u64, term: u64 },
+    Truncate {
+        index: u64,
+        term: u64,
+    },
 }
 
 pub(super) struct Writer {
@@ -52,7 +55,7 @@ impl Merged {
     fn add(&mut self, number: u64, entries: Vec<Entry>, hard_state: Option<HardState>, sync: bool) {
         if let Some(first) = entries.first() {
             // Entries may replace ones handed over before that are not written yet.
-            self.append.entries.retain(|entry| entry.index < first.index);
+            while self.append.entries.pop_if(|entry| entry.index >= first.index).is_some() {}
             self.bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
             self.append.entries.extend(entries);
         }

@@ -20,10 +20,7 @@ pub(super) struct Datanodes(pub(super) Arc<Service>);
 
 #[tonic::async_trait]
 impl v1::datanodes_server::Datanodes for Datanodes {
-    async fn register(
-        &self,
-        request: Request<v1::RegisterRequest>,
-    ) -> Result<Response<v1::RegisterReply>, Status> {
+    async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterReply>, Status> {
         let result = match self.registered(request.into_inner()).await {
             Ok(node) => v1::register_reply::Result::Node(node.get()),
             Err(error) => v1::register_reply::Result::Error(error),
@@ -31,13 +28,9 @@ impl v1::datanodes_server::Datanodes for Datanodes {
         Ok(Response::new(v1::RegisterReply { result: Some(result) }))
     }
 
-    async fn heartbeat(
-        &self,
-        request: Request<v1::HeartbeatRequest>,
-    ) -> Result<Response<v1::HeartbeatReply>, Status> {
+    async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Result<Response<v1::HeartbeatReply>, Status> {
         let leadership = self.0.raft.leadership();
-        let mut reply =
-            v1::HeartbeatReply { term: leadership.term, leader: leadership.serving, ..Default::default() };
+        let mut reply = v1::HeartbeatReply { term: leadership.term, leader: leadership.serving, ..Default::default() };
         let request = request.into_inner();
         let node = NodeId::new(request.node);
         match self.heard(request, leadership.serving) {

@@ -43,7 +43,9 @@ impl Peer {
                 result = self.connection() => result,
             };
             match &result {
-                Err(error) if connected => info!(node = self.node, address = %self.address, error, "member not reached"),
+                Err(error) if connected => {
+                    info!(node = self.node, address = %self.address, error, "member not reached")
+                }
                 Err(error) => debug!(node = self.node, error, "member not reached"),
                 Ok(()) => info!(node = self.node, "the stream to a member has ended"),
             }
@@ -102,7 +104,11 @@ impl Peer {
         for message in messages.drain(..) {
             if batches.is_empty() || bytes + message.len() > BATCH_BYTES {
                 batches.push(v1::RaftBatch {
-                    cluster: if std::mem::take(first) { self.service.config.cluster.as_bytes().to_vec() } else { vec![] },
+                    cluster: if std::mem::take(first) {
+                        self.service.config.cluster.as_bytes().to_vec()
+                    } else {
+                        vec![]
+                    },
                     from: self.service.config.settings.node,
                     messages: Vec::new(),
                     persisted: self.service.progress.persisted.get(),

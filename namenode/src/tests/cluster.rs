@@ -35,8 +35,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut conditi
 
 fn free_addresses(count: usize) -> Vec<SocketAddr> {
     // All are held at once, so that they differ.
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
     held.iter().map(|listener| listener.local_addr().expect("bound")).collect()
 }
 

@@ -135,7 +135,8 @@ async fn the_replicas_of_a_lost_datanode_are_made_anew() {
             node.heartbeat(again, vec![]).await;
         }
         let redundancy = again.status(1).await.redundancy;
-        redundancy.is_some_and(|found| (found.scanned_blocks, found.under_replicated, found.pending_copies) == (1, 0, 0))
+        redundancy
+            .is_some_and(|found| (found.scanned_blocks, found.under_replicated, found.pending_copies) == (1, 0, 0))
     })
     .await;
     cluster.stop_all().await;

@@ -1,8 +1,8 @@
 //! Answers for the wire.
 
 use namespace::command::{NewBlock, Reply};
-use namespace::row::{self, BlockState, LocatedBlock};
 use namespace::query::{Content, Listing, Opened};
+use namespace::row::{self, BlockState, LocatedBlock};
 use proto::v1;
 use types::Code;
 
