@@ -99,20 +99,28 @@ pub(crate) fn reason(error: &io::Error) -> String {
 
 /// `subject: reason`, as every line of trouble reads.
 pub(crate) fn describe(error: &client::Error) -> String {
-    let whole = error.to_string();
-    let subject = error.subject();
-    // The library says "cannot <operation> <subject>: <reason>".
-    let reason = whole.split_once(&format!("{subject}: ")).map_or(whole.as_str(), |(_, reason)| reason);
-    // A reason that begins with the subject is a sentence of its own.
-    let reason = reason.strip_prefix(&format!("{subject}: ")).unwrap_or(reason);
-    format!("{subject}: {reason}")
+    subject_and_reason(&error.to_string(), error.subject())
+}
+
+/// The library says `cannot <operation> <subject>: <reason>`. A reason that begins with a path says itself what it is
+/// about, and more exactly: the parent that is missing, the name that is taken.
+fn subject_and_reason(whole: &str, subject: &str) -> String {
+    let reason = whole.split_once(&format!("{subject}: ")).map_or(whole, |(_, reason)| reason);
+    match reason.starts_with('/') {
+        true => reason.to_owned(),
+        false => format!("{subject}: {reason}"),
+    }
 }
 
 /// Adds the way out to what the library says, for the errors that a flag answers.
 pub(crate) fn advise(error: &client::Error, advice: &[(Code, &str)]) -> Failure {
     let line = describe(error);
     match advice.iter().find(|(code, _)| *code == error.code()) {
-        Some((_, way)) => Failure::Failed(format!("{line} ({way})")),
+        // The flag replaces what the library advises, which comes after a semicolon.
+        Some((_, way)) => {
+            let reason = line.split_once("; ").map_or(line.as_str(), |(reason, _)| reason);
+            Failure::Failed(format!("{reason} ({way})"))
+        }
         None => Failure::Failed(line),
     }
 }
@@ -125,6 +133,18 @@ mod tests {
     fn local_errors_read_like_those_of_other_tools() {
         assert_eq!(reason(&io::Error::from_raw_os_error(2)), "no such file or directory");
         assert_eq!(reason(&io::Error::other("Odd")), "odd");
+    }
+
+    #[test]
+    fn the_thing_is_named_once() {
+        let line = subject_and_reason("cannot stat /a/b: no such file or directory", "/a/b");
+        assert_eq!(line, "/a/b: no such file or directory");
+        let line = subject_and_reason("cannot make directory /a/b: /a: no such file or directory", "/a/b");
+        assert_eq!(line, "/a: no such file or directory");
+        let line = subject_and_reason("cannot rename /a to /b: /b exists already", "/a to /b");
+        assert_eq!(line, "/b exists already");
+        let line = subject_and_reason("cannot connect to [127.0.0.1:1]: no answer", "[127.0.0.1:1]");
+        assert_eq!(line, "[127.0.0.1:1]: no answer");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::health::{Answer, Facts, Health};
 use super::leader_first;
 use crate::exit::{Failure, describe};
-use crate::output::{Align, Output, Sizes, Table, thousands};
+use crate::output::{Align, Output, Sizes, Table, count, thousands};
 
 /// The cluster's defaults come from its leader, which may be slow to answer or absent.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -226,11 +226,11 @@ impl Status {
         row(
             "files",
             format!(
-                "{} files, {} directories, {} in {} blocks",
-                thousands(self.files),
-                thousands(self.directories),
+                "{}, {}, {} in {}",
+                count(self.files, "file", "files"),
+                count(self.directories, "directory", "directories"),
                 sizes.show(self.bytes),
-                thousands(self.blocks)
+                count(self.blocks, "block", "blocks")
             ),
         );
         row(

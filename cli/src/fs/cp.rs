@@ -48,9 +48,9 @@ pub(crate) async fn run(client: &Client, args: CpArgs) -> Result<(), Failure> {
     });
     let planned = failures.count();
     let progress = Progress::new("copied", Some(total));
-    let several = copies.len() > 1 || copies.iter().any(|(from, _)| from.attributes.is_directory());
+    let trees = copies.iter().any(|(from, _)| from.attributes.is_directory());
     let copied = copy_all(client, copies, &args, &progress).await;
-    if several {
+    if trees {
         progress.summary()
     } else {
         progress.clear()

@@ -59,9 +59,9 @@ pub(crate) async fn run(client: &Client, args: GetArgs) -> Result<(), Failure> {
     }
     let planned = failures.count();
     let progress = Progress::new("fetched", Some(total(&copies)));
-    let several = copies.len() > 1 || copies.iter().any(|copy| copy.from.attributes.is_directory());
+    let trees = copies.iter().any(|copy| copy.from.attributes.is_directory());
     let copied = copy_all(client, copies, &args, &progress).await;
-    if several {
+    if trees {
         progress.summary()
     } else {
         progress.clear()

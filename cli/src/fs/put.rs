@@ -84,13 +84,13 @@ pub(crate) async fn run(client: &Client, args: PutArgs) -> Result<(), Failure> {
     let progress = Progress::new("stored", total);
     let planned = failures.count();
     let mut crew = Crew::new(Failures::shown_on(&progress));
-    let several = copies.len() > 1 || copies.iter().any(|copy| copy.tree);
+    let trees = copies.iter().any(|copy| copy.tree);
     let copied = copy_all(client, copies, &args, &progress, &mut crew).await;
     let copied = match copied {
         Ok(()) => crew.finish().await,
         Err(failure) => Err(failure),
     };
-    if several {
+    if trees {
         progress.summary()
     } else {
         progress.clear()

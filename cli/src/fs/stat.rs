@@ -7,7 +7,7 @@ use super::Failures;
 use super::object::{Object, group, mode_text, user};
 use super::remote::{self, Found, RemotePath};
 use crate::exit::Failure;
-use crate::output::{Align, JsonArray, Output, Sizes, Table, local_exact, shown, thousands};
+use crate::output::{Align, JsonArray, Output, Sizes, Table, count, local_exact, shown, thousands};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatArgs {
@@ -56,7 +56,14 @@ fn table(Found { attributes, .. }: &Found, sizes: Sizes) -> Table {
     match &attributes.usage {
         Some(usage) => {
             row("entries", thousands(usage.entries));
-            row("below", format!("{} files, {} directories", thousands(usage.files), thousands(usage.directories)));
+            row(
+                "below",
+                format!(
+                    "{}, {}",
+                    count(usage.files, "file", "files"),
+                    count(usage.directories, "directory", "directories")
+                ),
+            );
             row("bytes", format!("{}, {} with replicas", size(usage.bytes), sizes.show(usage.raw_bytes)));
         }
         None => {

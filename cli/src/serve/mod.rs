@@ -18,6 +18,9 @@ use crate::exit::{Failure, reason};
 use crate::logging;
 use crate::output::Output;
 
+/// Ours, and of the libraries below what a person may have to look at.
+const LOG_DEFAULT: &str = "info,raft_engine=warn,raft=warn";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArgs {
     /// The configuration of this node, as `ashlar init` writes it
@@ -44,7 +47,7 @@ impl ServerArgs {
     /// Reads the configuration and starts the log.
     fn load(&self) -> Result<File, Failure> {
         let file = config::load(&self.config, &self.set)?;
-        let filter = logging::filter(self.log.log_level.as_deref(), file.log.level.as_deref(), "info")?;
+        let filter = logging::filter(self.log.log_level.as_deref(), file.log.level.as_deref(), LOG_DEFAULT)?;
         logging::to_stderr(filter, self.log.log_format.unwrap_or(file.log.format));
         Ok(file)
     }

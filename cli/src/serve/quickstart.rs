@@ -16,7 +16,7 @@ use namenode::Namenode;
 
 use super::layout::{self, Layout};
 use super::ports::{Ports, is_free};
-use super::{LogArgs, ready, stop_wanted};
+use super::{LOG_DEFAULT, LogArgs, ready, stop_wanted};
 use crate::config;
 use crate::exit::Failure;
 use crate::logging;
@@ -81,7 +81,7 @@ fn log_to(dir: &Path, level: Option<&str>) -> Result<(), Failure> {
         File::options().create(true).append(true).open(&path)
     };
     let file = open().map_err(|error| Failure::local(&path, &error))?;
-    logging::to_file(file, logging::filter(level, None, "info")?);
+    logging::to_file(file, logging::filter(level, None, LOG_DEFAULT)?);
     Ok(())
 }
 
