@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, error, info, warn};
-use types::{Code, NodeId, Term};
+use types::{Code, ErrorKind, NodeId, Term};
 
 use crate::identity;
 use crate::node::Node;
@@ -65,6 +65,7 @@ pub(crate) async fn report(node: Arc<Node>, namenode: SocketAddr, tasks: Tasks, 
         namenode,
         tasks,
         reachable: true,
+        refused: None,
     };
     let mut news = reporter.node.news.subscribe();
     loop {
@@ -90,6 +91,8 @@ struct Reporter {
     tasks: Tasks,
     /// Whether the last call arrived: a change is logged, every failure is not.
     reachable: bool,
+    /// Why this node was last refused: told once, too.
+    refused: Option<String>,
 }
 
 impl Reporter {
@@ -140,9 +143,16 @@ impl Reporter {
         let answered = self.client.register(request).await;
         let Some(reply) = self.arrived(answered) else { return };
         match reply.result {
-            Some(v1::register_reply::Result::Node(id)) if id > 0 => self.registered(NodeId::new(id)).await,
-            Some(v1::register_reply::Result::Error(refused)) if refused.typed_code() != Code::NotLeader => {
+            Some(v1::register_reply::Result::Node(id)) if id > 0 => {
+                self.refused = None;
+                self.registered(NodeId::new(id)).await;
+            }
+            Some(v1::register_reply::Result::Error(refused)) if may_pass(refused.typed_code()) => {
+                debug!(namenode = %self.namenode, reason = refused.message, "not registered yet");
+            }
+            Some(v1::register_reply::Result::Error(refused)) if self.refused.as_ref() != Some(&refused.message) => {
                 error!(namenode = %self.namenode, code = %refused.typed_code(), reason = refused.message, "this node is refused");
+                self.refused = Some(refused.message);
             }
             Some(v1::register_reply::Result::Error(_)) => {}
             Some(v1::register_reply::Result::Node(_)) | None => {
@@ -177,6 +187,11 @@ impl Reporter {
         self.reachable = now;
         answered.ok().map(tonic::Response::into_inner)
     }
+}
+
+/// Refusals that are over once there is a leader with time.
+fn may_pass(code: Code) -> bool {
+    code.kind() == ErrorKind::Retry
 }
 
 fn note_node(volume: &Volume, id: NodeId) -> std::io::Result<()> {

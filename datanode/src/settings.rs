@@ -52,7 +52,7 @@ impl Default for Settings {
             volumes: Vec::new(),
             heartbeat: Duration::from_secs(1),
             reserve: ByteSize::gib(1),
-            max_connections: 4096,
+            max_connections: 1024,
             idle_timeout: Duration::from_secs(600),
             threads_per_volume: 4,
             max_copies: 4,

@@ -22,6 +22,12 @@ use crate::store::{Acked, Begin, StoreError, Volume};
 
 /// Packets taken and not yet acknowledged: what a chain may hold in memory at this hop.
 const WINDOW: usize = 16;
+/// What all chains of a node together may hold, as long as that leaves each [`MIN_WINDOW`].
+const ALL_WINDOWS: usize = 256;
+/// One packet on its way to the disk, one on its way in.
+const MIN_WINDOW: usize = 2;
+/// A disk that takes longer to begin a replica is not waited for.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(30);
 /// A hop above that was told of a failure closes the connection within this time.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -40,14 +46,18 @@ pub(super) async fn serve(node: &Arc<Node>, above: &mut Connection, setup: Setup
         };
         let own = async {
             let on = Arc::clone(&volume);
-            volume.disk.run(move || on.begin(&begin)).await
+            timeout(BEGIN_DEADLINE, volume.disk.run(move || on.begin(&begin))).await
         };
         alive(above, async { tokio::join!(own, connect_below(node, &setup)) }).await?
     };
     let (extent, acked) = match own {
-        Ok(Ok(begun)) => begun,
-        Ok(Err(error)) => return refuse(above, Failed::new(setup.storage, error.code(), error)).await,
-        Err(gone) => return refuse(above, Failed::new(setup.storage, Code::Io, gone)).await,
+        Ok(Ok(Ok(begun))) => begun,
+        Ok(Ok(Err(error))) => return refuse(above, Failed::new(setup.storage, error.code(), error)).await,
+        Ok(Err(gone)) => return refuse(above, Failed::new(setup.storage, Code::Io, gone)).await,
+        Err(_) => {
+            let reason = format!("the disk took longer than {BEGIN_DEADLINE:?}");
+            return refuse(above, Failed::new(setup.storage, Code::TimedOut, reason)).await;
+        }
     };
     volume.count_writer(1);
     let result = match below {
@@ -293,7 +303,8 @@ impl<'a> Chain<'a> {
     }
 
     async fn event(&mut self) -> Event {
-        let take = !self.ending && self.relay.outstanding() < WINDOW;
+        let window = (ALL_WINDOWS / (self.node.writers() as usize).max(1)).clamp(MIN_WINDOW, WINDOW);
+        let take = !self.ending && self.relay.outstanding() < window;
         let deadline = self.relay.deadline().map(|deadline| self.begun + deadline);
         let storing = async {
             match &mut self.storing {
