@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 /// Batches that wait for the socket.
 const OUTGOING: usize = 8;
@@ -26,6 +26,8 @@ pub(super) struct Live {
     pub(super) to: mpsc::Sender<v1::OpBatch>,
     pub(super) from: Streaming<v1::ReplyBatch>,
     pub(super) welcome: v1::Welcome,
+    /// The stream ends with its connection, and that with this.
+    _client: MetadataClient<Channel>,
 }
 
 /// Why an attempt did not give a stream.
@@ -79,7 +81,9 @@ async fn attempt(address: String, hello: v1::Hello) -> Result<Live, DialError> {
         Ok(Some(v1::ReplyBatch { not_leader: Some(not_leader), .. })) => {
             Err(DialError::NotLeader { leader: not_leader.leader })
         }
-        Ok(Some(v1::ReplyBatch { welcome: Some(welcome), .. })) => Ok(Live { address, to, from, welcome }),
+        Ok(Some(v1::ReplyBatch { welcome: Some(welcome), .. })) => {
+            Ok(Live { address, to, from, welcome, _client: client })
+        }
         Ok(Some(_)) => Err(failed("it did not answer the greeting".to_owned())),
         Ok(None) => Err(failed("it closed the stream".to_owned())),
         Err(status) => Err(failed(status.message().to_owned())),
