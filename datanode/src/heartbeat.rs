@@ -21,6 +21,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// A node without an id asks this often at least: nothing works before it has one.
 const REGISTER_EVERY: Duration = Duration::from_millis(250);
+/// News come in swarms, such as a thousand deletions: they share heartbeats.
+const NEWS_PAUSE: Duration = Duration::from_millis(20);
 /// A volume that does not answer a look at it for so long hangs.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -79,7 +81,10 @@ pub(crate) async fn report(node: Arc<Node>, namenode: SocketAddr, tasks: Tasks, 
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep_until(begun + every) => {}
-            changed = news.changed() => changed.expect("the node holds the sender"),
+            changed = news.changed() => {
+                changed.expect("the node holds the sender");
+                sleep_until(begun + NEWS_PAUSE).await;
+            }
         }
     }
 }

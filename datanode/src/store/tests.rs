@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -298,4 +299,62 @@ fn a_volume_that_vanished_is_failed_and_refuses_everything() {
     assert!(matches!(bench.begin(2, None), Err(StoreError::Volume { .. })));
     fs::rename(bench.directory.path().join("elsewhere"), bench.directory.path().join("volume.toml")).expect("renames");
     assert!(bench.volume.probe().failed, "somebody has to look at it first");
+}
+
+/// A small file system of its own, gone with the value. None where mounting is not allowed.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = format!("size={size}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "ashlar-test"]).arg(directory.path());
+        mount.status().is_ok_and(|status| status.success()).then_some(Self(directory))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_fails_the_write_and_keeps_what_was_acknowledged() {
+    let Some(disk) = SmallDisk::mount("1m") else { return };
+    crate::format(disk.0.path(), CLUSTER).expect("formats");
+    let volume = open(disk.0.path(), ByteSize::ZERO);
+    let bytes = content(1 << 20);
+    let begin =
+        Begin { block: block(), generation: GenStamp::FIRST, level: Level::Close, max_length: MAX, resume: None };
+    let (_, acked) = volume.begin(&begin).expect("begins");
+    let append = |packet| volume.append(block(), GenStamp::FIRST, &[packet]);
+    let first = packet(0, &bytes[..100], Flags::NONE);
+    let extent = Extent { length: 100, partial: Some(last_word(&first)) };
+    append(first).expect("stores");
+    acked.set(extent);
+    let error = append(packet(0, &bytes, Flags::NONE)).expect_err("a mebibyte does not fit");
+    assert_eq!(error.code(), types::Code::NoSpace);
+    assert!(!volume.has_failed(), "a full disk is not a broken one");
+    let replica = volume.open_replica(block(), GenStamp::FIRST).expect("opens");
+    let mut words = Vec::new();
+    replica.words(0, 100, &mut words).expect("reads");
+    let mut data = [0; 100];
+    replica.file.read_exact_at(&mut data, replica.data(0)).expect("reads");
+    types::checksum::verify(block(), 0, &data, &words).expect("verifies");
+    assert!(volume.probe().free > 900 << 10, "what was not acknowledged is given back");
+    let resume = Some(Resume { from_generation: GenStamp::FIRST, offset: BlockOffset::new(100) });
+    volume.begin(&Begin { generation: GenStamp::new(2), resume, ..begin }).expect("resumes");
+}
+
+#[test]
+fn a_volume_that_became_read_only_is_failed() {
+    let Some(disk) = SmallDisk::mount("1m") else { return };
+    crate::format(disk.0.path(), CLUSTER).expect("formats");
+    let volume = open(disk.0.path(), ByteSize::ZERO);
+    assert!(!volume.probe().failed);
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.0.path()).status();
+    assert!(remounted.expect("mount runs").success());
+    assert!(volume.probe().failed);
 }
