@@ -32,7 +32,7 @@ pub(super) type Welcome = (ClusterId, Defaults);
 
 enum Link {
     Pause { until: Instant },
-    Dialing { attempt: BoxFuture<'static, (String, Result<Live, DialError>)> },
+    Dialing { attempt: BoxFuture<'static, (String, Result<Box<Live>, DialError>)> },
     Live(Box<Live>),
 }
 
@@ -41,7 +41,7 @@ enum Event {
     Request(Request),
     Leaving,
     Redial,
-    Dialed(String, Result<Live, DialError>),
+    Dialed(String, Result<Box<Live>, DialError>),
     Replies(Result<Option<v1::ReplyBatch>, tonic::Status>),
     Room,
     Sweep,
@@ -185,7 +185,7 @@ impl Connection {
         self.link = Link::Pause { until: now + self.search.pause() };
     }
 
-    fn welcome(&mut self, address: String, live: Live) {
+    fn welcome(&mut self, address: String, live: Box<Live>) {
         let (cluster, defaults) = match understand(&address, &live.welcome) {
             Ok(understood) => understood,
             Err(fault) => return self.not_dialed(&address, DialError::Failed(fault.to_string())),
@@ -200,7 +200,7 @@ impl Connection {
             say_welcome.send(Ok((cluster, defaults))).ok();
         }
         self.say_leader.send_replace(Some(address));
-        self.link = Link::Live(Box::new(live));
+        self.link = Link::Live(live);
         self.owed_since = None;
         // The new leader learns at once that the session lives.
         self.keep_alive_due = self.operations.session().map(|_| Instant::now());

@@ -52,7 +52,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// One attempt, at most `patience` long.
-pub(super) async fn dial(address: String, hello: v1::Hello, patience: Duration) -> (String, Result<Live, DialError>) {
+pub(super) async fn dial(
+    address: String,
+    hello: v1::Hello,
+    patience: Duration,
+) -> (String, Result<Box<Live>, DialError>) {
     let attempt = attempt(address.clone(), hello);
     let outcome = match tokio::time::timeout(patience, attempt).await {
         Ok(outcome) => outcome,
@@ -61,7 +65,7 @@ pub(super) async fn dial(address: String, hello: v1::Hello, patience: Duration) 
     (address, outcome)
 }
 
-async fn attempt(address: String, hello: v1::Hello) -> Result<Live, DialError> {
+async fn attempt(address: String, hello: v1::Hello) -> Result<Box<Live>, DialError> {
     let failed = |text: String| DialError::Failed(text);
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| failed(chain(&error)))?
@@ -82,7 +86,7 @@ async fn attempt(address: String, hello: v1::Hello) -> Result<Live, DialError> {
             Err(DialError::NotLeader { leader: not_leader.leader })
         }
         Ok(Some(v1::ReplyBatch { welcome: Some(welcome), .. })) => {
-            Ok(Live { address, to, from, welcome, _client: client })
+            Ok(Box::new(Live { address, to, from, welcome, _client: client }))
         }
         Ok(Some(_)) => Err(failed("it did not answer the greeting".to_owned())),
         Ok(None) => Err(failed("it closed the stream".to_owned())),
