@@ -27,10 +27,10 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
         }),
         Ok(Reply::Block { block }) => Answer::Block(new_block(&block, datanodes)),
         Ok(Reply::Generation { generation }) => Answer::Generation(v1::Generation { generation: generation.get() }),
-        // The leader's own commands answer these; no client asks for them.
-        Ok(Reply::Step { .. } | Reply::Node { .. }) => {
-            Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's"))
-        }
+        // A session that is closed: what is too much for one step the leader goes on with by itself.
+        Ok(Reply::Step { .. }) => done(),
+        // The leader's own command answers this; no client asks for it.
+        Ok(Reply::Node { .. }) => Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's")),
         Err(error) => Answer::Error(proto::error(error.code(), error)),
     }
 }
