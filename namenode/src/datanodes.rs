@@ -29,6 +29,8 @@ pub(crate) struct StorageReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Heartbeat {
     pub(crate) node: NodeId,
+    /// Where it serves blocks; empty when it does not say.
+    pub(crate) transfer: String,
     pub(crate) storages: Vec<StorageReport>,
     pub(crate) writers: u32,
 }
@@ -99,11 +101,14 @@ impl Datanodes {
         self.known().rows = rows.into_iter().map(|row| (row.id, row)).collect();
     }
 
-    /// Takes in a heartbeat. False: the node is not known, and the heartbeat not kept.
+    /// Takes in a heartbeat. False: the node is not known as it is now, and the heartbeat not kept. A node that came back
+    /// at another address, or with another disk, thus registers again; nobody is sent to where it was.
     pub(crate) fn hear(&self, heartbeat: Heartbeat) -> bool {
         let mut known = self.known();
-        let Heartbeat { node, storages, writers } = heartbeat;
-        if !known.rows.contains_key(&node) {
+        let Heartbeat { node, transfer, storages, writers } = heartbeat;
+        let Some(row) = known.rows.get(&node) else { return false };
+        let moved = !transfer.is_empty() && transfer != row.transfer;
+        if moved || storages.iter().any(|report| !row.storages.contains(&report.storage)) {
             return false;
         }
         known.heard.insert(node, Heard { at: Instant::now(), storages, writers });
@@ -281,7 +286,7 @@ mod tests {
     fn heartbeat(node: u64, free: u64) -> Heartbeat {
         let report =
             StorageReport { storage: storage(node), capacity: 1000, used: 0, free, replicas: 0, failed: false };
-        Heartbeat { node: NodeId::new(node), storages: vec![report], writers: 0 }
+        Heartbeat { node: NodeId::new(node), transfer: row(node).transfer, storages: vec![report], writers: 0 }
     }
 
     fn wish(replicas: u8, exclude: &[u64]) -> Wish<'_> {
@@ -300,6 +305,16 @@ mod tests {
         assert_eq!(chosen(wish(3, &[])), Ok(2), "one is full and one has not been heard");
         let too_few = TooFew { have: 1, least: 2, want: 3, block_size: ByteSize::new(100) };
         assert_eq!(chosen(wish(3, &[2])), Err(too_few));
+    }
+
+    #[test]
+    fn a_node_that_moved_or_got_a_disk_must_register_again() {
+        let datanodes = Datanodes::new(&Settings::default());
+        datanodes.load(vec![row(1)]);
+        assert!(datanodes.hear(heartbeat(1, 500)));
+        assert!(!datanodes.hear(Heartbeat { transfer: "127.0.0.1:9".to_owned(), ..heartbeat(1, 500) }));
+        assert!(!datanodes.hear(Heartbeat { storages: heartbeat(2, 500).storages, ..heartbeat(1, 500) }));
+        assert!(datanodes.hear(Heartbeat { transfer: String::new(), ..heartbeat(1, 500) }), "it does not say");
     }
 
     #[test]

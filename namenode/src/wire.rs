@@ -296,6 +296,7 @@ pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireEr
     });
     Ok(Heartbeat {
         node: NodeId::new(wire.node),
+        transfer: wire.transfer.clone(),
         storages: storages.collect::<Result<_, WireError>>()?,
         writers: wire.writers,
     })
