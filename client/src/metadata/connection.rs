@@ -21,7 +21,7 @@ use crate::wire;
 /// Operations taken in at a time, beyond which callers wait.
 const TAKEN: usize = 4096;
 /// A leader that owes answers and is silent for so long is given up; doubled each time in a row, up to the second.
-const SILENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(8));
+const SILENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 /// How often deadlines and delays are looked at while there are any.
 const SWEEP: Duration = Duration::from_millis(20);
 /// Characters of this machine's name in a session's description.
@@ -169,7 +169,7 @@ impl Connection {
         let session = self.operations.session().map_or(0, SessionId::get);
         let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: self.cluster.clone(), session };
         debug!(%address, "looking for the leader");
-        let attempt = Box::pin(dial(address, hello, self.config.connect_timeout));
+        let attempt = Box::pin(dial(address, hello, self.search.patience(self.config.connect_timeout)));
         self.link = Link::Dialing { attempt };
     }
 

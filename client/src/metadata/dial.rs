@@ -16,6 +16,9 @@ use tonic::transport::{Channel, Endpoint};
 const OUTGOING: usize = 8;
 /// An address that just failed is not gone back to on a redirect; it is tried again in its turn.
 const HELD_AGAINST: Duration = Duration::from_secs(1);
+/// An attempt may take this long at first, doubled with each round up to what is configured: a member that hangs does
+/// not keep a client from the others.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// The pause after all addresses were tried in vain, doubled each time.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(400));
 
@@ -104,6 +107,8 @@ pub(super) struct Search {
     /// Attempts since a stream last answered an operation, and since the last pause.
     attempts: usize,
     pause: Duration,
+    /// How often all addresses were tried since then.
+    rounds: u32,
     /// Why each address was of no use when it was last tried.
     reasons: Vec<(String, String)>,
 }
@@ -117,6 +122,7 @@ impl Search {
             failed: HashMap::new(),
             attempts: 0,
             pause: PAUSE.0,
+            rounds: 0,
             reasons: Vec::new(),
         }
     }
@@ -130,6 +136,11 @@ impl Search {
         let address = self.addresses[self.next % self.addresses.len()].clone();
         self.next += 1;
         address
+    }
+
+    /// How long the next attempt may take, of at most `configured`.
+    pub(super) fn patience(&self, configured: Duration) -> Duration {
+        (PATIENCE * (1 << self.rounds.min(10))).min(configured)
     }
 
     /// Notes that `address` does not lead and points to `leader` (empty if it knows none).
@@ -158,6 +169,7 @@ impl Search {
     pub(super) fn succeeded(&mut self) {
         self.attempts = 0;
         self.pause = PAUSE.0;
+        self.rounds = 0;
         self.reasons.clear();
         self.failed.clear();
     }
@@ -168,6 +180,7 @@ impl Search {
             return Duration::ZERO;
         }
         self.attempts = 0;
+        self.rounds += 1;
         let pause = self.pause;
         self.pause = (pause * 2).min(PAUSE.1);
         // Half of it is random, so that the clients of a lost leader do not come back in step.
@@ -212,6 +225,21 @@ mod tests {
         search.not_leader("b:1", "c:1", now);
         assert_ne!(search.address(), "b:1");
         assert_eq!(search.summary(), "a:1 points to c:1, c:1 is silent, b:1 points to c:1");
+    }
+
+    #[test]
+    fn patience_grows_with_each_round_up_to_what_is_configured() {
+        let mut search = three();
+        let most = Duration::from_secs(1);
+        let mut seen = Vec::new();
+        for _ in 0..9 {
+            search.address();
+            seen.push(search.patience(most));
+            search.pause();
+        }
+        assert_eq!((seen[0], seen[2], seen[3], seen[6]), (PATIENCE, PATIENCE, 2 * PATIENCE, most));
+        search.succeeded();
+        assert_eq!(search.patience(most), PATIENCE);
     }
 
     #[test]
