@@ -25,6 +25,7 @@ mod reads;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod watermark;
 mod writer;
 
 use std::path::Path;

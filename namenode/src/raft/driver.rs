@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use types::{ClusterId, Timestamp};
 
 use super::apply::{ApplyTask, Committed, Waiter};
-use super::log::LogStore;
+use super::log::{LogError, LogStore};
 use super::reads::Reads;
 use super::storage::Storage;
 use super::writer::LogTask;
@@ -89,6 +89,7 @@ impl Driver {
         if contents.last < applied.index {
             return Err(RaftError::LogShort { applied: applied.index, last: contents.last });
         }
+        check_entries(&**log, applied.index + 1, contents.last)?;
         // The commit index is not synced on its own, so the state may be ahead of it; the library panics on that. What
         // is applied was committed, and the log covers it, as just checked.
         contents.hard_state.commit = contents.hard_state.commit.max(applied.index);
@@ -480,6 +481,21 @@ impl Driver {
             self.node.transfer_leader(node);
         }
     }
+}
+
+/// Reads the entries that are to be replayed, so that damage shows before this member takes part.
+fn check_entries(log: &dyn LogStore, first: u64, last: u64) -> Result<(), LogError> {
+    const BYTES: u64 = 8 << 20;
+    let mut next = first;
+    while next <= last {
+        let entries = log.entries(next, last + 1, BYTES)?;
+        let found = entries.first().zip(entries.last()).map(|(first, last)| (first.index, last.index));
+        match found {
+            Some((first, end)) if first == next => next = end + 1,
+            _ => return Err(LogError::Damaged(format!("entry {next} of {last} is missing"))),
+        }
+    }
+    Ok(())
 }
 
 /// The index that the state of every member has reached on disk, as far as this one has heard since it started.

@@ -1,14 +1,17 @@
 //! The log in TiKV's `raft-engine`.
 //!
-//! 1. A torn last record is cut when the log is opened. Damage before the last file is an error.
+//! 1. A torn last record is cut when the log is opened. Damage before it is an error: before the last file the engine
+//!    finds it, in the last file the watermark does.
 //! 2. The entries are contiguous, from the one after the truncated to the last.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
 
 use raft::eraftpb::{Entry, HardState};
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
 
 use super::log::{Append, Contents, LogError, LogStore};
+use super::watermark::WatermarkFile;
 
 /// The engine holds many groups; here there is one.
 const GROUP: u64 = 1;
@@ -17,6 +20,8 @@ const TRUNCATED: &[u8] = b"truncated";
 
 pub(crate) struct EngineLog {
     engine: Engine,
+    /// Written by the log thread only; locked because the log is shared.
+    watermark: Mutex<WatermarkFile>,
 }
 
 impl std::fmt::Debug for EngineLog {
@@ -41,8 +46,12 @@ fn failed(action: &'static str) -> impl FnOnce(raft_engine::Error) -> LogError {
 
 impl EngineLog {
     pub(crate) fn open(dir: &Path) -> Result<Self, LogError> {
+        let make = |error: std::io::Error| LogError::Engine { action: "open", reason: error.to_string() };
+        std::fs::create_dir_all(dir).map_err(make)?;
+        let entries = dir.join("entries");
+        let not_utf8 = || LogError::Damaged(format!("{} is not UTF-8", entries.display()));
         let config = Config {
-            dir: dir.to_str().ok_or_else(|| LogError::Damaged(format!("{} is not UTF-8", dir.display())))?.to_owned(),
+            dir: entries.to_str().ok_or_else(not_utf8)?.to_owned(),
             // Invariant 1: only the tail of the last file may be cut.
             recovery_mode: RecoveryMode::TolerateTailCorruption,
             recovery_threads: 1,
@@ -53,7 +62,12 @@ impl EngineLog {
             ..Config::default()
         };
         let engine = Engine::open(config).map_err(failed("open"))?;
-        Ok(Self { engine })
+        let watermark = Mutex::new(WatermarkFile::open(&dir.join("watermark"))?);
+        Ok(Self { engine, watermark })
+    }
+
+    fn watermark(&self) -> MutexGuard<'_, WatermarkFile> {
+        self.watermark.lock().expect("no holder of this lock panics")
     }
 
     fn truncated(&self) -> Result<(u64, u64), LogError> {
@@ -80,7 +94,18 @@ impl LogStore for EngineLog {
             }
             _ => truncated.0,
         };
-        Ok(Contents { hard_state: hard_state.unwrap_or_default(), truncated, last })
+        let hard_state = hard_state.unwrap_or_default();
+        let last_term = match self.entries(last, last + 1, u64::MAX) {
+            _ if last == truncated.0 => truncated.1,
+            Ok(entries) => entries.first().map_or(0, |entry| entry.term),
+            Err(error) => return Err(error),
+        };
+        let mark = self.watermark().mark();
+        if !mark.holds(&hard_state, last, last_term) {
+            let found = format!("term {}, last entry {last} of term {last_term}", hard_state.term);
+            return Err(LogError::Damaged(format!("it has {found}, and was known to have {mark:?}")));
+        }
+        Ok(Contents { hard_state, truncated, last })
     }
 
     fn entries(&self, low: u64, high: u64, budget: u64) -> Result<Vec<Entry>, LogError> {
@@ -98,7 +123,9 @@ impl LogStore for EngineLog {
         if let Some(hard_state) = &append.hard_state {
             batch.put_message(GROUP, HARD_STATE.to_vec(), hard_state).map_err(failed("take the vote"))?;
         }
-        self.engine.write(&mut batch, true).map(|bytes| bytes as u64).map_err(failed("write"))
+        let bytes = self.engine.write(&mut batch, true).map_err(failed("write"))?;
+        self.watermark().raise(&append.entries, append.hard_state.as_ref())?;
+        Ok(bytes as u64)
     }
 
     fn truncate(&self, index: u64, term: u64) -> Result<(), LogError> {
@@ -129,7 +156,7 @@ mod tests {
     }
 
     fn log_file(dir: &Path) -> PathBuf {
-        let files = fs::read_dir(dir).expect("readable").map(|entry| entry.expect("readable").path());
+        let files = fs::read_dir(dir.join("entries")).expect("readable").map(|entry| entry.expect("readable").path());
         files.filter(|path| path.extension().is_some_and(|name| name == "raftlog")).max().expect("one file")
     }
 
@@ -170,6 +197,7 @@ mod tests {
         append(&log, &[entry(1, 1, "a")]);
         drop(log);
         let whole = fs::metadata(log_file(dir.path())).expect("there").len();
+        let mark = fs::read(dir.path().join("watermark")).expect("there");
         let log = EngineLog::open(dir.path()).expect("opens");
         append(&log, &[entry(2, 1, &"torn".repeat(100))]);
         drop(log);
@@ -178,9 +206,38 @@ mod tests {
         assert!(length > whole, "the second record is in the same file");
         file.set_len(length - 20).expect("cut");
         drop(file);
+        // A record that is torn was never synced, so the watermark does not know of it.
+        fs::write(dir.path().join("watermark"), mark).expect("written");
         let log = EngineLog::open(dir.path()).expect("opens");
         assert_eq!(log.contents().map(|contents| contents.last), Ok(1));
         append(&log, &[entry(2, 3, "again")]);
         assert_eq!(log.entries(1, 3, u64::MAX), Ok(vec![entry(1, 1, "a"), entry(2, 3, "again")]));
+    }
+
+    /// Invariant 1. In the last file the engine takes damage for a torn tail; in an entry it is found when that is read.
+    #[test]
+    fn no_flipped_bit_is_taken_for_the_log_as_it_was() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let log = EngineLog::open(dir.path()).expect("opens");
+        let entries: Vec<Entry> = (1..=9).map(|index| entry(index, 1, &"text".repeat(50))).collect();
+        entries.chunks(2).for_each(|some| append(&log, some));
+        drop(log);
+        let path = log_file(dir.path());
+        let whole = fs::read(&path).expect("readable");
+        let mut refused = 0;
+        for at in (0..whole.len()).step_by(29) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x04;
+            fs::write(&path, bytes).expect("writable");
+            let read = EngineLog::open(dir.path()).and_then(|log| {
+                let contents = log.contents()?;
+                Ok((contents.last, log.entries(1, 10, u64::MAX)?))
+            });
+            match read {
+                Err(_) => refused += 1,
+                Ok(read) => assert_eq!(read, (9, entries.clone()), "byte {at}"),
+            }
+        }
+        assert!(refused > 10, "{refused} were noticed");
     }
 }
