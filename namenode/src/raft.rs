@@ -50,6 +50,9 @@ pub(crate) use outbox::{Outbox, Queue};
 /// Inputs that wait for the raft thread; each may be a whole batch.
 const INPUTS: usize = 8192;
 
+/// How long the raft thread may take to tell how it stands.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Requests in one entry, and their bytes: past either, the next entry begins.
 pub(crate) const ENTRY_REQUESTS: usize = 512;
 pub(crate) const ENTRY_BYTES: usize = 256 << 10;
@@ -199,12 +202,12 @@ impl Handle {
         }
     }
 
-    /// Answers nothing when the raft thread has ended or is drowned in work.
+    /// Answers nothing when the raft thread has ended, or waits for a disk that has stalled.
     pub(crate) async fn status(&self) -> Option<Status> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let answer = Box::new(move |status| drop(sender.send(status)));
         self.inputs.try_send(Input::Status(answer)).ok()?;
-        receiver.await.ok()
+        tokio::time::timeout(STATUS_TIMEOUT, receiver).await.ok()?.ok()
     }
 
     /// Gives the lead away, if this member has it and another can take it.

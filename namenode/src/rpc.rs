@@ -39,6 +39,9 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Streams that one connection may hold open.
 const STREAMS: u32 = 1024;
 
+/// How long a registration may take. A leader without a majority steps down sooner.
+const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What the services work with.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -78,7 +81,10 @@ impl Service {
         let time = wall_clock();
         let requests = commands.into_iter().map(|command| Request { time, origin: None, command }).collect();
         self.raft.propose(requests, Box::new(move |answer| drop(sender.send(answer))));
-        receiver.await.unwrap_or(Err(Refusal::NotLeader))
+        match tokio::time::timeout(PROPOSAL_TIMEOUT, receiver).await {
+            Ok(answer) => answer.unwrap_or(Err(Refusal::NotLeader)),
+            Err(_) => Err(Refusal::Unknown),
+        }
     }
 }
 
