@@ -240,7 +240,7 @@ pub enum Command {
         recursive: bool,
     },
     /// The leader's: frees at most `limit` entries or blocks of what was removed. `grace` is how long the replicas
-    /// stay on disk after that.
+    /// stay on disk after that, but for those of files that never had a name.
     #[n(15)]
     GcStep {
         #[n(0)]

@@ -379,6 +379,11 @@ pub(crate) struct ResultRow {
 pub(crate) struct GarbageRow {
     #[n(0)]
     pub(crate) kind: Kind,
+    /// A file that never had a name: nobody can want it back, so its replicas have no grace. They may be all that
+    /// fills a disk.
+    #[n(1)]
+    #[cbor(default)]
+    pub(crate) never_named: bool,
 }
 
 /// The format of values that is written. A reader keeps every older one.

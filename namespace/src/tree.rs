@@ -245,20 +245,25 @@ pub(crate) fn drop_file<V: View>(
     {
         txn.remove_lease(inode, lease.session);
     }
-    add_file_garbage(txn, inode, file);
+    add_file_garbage(txn, inode, file, false);
     Ok(())
 }
 
 /// Leaves the blocks of a file to garbage collection, if it ever had any.
-pub(crate) fn add_file_garbage<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, file: &FileBody) {
+pub(crate) fn add_file_garbage<V: View>(
+    txn: &mut Transaction<'_, V>,
+    inode: InodeId,
+    file: &FileBody,
+    never_named: bool,
+) {
     match file.data {
         Data::Blocks { next_block: 0 } | Data::Inline { .. } => {}
-        Data::Blocks { .. } => add_garbage(txn, inode, Kind::File),
+        Data::Blocks { .. } => add_garbage(txn, inode, GarbageRow { kind: Kind::File, never_named }),
     }
 }
 
-pub(crate) fn add_garbage<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, kind: Kind) {
-    txn.put(key::garbage(inode), &GarbageRow { kind });
+pub(crate) fn add_garbage<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, row: GarbageRow) {
+    txn.put(key::garbage(inode), &row);
     txn.effect(Effect::GarbageAdded);
 }
 
@@ -282,7 +287,7 @@ pub(crate) fn detach<V: View>(
             } else if recursive {
                 directory.parent = InodeId::NONE;
                 txn.put_directory(row.inode, &directory);
-                add_garbage(txn, row.inode, Kind::Directory);
+                add_garbage(txn, row.inode, GarbageRow { kind: Kind::Directory, never_named: false });
             } else {
                 return Err(Error::NotEmpty { place: resolve::show(place) }.into());
             }

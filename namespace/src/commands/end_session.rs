@@ -54,6 +54,6 @@ pub(crate) fn abandon<V: View>(txn: &mut Transaction<'_, V>, open: &OpenFile) ->
     let inode = open.inode();
     txn.remove(key::unnamed(inode));
     txn.remove_lease(inode, open.lease.session);
-    tree::add_file_garbage(txn, inode, open.row.need_file()?);
+    tree::add_file_garbage(txn, inode, open.row.need_file()?, true);
     Ok(())
 }

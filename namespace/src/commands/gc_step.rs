@@ -27,9 +27,13 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, limit: u32, grace_nanos
                 break;
             }
             let inode = InodeId::new(key::number_of(&key)?);
-            match row::decode::<GarbageRow>(&key, &value)?.kind {
+            let garbage: GarbageRow = row::decode(&key, &value)?;
+            match garbage.kind {
                 Kind::Directory => free_directory(txn, inode, &mut budget)?,
-                Kind::File => free_file(txn, inode, due, &mut budget)?,
+                Kind::File => {
+                    let due = if garbage.never_named { txn.now } else { due };
+                    free_file(txn, inode, due, &mut budget)?;
+                }
             }
         }
     }
@@ -48,7 +52,10 @@ fn free_directory<V: View>(
         let row: InodeRow = row::decode(&key, &value)?;
         txn.remove(key);
         match &row.body {
-            Body::Directory => tree::add_garbage(txn, row.inode, Kind::Directory),
+            Body::Directory => {
+                let row_of_its_own = GarbageRow { kind: Kind::Directory, never_named: false };
+                tree::add_garbage(txn, row.inode, row_of_its_own);
+            }
             Body::File(file) => tree::drop_file(txn, row.inode, file)?,
         }
         *budget -= 1;

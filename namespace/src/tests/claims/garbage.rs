@@ -35,6 +35,20 @@ fn a_removed_tree_is_gone_at_once_and_freed_in_bounded_steps() {
 }
 
 #[test]
+fn what_never_had_a_name_is_freed_without_grace() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let (given_up, _) = cluster.create(session, None);
+    cluster.by(session, Command::Abandon { inode: given_up }).expect("given up");
+    cluster.create(session, None);
+    cluster.run(Command::CloseSession { session }).expect("closed");
+    cluster.run(Command::GcStep { limit: 100, grace_nanos: u64::MAX }).expect("a step");
+    let now = Timestamp::from_nanos(cluster.clock);
+    assert_eq!(query::due_deletes(&cluster.state, storage(1), now, 100).expect("readable").len(), 2);
+    invariants::check(&cluster.state);
+}
+
+#[test]
 fn nothing_can_be_found_or_put_in_a_removed_tree() {
     let mut cluster = Cluster::formatted();
     cluster.run(mkdir("/a/b")).expect("made");
