@@ -22,7 +22,7 @@ async fn mistakes_against_a_cluster_are_named() -> Result<()> {
         Mistake { arguments: &["fs", "rm", "/dir"], code: 1, says: &["/dir", "-r"] },
         Mistake { arguments: &["fs", "mkdir", "/a/b"], code: 1, says: &["/a", "no such file"] },
         Mistake { arguments: &["fs", "mkdir", "/dir"], code: 1, says: &["/dir", "exists"] },
-        Mistake { arguments: &["fs", "mv", "/dir", "/dir/sub/x"], code: 1, says: &["/dir", "itself"] },
+        Mistake { arguments: &["fs", "mv", "/dir", "/dir/sub/x"], code: 1, says: &["/dir/sub/x", "inside it"] },
         Mistake { arguments: &["fs", "put", "/no/such/local", "/x"], code: 1, says: &["/no/such/local"] },
         Mistake { arguments: &["fs", "frobnicate"], code: 2, says: &["frobnicate"] },
     ];

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use integration_tests::{Cluster, Options, Pattern};
+use integration_tests::{Cluster, Options, Pattern, until};
 
 /// Small file systems for the volumes of a cluster, unmounted at the end.
 struct SmallDisks(Vec<String>);
@@ -42,7 +42,12 @@ async fn a_full_disk_is_named_and_nothing_is_half_there() -> Result<()> {
         std::fs::create_dir(path)?;
     }
     let _disks = SmallDisks::mount(paths.clone())?;
-    let mut cluster = Cluster::start(Options::default().with("ASHLAR_DATANODE__RESERVE", "4MiB")).await?;
+    // The grace of deleted files is long here: what never had a name must give its space back all the same.
+    let options = Options::default()
+        .with("ASHLAR_DATANODE__RESERVE", "4MiB")
+        .with("ASHLAR_NAMENODE__BLOCK_SIZE", "16MiB")
+        .with("ASHLAR_NAMENODE__DELETE_HOLDOFF", "1s");
+    let mut cluster = Cluster::start(options).await?;
 
     // Move each node's volume onto its small disk.
     for (at, disk) in paths.iter().enumerate() {
@@ -70,8 +75,10 @@ async fn a_full_disk_is_named_and_nothing_is_half_there() -> Result<()> {
     assert!(said.contains("/large") && said.contains("space"), "{said}");
     assert_eq!(cluster.ashlar_raw(&["fs", "stat", "/large"]).status.code(), Some(1));
 
-    // There is room for this one.
-    cluster.ashlar(&["fs", "put", small.to_str().expect("plain"), "/small"])?;
+    until("the space of the failed put is free again", async || {
+        Ok(cluster.ashlar_raw(&["fs", "put", small.to_str().expect("plain"), "/small"]).status.success())
+    })
+    .await?;
     let output = cluster.ashlar_raw(&["fs", "cat", "/small"]);
     assert!(output.stdout == std::fs::read(&small)?, "the bytes differ");
     cluster.finish(&[]).await
