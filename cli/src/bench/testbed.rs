@@ -1,6 +1,7 @@
 //! The cluster that a benchmark works on: the one that was named, or one of our own that lives as long as the benchmark.
 
 use std::path::{Path as FilePath, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use client::{Client, Config, LogStatistics};
@@ -10,6 +11,9 @@ use types::{Name, Path};
 use super::cost::{Meter, local_servers};
 use super::report::Reporter;
 use crate::serve::quickstart::{Cluster, Options};
+
+/// How long the removal of deleted files may take.
+const REMOVAL: Duration = Duration::from_secs(60);
 
 /// Where temporary files go.
 #[derive(Debug, clap::Args)]
@@ -105,6 +109,21 @@ impl Testbed {
     /// Lets the disks finish what earlier work left them, so that it is not charged to the next.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
         Ok(tokio::task::spawn_blocking(rustix::fs::sync).await?)
+    }
+
+    /// Waits until the datanodes of a cluster of our own have removed what was deleted: its memory is then free for the
+    /// next run, as that of a limit's files is. Elsewhere deleted files stay for a while, as they should.
+    pub(crate) async fn emptied(&self, client: &Client) -> anyhow::Result<()> {
+        let until = Instant::now() + REMOVAL;
+        while self.own.is_some() {
+            let report = client.admin().report().await?;
+            if report.iter().flat_map(|datanode| &datanode.storages).all(|storage| storage.replicas == 0) {
+                break;
+            }
+            anyhow::ensure!(Instant::now() < until, "deleted files were not removed within {REMOVAL:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
     }
 
     /// Runs `work`; Ctrl-C ends it. Whatever comes of it, what was made is removed and a cluster of our own is stopped.

@@ -68,6 +68,7 @@ impl WriteArgs {
         for path in &paths {
             client.delete(path, false).await?;
         }
+        testbed.emptied(client).await?;
         Ok(Sample::of_bytes(self.total(), cost.seconds, cost.cpu))
     }
 }

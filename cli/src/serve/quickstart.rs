@@ -17,7 +17,7 @@ use namenode::Namenode;
 use super::layout::{self, Layout};
 use super::ports::{Ports, is_free};
 use super::{LOG_DEFAULT, LogArgs, ready, stop_wanted};
-use crate::config;
+use crate::config::{self, Setting};
 use crate::exit::Failure;
 use crate::logging;
 use crate::output::{Align, Output, Table};
@@ -51,7 +51,8 @@ pub(crate) async fn run(args: QuickstartArgs) -> Result<(), Failure> {
     let lock = layout::lock(&dir)?;
     log_to(&dir, args.log.log_level.as_deref())?;
     let ports = args.ports.map_or(Ports::WellKnown, Ports::From);
-    let options = Options { dir: dir.clone(), namenodes: args.namenodes, datanodes: args.datanodes, ports };
+    let options =
+        Options { dir: dir.clone(), namenodes: args.namenodes, datanodes: args.datanodes, ports, settings: Vec::new() };
     let starting = Cluster::start_locked(options, lock);
     let mut cluster = tokio::select! {
         started = starting => started?,
@@ -111,12 +112,17 @@ pub(crate) struct Options {
     namenodes: Option<usize>,
     datanodes: Option<usize>,
     ports: Ports,
+    /// Put over the files of the namenodes.
+    settings: Vec<Setting>,
 }
 
 impl Options {
-    /// A cluster that serves a benchmark or a test: on free ports.
+    /// A cluster that serves a benchmark or a test: on free ports, and what is deleted leaves the disks at once.
     pub(crate) fn unattended(dir: PathBuf, namenodes: usize, datanodes: usize) -> Self {
-        Self { dir, namenodes: Some(namenodes), datanodes: Some(datanodes), ports: Ports::Free }
+        let settings = ["namenode.delete_grace=0s", "namenode.delete_holdoff=0s"]
+            .map(|text| text.parse().expect("these are settings"))
+            .into();
+        Self { dir, namenodes: Some(namenodes), datanodes: Some(datanodes), ports: Ports::Free, settings }
     }
 }
 
@@ -149,7 +155,7 @@ impl Cluster {
         let client = client::Config { namenodes: client.namenodes, ..client.client };
         let (namenodes, datanodes, addresses) = (Vec::new(), Vec::new(), Vec::new());
         let mut cluster = Self { namenodes, datanodes, addresses, client, _lock: lock };
-        let started = match cluster.start_servers(&options.dir, &layout).await {
+        let started = match cluster.start_servers(&options, &layout).await {
             Ok(()) => ready::wait(cluster.client_config(), layout.replication()).await,
             Err(failure) => Err(failure),
         };
@@ -161,10 +167,11 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn start_servers(&mut self, dir: &Path, layout: &Layout) -> Result<(), Failure> {
+    async fn start_servers(&mut self, options: &Options, layout: &Layout) -> Result<(), Failure> {
+        let dir = &options.dir;
         for name in layout.namenode_names() {
             let path = layout::node_file(dir, &name);
-            let file = config::load(&path, &[])?;
+            let file = config::load(&path, &options.settings)?;
             let (cluster, texts) = file.membership(&path)?;
             let namenodes = super::addresses(&path, &texts)?;
             let Some(settings) = file.namenode else { return Err(file.other_role(&path, "namenode").into()) };
@@ -229,7 +236,7 @@ async fn stop(name: String, shutdown: impl Future) {
 
 /// Makes the cluster, or finds it and sees to its ports.
 fn prepare(options: &Options) -> Result<Layout, Failure> {
-    let Options { dir, namenodes, datanodes, ports } = options;
+    let Options { dir, namenodes, datanodes, ports, settings: _ } = options;
     if !Layout::exists(dir)? {
         let layout = Layout::draw(ports.choose(namenodes.unwrap_or(3), datanodes.unwrap_or(3))?)?;
         layout.create(dir)?;
