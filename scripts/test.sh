@@ -15,7 +15,7 @@ if ! cargo deny --version 2>/dev/null | grep -q "$deny_version"; then
     CARGO_TARGET_DIR="$HOME/.cache/ashlar/tools" cargo install --locked --quiet "cargo-deny@$deny_version"
 fi
 # Advisories need a database that is not a registry package; run `cargo deny check advisories` where it can be fetched.
-cargo deny --offline --log-level error check bans licenses sources
+cargo deny --locked --log-level error check bans licenses sources
 
 step "clippy"
 cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
