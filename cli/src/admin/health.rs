@@ -98,6 +98,8 @@ impl Facts {
     fn judge_datanodes(&self, reasons: &mut Vec<(Health, String)>) {
         let datanodes = match &self.datanodes {
             Ok(datanodes) => datanodes,
+            // Without a namenode that answers this is no news.
+            Err(_) if self.namenodes.iter().all(|answer| answer.status.is_err()) => return,
             Err(reason) => return reasons.push((Health::Unavailable, format!("datanodes are not known: {reason}"))),
         };
         let alive = datanodes.iter().filter(|datanode| datanode.liveness == Liveness::Alive).count();

@@ -70,10 +70,20 @@ pub(super) async fn ask_namenodes(config: &Config) -> Facts {
     if !others.is_empty() {
         answers.extend(Admin::unconnected(&Config { namenodes: others, ..config.clone() }).status().await);
     }
-    let namenodes = answers
-        .into_iter()
-        .map(|(address, status)| Answer { address, status: status.map_err(|error| describe(&error)) });
+    let namenodes = answers.into_iter().map(|(address, status)| {
+        let status = status.map_err(|error| reason_alone(&describe(&error), &address));
+        Answer { address, status }
+    });
     Facts { namenodes: namenodes.collect(), datanodes: Err("not asked".to_owned()), replication: None }
+}
+
+/// What a line about `address` says beside it.
+fn reason_alone(line: &str, address: &str) -> String {
+    let mut rest = line;
+    while let Some(shorter) = rest.strip_prefix(address) {
+        rest = shorter.trim_start_matches([':', ' ']);
+    }
+    rest.split(" (os error").next().unwrap_or(rest).to_owned()
 }
 
 /// The cluster as `--json` prints it. The keys are an interface.
@@ -313,7 +323,7 @@ mod tests {
     #[test]
     fn one_screen_tells_all() {
         let mut facts = healthy();
-        facts.namenodes[2].status = Err("127.0.0.1:8022: it is silent".into());
+        facts.namenodes[2].status = Err("it is silent".into());
         let status = Status::of(&facts);
         assert_eq!(
             status.lines(Sizes::Human),
@@ -324,7 +334,7 @@ mod tests {
                 "leader      nn2, term 4",
                 "namenodes   nn1  127.0.0.1:8020  follower     applied 99",
                 "            nn2  127.0.0.1:8021  leader       applied 99",
-                "            nn3  127.0.0.1:8022  unreachable  127.0.0.1:8022: it is silent",
+                "            nn3  127.0.0.1:8022  unreachable  it is silent",
                 "datanodes   3 alive, 0 suspect, 0 dead",
                 "space       3.00GiB used by replicas, 150GiB free of 300GiB",
                 "files       1,234 files, 5 directories, 3.00MiB in 1,300 blocks",
@@ -332,6 +342,12 @@ mod tests {
                 "sessions    1",
             ]
         );
+    }
+
+    #[test]
+    fn an_address_is_not_said_again_beside_itself() {
+        let line = "a:1: a:1 cannot be reached: tcp connect error: Connection refused (os error 111)";
+        assert_eq!(reason_alone(line, "a:1"), "cannot be reached: tcp connect error: Connection refused");
     }
 
     #[test]

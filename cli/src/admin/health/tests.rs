@@ -93,6 +93,16 @@ fn a_leader_needs_a_majority_that_agrees() {
 }
 
 #[test]
+fn without_any_answer_there_is_one_reason_for_each_member() {
+    let mut facts = healthy();
+    facts.namenodes.iter_mut().for_each(|answer| answer.status = Err("refused".into()));
+    facts.datanodes = Err("nobody knows".into());
+    let (health, reasons) = verdict(&facts);
+    let first = reasons[0].as_str();
+    assert_eq!((health, reasons.len(), first), (Health::Unavailable, 4, "no leader: 0 of 3 namenodes answer"));
+}
+
+#[test]
 fn a_deposed_leader_is_not_believed() {
     let mut facts = healthy();
     facts.namenodes[0].status = Ok(member(1, 3, Some(1)));
