@@ -190,11 +190,36 @@ async fn a_lost_hop_is_left_behind_and_the_application_sees_no_error() {
         let ops = cluster.ops();
         let next = ops.iter().find_map(|op| if let Op::NextGeneration(next) = op { Some(next) } else { None });
         assert_eq!(next.expect("asked for").survivors, replicas(&left));
-        let done = last_done(&ops);
+        // The block is ended early if there is still something to write when the loss is known.
+        let early = ops.iter().find_map(|op| if let Op::AddBlock(add) = op { add.previous.clone() } else { None });
+        let done = early.unwrap_or_else(|| last_done(&ops));
         assert_eq!((done.generation, done.replicas), (2, replicas(&left)));
         let setups = cluster.stored.lock().expect("not poisoned").setups.clone();
         assert!(setups[1].resume.is_some_and(|resume| resume.offset.get() <= 2 << 20));
     }
+}
+
+#[tokio::test]
+async fn a_block_that_lost_a_hop_is_ended_early_and_the_next_one_is_whole() {
+    let cluster = Cluster::start(Fate::LoseThird(2 << 20)).await;
+    let content = content(4 << 20);
+    let mut writer = cluster.client.create(&path("/f"), CreateOptions::default()).await.expect("created");
+    writer.write(content.slice(..3 << 20)).await.expect("written");
+    // Every byte is acknowledged, so the loss is known.
+    writer.flush().await.expect("flushed");
+    writer.write(content.slice(3 << 20..)).await.expect("written");
+    writer.close().await.expect("closed");
+    assert_eq!(cluster.bytes(), content);
+    let ops = cluster.ops();
+    let next = ops.iter().find_map(|op| match op {
+        Op::AddBlock(v1::AddBlock { previous: Some(previous), exclude, .. }) => {
+            Some((previous.clone(), exclude.clone()))
+        }
+        _ => None,
+    });
+    let (short, exclude) = next.expect("a second block");
+    assert_eq!((short.length, short.replicas, exclude), (3 << 20, replicas(&[1, 2]), vec![3]));
+    assert_eq!(last_done(&ops).length, 1 << 20);
 }
 
 #[tokio::test]

@@ -18,8 +18,9 @@ use crate::object::Attributes;
 use crate::store::Client;
 use crate::wire::{self, NewBlock};
 
-/// A node that failed in a chain is not written to for so long; by then the namenode knows better.
-const EXCLUDED: Duration = Duration::from_secs(30);
+/// A node that failed in a chain is not written to for so long; by then the namenode has missed its heartbeats, or has
+/// heard that it is back.
+const EXCLUDED: Duration = Duration::from_secs(8);
 /// A leader that has just begun may not have heard of the datanodes yet: it is given this long,
 pub(super) const TARGETS_WITHIN: Duration = Duration::from_secs(3);
 /// and asked this often.
@@ -118,7 +119,9 @@ impl FileTask {
 
     async fn write(&mut self, mut bytes: Bytes) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            if self.pipeline.as_ref().is_some_and(|pipeline| pipeline.left() == 0) {
+            // A block that lost a hop is ended where it is: the next one has all its replicas again, and so survives the
+            // loss of another hop. The repair of the short one can begin.
+            if self.pipeline.as_ref().is_some_and(|pipeline| pipeline.left() == 0 || pipeline.is_degraded()) {
                 self.end_block().await?;
             }
             let pipeline = self.open_block().await?;

@@ -137,6 +137,11 @@ impl Pipeline {
         self.machine.length()
     }
 
+    /// Whether a hop is lost while the block holds something.
+    pub(super) fn is_degraded(&self) -> bool {
+        !self.lost.is_empty() && self.ready && self.length() > ByteSize::ZERO
+    }
+
     /// Nodes that the chain lost so far.
     pub(super) fn lost_nodes(&self) -> &[NodeId] {
         &self.lost
