@@ -76,10 +76,12 @@ pub(crate) struct Log {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// For people on a terminal, JSON otherwise.
+    /// For people on a terminal, JSON otherwise
     #[default]
     Auto,
+    /// For people
     Human,
+    /// One JSON object a line
     Json,
 }
 

@@ -142,3 +142,25 @@ fn a_missing_file_and_a_file_of_another_role_say_what_to_do() {
         "f: \"cluster\" is missing; write the id that `ashlar init` drew: cluster = \"<32 hexadecimal digits>\""
     );
 }
+
+#[test]
+fn every_key_is_documented() {
+    let page = include_str!("../../../docs/operations/configuration.md");
+    let sections = [
+        serde_json::to_value(namenode::Settings::default()),
+        serde_json::to_value(datanode::Settings::default()),
+        serde_json::to_value(client::Config::default()),
+    ];
+    for (name, section) in ["namenode", "datanode", "client"].iter().zip(sections) {
+        let heading = format!("## `[{name}]`\n");
+        let (_, text) = page.split_once(&heading).unwrap_or_else(|| panic!("no heading for [{name}]"));
+        let text = text.split("\n## ").next().expect("a split yields one part at least");
+        let section = section.expect("settings are plain data");
+        let mut wanted: Vec<_> = section.as_object().expect("a table").keys().map(String::as_str).collect();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let mut documented: Vec<_> = rows.collect();
+        wanted.sort_unstable();
+        documented.sort_unstable();
+        assert_eq!(documented, wanted, "[{name}]");
+    }
+}

@@ -16,7 +16,7 @@ use namenode::Namenode;
 
 use super::layout::{self, Layout};
 use super::ports::{Ports, is_free};
-use super::{LOG_DEFAULT, LogArgs, ready, stop_wanted};
+use super::{LOG_DEFAULT, ready, stop_wanted};
 use crate::config::{self, Setting};
 use crate::exit::Failure;
 use crate::logging;
@@ -42,14 +42,15 @@ pub(crate) struct QuickstartArgs {
     /// [default: those of the last start, or 8020.. and 9866.., or free ones]
     #[arg(long, value_name = "BASE")]
     ports: Option<u16>,
-    #[command(flatten)]
-    log: LogArgs,
+    /// What to log to DIR/logs: error, warn, info, debug, trace, or levels by module [default: RUST_LOG, or info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
 }
 
 pub(crate) async fn run(args: QuickstartArgs) -> Result<(), Failure> {
     let dir = layout::make(&args.dir)?;
     let lock = layout::lock(&dir)?;
-    log_to(&dir, args.log.log_level.as_deref())?;
+    log_to(&dir, args.log_level.as_deref())?;
     let ports = args.ports.map_or(Ports::WellKnown, Ports::From);
     let options =
         Options { dir: dir.clone(), namenodes: args.namenodes, datanodes: args.datanodes, ports, settings: Vec::new() };
