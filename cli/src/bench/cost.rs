@@ -71,12 +71,14 @@ pub(crate) fn local_servers() -> Vec<u32> {
     pids.filter(|pid| *pid != std::process::id() && is_server(*pid)).collect()
 }
 
+/// A process that runs one of our servers: from this very program, or from one of its name.
 fn is_server(pid: u32) -> bool {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let mut words = line.split(|byte| *byte == 0);
     let program = words.next().unwrap_or_default();
-    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    name == b"ashlar" && words.any(|word| matches!(word, b"namenode" | b"datanode" | b"quickstart"))
+    let same = || fs::read_link(format!("/proc/{pid}/exe")).ok() == fs::read_link("/proc/self/exe").ok();
+    let ours = program.rsplit(|byte| *byte == b'/').next() == Some(b"ashlar") || same();
+    ours && words.any(|word| matches!(word, b"namenode" | b"datanode" | b"quickstart"))
 }
 
 #[cfg(test)]
