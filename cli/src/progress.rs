@@ -94,7 +94,8 @@ impl Progress {
         let due = self.0.next_line.load(Ordering::Relaxed);
         let next = now + LINE_EVERY.as_secs();
         if now >= due && self.0.next_line.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            note(&self.so_far());
+            let (files, bytes) = self.done();
+            note(&line(self.0.verb, (files, bytes), self.0.total, self.0.started.elapsed()));
         }
     }
 
@@ -106,7 +107,8 @@ impl Progress {
     /// Takes the bar away and says what was done.
     pub(crate) fn summary(&self) {
         self.0.bar.finish_and_clear();
-        note(&self.so_far());
+        let (files, bytes) = self.done();
+        note(&sentence(self.0.verb, files, bytes, self.0.started.elapsed()));
     }
 
     /// Takes the bar away without a word.
@@ -114,9 +116,9 @@ impl Progress {
         self.0.bar.finish_and_clear();
     }
 
-    fn so_far(&self) -> String {
-        let (files, bytes) = (self.0.files.load(Ordering::Relaxed), self.0.bytes.load(Ordering::Relaxed));
-        sentence(self.0.verb, files, bytes, self.0.started.elapsed())
+    /// Files and bytes.
+    fn done(&self) -> (u64, u64) {
+        (self.0.files.load(Ordering::Relaxed), self.0.bytes.load(Ordering::Relaxed))
     }
 }
 
@@ -132,9 +134,37 @@ fn sentence(verb: &str, files: u64, bytes: u64, elapsed: Duration) -> String {
     format!("{verb} {}, {} in {seconds:.1} s ({rate}/s)", count(files, "file", "files"), ByteSize::new(bytes).human())
 }
 
+/// `so far stored 1 of 2 files, 1.00MiB of 4.00MiB in 10.0 s (102KiB/s, 30 s left)`
+fn line(verb: &str, done: (u64, u64), total: Option<(u64, u64)>, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    let rate = done.1 as f64 / seconds.max(0.001);
+    let (bytes, speed) = (ByteSize::new(done.1).human(), ByteSize::new(rate as u64).human());
+    match total {
+        None => format!("so far {verb} {}, {bytes} in {seconds:.1} s ({speed}/s)", count(done.0, "file", "files")),
+        Some((files, all)) => {
+            let left = all.saturating_sub(done.1) as f64 / rate.max(1.0);
+            let (files, all) = (count(files, "file", "files"), ByteSize::new(all).human());
+            format!(
+                "so far {verb} {} of {files}, {bytes} of {all} in {seconds:.1} s ({speed}/s, {left:.0} s left)",
+                done.0
+            )
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_on_the_way_says_how_much_is_left() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(
+            line("stored", (1, 1 << 20), Some((2, 4 << 20)), ten),
+            "so far stored 1 of 2 files, 1.00MiB of 4.00MiB in 10.0 s (102KiB/s, 30 s left)"
+        );
+        assert_eq!(line("stored", (0, 10 << 20), None, ten), "so far stored 0 files, 10.0MiB in 10.0 s (1.00MiB/s)");
+    }
 
     #[test]
     fn the_summary_is_one_sentence() {
