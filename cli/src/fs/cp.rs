@@ -124,7 +124,7 @@ async fn copy_all(
     crew.drain().await?;
     for (from, to) in directories {
         let client = client.clone();
-        crew.start(async move { preserve_directory(&client, &from, &to).await }).await?;
+        crew.start(0, async move { preserve_directory(&client, &from, &to).await }).await?;
     }
     crew.finish().await
 }
@@ -164,7 +164,8 @@ async fn start_file(
 ) -> Result<(), Failure> {
     let (client, progress) = (client.clone(), progress.clone());
     let (overwrite, preserve) = (args.force, args.preserve);
-    crew.start(async move { copy_file(&client, &from.path, &to, overwrite, preserve, &progress).await }).await
+    let length = from.attributes.length.get();
+    crew.start(length, async move { copy_file(&client, &from.path, &to, overwrite, preserve, &progress).await }).await
 }
 
 /// Reads and writes: the bytes pass through this machine, verified on the way.

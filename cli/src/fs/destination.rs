@@ -25,13 +25,21 @@ pub(crate) enum Placement {
 }
 
 impl Wanted {
+    /// What is wrong with the destination whatever the sources are: said once, not for each of them.
+    pub(crate) const fn check(self) -> Result<Self, &'static str> {
+        match (self.several_sources, self.existing) {
+            (true, Existing::Nothing) => Err("no such directory; several sources need one that exists"),
+            (true, Existing::File) => Err("not a directory; several sources need one"),
+            (true, Existing::Directory) | (false, _) => Ok(self),
+        }
+    }
+
     /// Where a source goes; or what is wrong with the destination.
     pub(crate) const fn place(self, source_is_directory: bool) -> Result<Placement, &'static str> {
         match self.existing {
             Existing::Directory => Ok(Placement::Below),
-            Existing::File if self.several_sources || self.trailing_slash => Err("not a directory"),
+            Existing::File if self.trailing_slash => Err("not a directory"),
             Existing::File if source_is_directory => Err("a file is in the way of the directory"),
-            Existing::Nothing if self.several_sources => Err("no such directory; several sources need one that exists"),
             Existing::Nothing if self.trailing_slash && !source_is_directory => Err("no such directory; make it first"),
             Existing::File | Existing::Nothing => Ok(Placement::Itself),
         }
@@ -43,7 +51,7 @@ mod tests {
     use super::*;
 
     fn place(existing: Existing, slash: bool, several: bool, directory: bool) -> Result<Placement, &'static str> {
-        Wanted { existing, trailing_slash: slash, several_sources: several }.place(directory)
+        Wanted { existing, trailing_slash: slash, several_sources: several }.check()?.place(directory)
     }
 
     #[test]

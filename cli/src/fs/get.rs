@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use client::{Attributes, Client};
-use types::Path;
 
 use super::Failures;
 use super::destination::{Existing, Placement, Wanted};
@@ -49,7 +48,7 @@ pub(crate) async fn run(client: &Client, args: GetArgs) -> Result<(), Failure> {
     if args.destination.as_os_str() == "-" {
         return print(client, &sources, failures).await;
     }
-    let wanted = wanted(&args.destination, args.sources.len() > 1 || sources.len() > 1);
+    let wanted = wanted(&args.destination, args.sources.len() > 1 || sources.len() > 1)?;
     let mut copies = Vec::new();
     for from in sources {
         match place(&from, &args, wanted) {
@@ -83,13 +82,15 @@ async fn print(client: &Client, sources: &[Found], mut failures: Failures) -> Re
     failures.result()
 }
 
-fn wanted(to: &std::path::Path, several_sources: bool) -> Wanted {
+fn wanted(to: &std::path::Path, several_sources: bool) -> Result<Wanted, Failure> {
     let existing = match std::fs::metadata(to) {
         Ok(metadata) if metadata.is_dir() => Existing::Directory,
         Ok(_) => Existing::File,
         Err(_) => Existing::Nothing,
     };
-    Wanted { existing, trailing_slash: to.as_os_str().as_encoded_bytes().ends_with(b"/"), several_sources }
+    let trailing_slash = to.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let wanted = Wanted { existing, trailing_slash, several_sources };
+    wanted.check().map_err(|reason| Failure::Failed(format!("{}: {reason}", to.display())))
 }
 
 fn place(from: &Found, args: &GetArgs, wanted: Wanted) -> Result<PathBuf, Failure> {
@@ -125,7 +126,7 @@ async fn copy_all(
         if from.attributes.is_directory() {
             copy_tree(client, from, to, args, progress, &mut crew, &mut directories).await?;
         } else {
-            start_file(client, from.path, to, args, progress, &mut crew).await?;
+            start_file(client, from, to, args, progress, &mut crew).await?;
         }
     }
     // What is put into a directory changes its time: the attributes come last, those of the deepest first.
@@ -141,14 +142,15 @@ async fn copy_all(
 
 async fn start_file(
     client: &Client,
-    from: Path,
+    from: Found,
     to: PathBuf,
     args: &GetArgs,
     progress: &Progress,
     crew: &mut Crew,
 ) -> Result<(), Failure> {
     let (client, progress, options) = (client.clone(), progress.clone(), args.options());
-    crew.start(async move { download(&client, &from, to, options, &progress).await }).await
+    let length = from.attributes.length.get();
+    crew.start(length, async move { download(&client, &from.path, to, options, &progress).await }).await
 }
 
 async fn copy_tree(
@@ -180,10 +182,11 @@ async fn copy_tree(
             for entry in page {
                 let to = local.join(local_name(&entry.name));
                 let path = path.join(entry.name).map_err(|error| Failure::Failed(format!("{path}: {error}")))?;
-                if entry.attributes.is_directory() {
-                    left.push((Found { path, attributes: entry.attributes }, to));
+                let found = Found { path, attributes: entry.attributes };
+                if found.attributes.is_directory() {
+                    left.push((found, to));
                 } else {
-                    start_file(client, path, to, args, progress, crew).await?;
+                    start_file(client, found, to, args, progress, crew).await?;
                 }
             }
         }

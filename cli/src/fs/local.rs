@@ -74,7 +74,7 @@ pub(crate) fn special_name(kind: FileType) -> &'static str {
 #[derive(Debug)]
 pub(crate) enum Entry {
     Directory { below: Path, metadata: Metadata },
-    File { below: Path, path: PathBuf },
+    File { below: Path, path: PathBuf, length: u64 },
     Special { path: PathBuf, what: &'static str },
     Failed(Failure),
 }
@@ -113,7 +113,9 @@ fn describe(root: &LocalPath, entry: walkdir::Result<walkdir::DirEntry>) -> Entr
             Err(error) => failed(entry.path(), &error),
         }
     } else if kind.is_file() {
-        Entry::File { below, path: entry.into_path() }
+        // A file that cannot be looked at fails when it is opened.
+        let length = entry.metadata().map_or(0, |metadata| metadata.len());
+        Entry::File { below, length, path: entry.into_path() }
     } else {
         Entry::Special { what: special_name(kind), path: entry.into_path() }
     }
@@ -165,7 +167,7 @@ mod tests {
         while let Some(entry) = entries.recv().await {
             seen.push(match entry {
                 Entry::Directory { below, .. } => format!("directory {below}"),
-                Entry::File { below, .. } => format!("file {below}"),
+                Entry::File { below, length, .. } => format!("file {below} of {length}"),
                 Entry::Special { path, what } => {
                     assert_eq!((path, what), link);
                     "link".to_owned()
@@ -173,6 +175,6 @@ mod tests {
                 Entry::Failed(failure) => failure.to_string(),
             });
         }
-        assert_eq!(seen, ["directory /", "directory /d", "file /d/f", "link"]);
+        assert_eq!(seen, ["directory /", "directory /d", "file /d/f of 5", "link"]);
     }
 }

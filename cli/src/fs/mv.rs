@@ -58,5 +58,6 @@ pub(super) async fn wanted(client: &Client, to: &RemotePath, several_sources: bo
         Some(attributes) if attributes.is_directory() => Existing::Directory,
         Some(_) => Existing::File,
     };
-    Ok(Wanted { existing, trailing_slash: to.trailing_slash, several_sources })
+    let wanted = Wanted { existing, trailing_slash: to.trailing_slash, several_sources };
+    wanted.check().map_err(|reason| Failure::Failed(format!("{}: {reason}", to.path)))
 }

@@ -5,8 +5,13 @@ use tokio::task::JoinSet;
 use crate::exit::Failure;
 use crate::progress::Progress;
 
-/// Files in flight at a time.
-const WIDTH: usize = 16;
+/// What is in flight at a time: so many small files, or a quarter of that of large ones, which each keep megabytes in
+/// memory. A small file mostly waits for disks to sync, and those syncs serve many files at once.
+const WIDTH: usize = 64;
+/// What a large file counts for.
+const LARGE: usize = 4;
+/// A longer file is large, in bytes.
+const SMALL_LENGTH: u64 = 1 << 20;
 /// After so many failures the rest will hardly fare better.
 const TOO_MANY: u64 = 20;
 
@@ -57,24 +62,29 @@ impl Failures {
 /// Runs work side by side. Dropping it aborts what is in flight.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    running: JoinSet<Result<(), Failure>>,
+    running: JoinSet<(usize, Result<(), Failure>)>,
+    /// The sum of what the running ones count for.
+    load: usize,
     failures: Failures,
 }
 
 impl Crew {
     pub(crate) fn new(failures: Failures) -> Self {
-        Self { running: JoinSet::new(), failures }
+        Self { running: JoinSet::new(), load: 0, failures }
     }
 
-    /// Starts one more piece of work as soon as there is room.
+    /// Starts work on one more file of `length` bytes as soon as there is room.
     pub(crate) async fn start(
         &mut self,
+        length: u64,
         work: impl Future<Output = Result<(), Failure>> + Send + 'static,
     ) -> Result<(), Failure> {
-        while self.running.len() >= WIDTH {
+        let weight = if length > SMALL_LENGTH { LARGE } else { 1 };
+        while self.load + weight > WIDTH {
             self.join_one().await?;
         }
-        self.running.spawn(work);
+        self.load += weight;
+        self.running.spawn(async move { (weight, work.await) });
         Ok(())
     }
 
@@ -99,8 +109,11 @@ impl Crew {
 
     async fn join_one(&mut self) -> Result<(), Failure> {
         match self.running.join_next().await {
-            None | Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(failure))) => self.failures.add(failure),
+            None => Ok(()),
+            Some(Ok((weight, done))) => {
+                self.load -= weight;
+                done.or_else(|failure| self.failures.add(failure))
+            }
             Some(Err(error)) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Ok(()),
@@ -123,7 +136,7 @@ mod tests {
                 done.send(number).expect("the receiver lives");
                 if number == 3 { Err(Failure::Failed("3: odd".into())) } else { Ok(()) }
             };
-            crew.start(work).await.expect("one failure is not too many");
+            crew.start(0, work).await.expect("one failure is not too many");
         }
         assert_eq!(crew.finish().await.expect("not too many").count(), 1);
         drop(done);

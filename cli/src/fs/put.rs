@@ -64,6 +64,8 @@ struct Copy {
     from: PathBuf,
     to: Path,
     tree: bool,
+    /// Of a file, where it is known.
+    length: u64,
 }
 
 pub(crate) async fn run(client: &Client, args: PutArgs) -> Result<(), Failure> {
@@ -106,13 +108,14 @@ fn plan(source: &PathBuf, args: &PutArgs, wanted: Wanted) -> Result<Copy, Failur
     let place = |directory: bool| wanted.place(directory).map_err(|reason| Failure::Failed(format!("{to}: {reason}")));
     if source.as_os_str() == "-" {
         return match place(false)? {
-            Placement::Itself => Ok(Copy { from: source.clone(), to: to.clone(), tree: false }),
+            Placement::Itself => Ok(Copy { from: source.clone(), to: to.clone(), tree: false, length: 0 }),
             Placement::Below => {
                 Err(Failure::Failed(format!("{to}: is a directory; name the file that the standard input goes to")))
             }
         };
     }
-    let tree = std::fs::metadata(source).map_err(|error| Failure::local(source, &error))?.is_dir();
+    let metadata = std::fs::metadata(source).map_err(|error| Failure::local(source, &error))?;
+    let tree = metadata.is_dir();
     if tree && !args.recursive {
         return Err(Failure::Failed(format!("{}: is a directory (use -r to copy it)", source.display())));
     }
@@ -123,7 +126,7 @@ fn plan(source: &PathBuf, args: &PutArgs, wanted: Wanted) -> Result<Copy, Failur
         // The content of `.` or `/` goes into the directory itself.
         (Placement::Below, None) | (Placement::Itself, _) => to.clone(),
     };
-    Ok(Copy { from: source.clone(), to, tree })
+    Ok(Copy { from: source.clone(), to, tree, length: metadata.len() })
 }
 
 /// Counts everything first: for the progress, and to refuse what cannot be stored before anything is.
@@ -163,7 +166,7 @@ async fn copy_all(
     progress: &Progress,
     crew: &mut Crew,
 ) -> Result<(), Failure> {
-    for Copy { from, to, tree } in copies {
+    for Copy { from, to, tree, length } in copies {
         if tree {
             copy_tree(client, from, to, args, progress, crew).await?;
         } else if from.as_os_str() == "-" {
@@ -171,23 +174,28 @@ async fn copy_all(
                 crew.failed(failure)?;
             }
         } else {
-            start_file(client, from, to, args.options(), args, progress, crew).await?;
+            start_file(client, File { from, to, length }, args.options(), args, progress, crew).await?;
         }
     }
     Ok(())
 }
 
-async fn start_file(
-    client: &Client,
+struct File {
     from: PathBuf,
     to: Path,
+    length: u64,
+}
+
+async fn start_file(
+    client: &Client,
+    File { from, to, length }: File,
     options: CreateOptions,
     args: &PutArgs,
     progress: &Progress,
     crew: &mut Crew,
 ) -> Result<(), Failure> {
     let (client, progress, preserve) = (client.clone(), progress.clone(), args.preserve);
-    crew.start(async move { upload(&client, from, &to, options, preserve, &progress).await }).await
+    crew.start(length, async move { upload(&client, from, &to, options, preserve, &progress).await }).await
 }
 
 async fn copy_tree(
@@ -209,16 +217,17 @@ async fn copy_tree(
                 let path = local::join(&top, &below)?;
                 if !below.is_root() {
                     let (client, path) = (client.clone(), path.clone());
-                    crew.start(async move { make_directory(&client, &path).await }).await?;
+                    crew.start(0, async move { make_directory(&client, &path).await }).await?;
                 }
                 if args.preserve {
                     directories.push((path, metadata));
                 }
             }
-            Entry::File { below, path } => {
+            Entry::File { below, path, length } => {
                 // Files may overtake the making of their directory, hence `parents`.
                 let options = CreateOptions { parents: true, ..args.options() };
-                start_file(client, path, local::join(&top, &below)?, options, args, progress, crew).await?;
+                let file = File { from: path, to: local::join(&top, &below)?, length };
+                start_file(client, file, options, args, progress, crew).await?;
             }
             Entry::Special { path, what } => {
                 progress.suspend(|| crate::exit::complain(&format!("{}: skipped: is a {what}", path.display())));
@@ -230,7 +239,7 @@ async fn copy_tree(
     crew.drain().await?;
     for (path, metadata) in directories {
         let client = client.clone();
-        crew.start(async move { preserve_directory(&client, &path, &metadata).await }).await?;
+        crew.start(0, async move { preserve_directory(&client, &path, &metadata).await }).await?;
     }
     Ok(())
 }
