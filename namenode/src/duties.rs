@@ -219,6 +219,8 @@ impl Duties {
         }
         if Instant::now() >= term.look_due {
             term.look_due = Instant::now() + LOOK;
+            // Hints may be lost, and steps refused: what is left is found here.
+            term.garbage |= query::garbage_pending(&self.store.snapshot())?;
             self.expire_sessions()?;
             if self.may_delete(term) {
                 self.offer_deletions()?;
@@ -290,7 +292,7 @@ impl Duties {
         Ok(())
     }
 
-    /// Frees one step of what was removed. True: there is more.
+    /// Frees one step of what was removed. True: there is more. A step that is refused is tried again at the next look.
     fn free_garbage(&self) -> Result<bool, namespace::view::ViewError> {
         if !query::garbage_pending(&self.store.snapshot())? {
             return Ok(false);
@@ -298,7 +300,6 @@ impl Duties {
         let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
         match self.propose(vec![Command::GcStep { limit: STEP, grace_nanos }]).first() {
             Some(Ok(Reply::Step { more })) => Ok(*more),
-            // Tried again with the next scan or the next removal.
             _ => Ok(false),
         }
     }

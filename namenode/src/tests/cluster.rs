@@ -11,7 +11,7 @@ use types::{ByteSize, ClusterId};
 use crate::{Config, Namenode, Settings, format};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
     dirs: Vec<TempDir>,
