@@ -1,6 +1,7 @@
 //! Members in temporary directories, on free ports.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use proto::v1;
@@ -33,16 +34,31 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut conditi
     }
 }
 
+/// Ports below those that the kernel gives to outgoing connections, one of which could otherwise hold the port of a
+/// member that restarts. Every call of this process gets others.
 fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    // All are held at once, so that they differ.
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    held.iter().map(|listener| listener.local_addr().expect("bound")).collect()
+    const LOWEST: u32 = 10_000;
+    const SPAN: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    let drawn = std::iter::repeat_with(|| {
+        let port = LOWEST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % SPAN;
+        SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("the range ends below 2^16")))
+    });
+    drawn.take(SPAN as usize).filter(|address| TcpListener::bind(address).is_ok()).take(count).collect()
 }
 
 impl Cluster {
     pub(crate) async fn start(members: usize) -> Self {
         // Faster than in earnest, so that an election takes a third of a second.
-        let settings = Settings { tick: Duration::from_millis(10), cache: ByteSize::mib(8), ..Settings::default() };
+        // Datanodes are heard when a test has them speak, however long a busy machine takes for what lies between.
+        let settings = Settings {
+            tick: Duration::from_millis(10),
+            cache: ByteSize::mib(8),
+            suspect_after: DEADLINE,
+            dead_after: DEADLINE,
+            ..Settings::default()
+        };
         Self::with(members, settings).await
     }
 

@@ -43,10 +43,6 @@ async fn write(client: &mut Client, path: &str) -> v1::NewBlock {
     block
 }
 
-fn done(task: &v1::Task) -> v1::TaskResult {
-    v1::TaskResult { task: Some(task.clone()), error: None, bad_sources: vec![] }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_session_ends_and_a_living_one_stays() {
     let cluster = Cluster::with(1, hasty()).await;
@@ -85,13 +81,11 @@ async fn replicas_of_a_removed_file_are_deleted_and_confirmed() {
     let seen = &deleted;
     eventually("each datanode deletes its replica", || async move {
         for node in all {
-            let tasks = node.heartbeat(again, vec![]).await;
-            for task in &tasks {
+            for task in node.serve(again).await {
                 let Some(TaskKind::Delete(delete)) = &task.kind else { panic!("{task:?}") };
                 assert_eq!(delete.block, block.block);
                 seen.lock().expect("free").insert(delete.storage.clone());
             }
-            node.heartbeat(again, tasks.iter().map(done).collect()).await;
         }
         seen.lock().expect("free").len() == 3
     })
@@ -117,22 +111,20 @@ async fn the_replicas_of_a_lost_datanode_are_made_anew() {
     eventually("the fourth datanode makes a copy", || async move {
         let mut copied = false;
         for node in living {
-            let tasks = node.heartbeat(again, vec![]).await;
-            for task in &tasks {
+            for task in node.serve(again).await {
                 let Some(TaskKind::Copy(copy)) = &task.kind else { continue };
                 assert_eq!((copy.block, copy.length), (block.block, 1000));
                 assert_eq!(copy.storage, vec![4; 16]);
                 assert_eq!(copy.sources.len(), 2);
                 copied = true;
             }
-            node.heartbeat(again, tasks.iter().map(done).collect()).await;
         }
         copied
     })
     .await;
     eventually("the block is whole again", || async move {
         for node in living {
-            node.heartbeat(again, vec![]).await;
+            node.serve(again).await;
         }
         let redundancy = again.status(1).await.redundancy;
         redundancy
