@@ -23,6 +23,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use args::{Arguments, Command};
 use exit::Failure;
 
+/// What one thread allocates, another frees here: requests, replies and packets cross threads. With the C library's
+/// allocator, a cluster on two cores makes and removes a fifth fewer files per second.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long threads that are still reading or writing files may take to clean up at the end.
 const CLEAN_UP: Duration = Duration::from_secs(2);
 
