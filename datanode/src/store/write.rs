@@ -204,9 +204,10 @@ impl Volume {
                 None => return Err(StoreError::NoSuchReplica { reason: "it was deleted or finished" }),
             };
             let file = writing.file.take().ok_or(StoreError::NoSuchReplica { reason: "its writer was stopped" })?;
+            let before = writing.written;
             for packet in packets {
                 if let Err(error) = self.store(&file, writing, packet) {
-                    self.give_room_back(&file, block, writing, &error);
+                    self.give_room_back(&file, block, writing, before, &error);
                     return Err(error);
                 }
                 if packet.flags.has(Flags::FINISH) {
@@ -258,21 +259,21 @@ impl Volume {
         Ok(())
     }
 
-    /// On a full disk, what is not acknowledged makes room for others.
-    fn give_room_back(&self, file: &File, block: BlockId, writing: &mut Writing, error: &StoreError) {
+    /// On a full disk, what the failed packets wrote makes room for others. What was stored before them stays, also where
+    /// it is not acknowledged yet: the hop below may acknowledge it at this moment, and the client then relies on it.
+    fn give_room_back(&self, file: &File, block: BlockId, writing: &mut Writing, before: Extent, error: &StoreError) {
         let StoreError::Io { source, .. } = error else { return };
         if !is_full(source) {
             return;
         }
-        let extent = writing.acked.get();
         let cut = || -> io::Result<()> {
-            if let Some(word) = extent.partial {
-                file.write_all_at(&word.to_le_bytes(), writing.layout.word(extent.length))?;
+            if let Some(word) = before.partial {
+                file.write_all_at(&word.to_le_bytes(), writing.layout.word(before.length))?;
             }
-            file.set_len(writing.layout.data(extent.length))
+            file.set_len(writing.layout.data(before.length))
         };
         match cut() {
-            Ok(()) => writing.written = extent,
+            Ok(()) => writing.written = before,
             Err(error) => warn!(%block, %error, "the replica on a full disk cannot be cut"),
         }
     }
