@@ -231,8 +231,8 @@ impl Cluster {
             self.stop(&name).await?;
         }
         for name in self.names() {
-            for line in self.read_log(&name).lines().filter(|line| line.contains("ERROR") || line.contains("panicked"))
-            {
+            let bad = |line: &&str| line.contains("\"level\":\"ERROR\"") || line.contains("panicked at");
+            for line in self.read_log(&name).lines().filter(bad) {
                 ensure!(expected.iter().any(|text| line.contains(text)), "{name} logged: {line}");
             }
         }
