@@ -179,16 +179,14 @@ impl Namenode {
 }
 
 async fn hand_over(raft: &Handle) {
-    let before = raft.leadership();
     let alone = raft.status().await.is_none_or(|status| status.matched.len() < 2);
-    if alone || !before.serving {
+    if alone || !raft.leadership().serving {
         return;
     }
-    raft.transfer_away();
-    let mut leadership = raft.watch();
-    let changed = leadership.wait_for(|now| now.leader != before.leader && now.leader != 0);
-    // When no other member can take over there is nothing to wait for but the time.
-    let _ = tokio::time::timeout(HANDOVER, changed).await;
+    match raft.hand_over(None, HANDOVER).await {
+        Some(now) => info!(term = now.term, leader = now.leader, "another member leads"),
+        None => warn!("no other member took over the lead"),
+    }
 }
 
 type Opened = (Arc<Service>, Threads, Vec<(u64, Queue)>);

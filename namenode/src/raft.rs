@@ -97,8 +97,8 @@ pub(crate) enum Input {
     Status(Box<dyn FnOnce(Status) + Send>),
     /// Look at [`Progress`].
     Wake,
-    /// Give the lead to another member, if there is one.
-    TransferAway,
+    /// Give the lead to this member; with none, to the one that has most of the log.
+    Transfer(Option<u64>),
     Stop,
 }
 
@@ -211,9 +211,22 @@ impl Handle {
     }
 
     /// Gives the lead away, if this member has it and another can take it.
-    pub(crate) fn transfer_away(&self) {
+    pub(crate) fn transfer(&self, to: Option<u64>) {
         // Without room, the members find a new leader by timeout.
-        let _ = self.inputs.try_send(Input::TransferAway);
+        let _ = self.inputs.try_send(Input::Transfer(to));
+    }
+
+    /// Gives the lead to `to`, or to whoever has most of the log, and waits until another leads. Answers the new
+    /// leadership; nothing when no other took over in `patience`, or when this member did not lead.
+    pub(crate) async fn hand_over(&self, to: Option<u64>, patience: Duration) -> Option<Leadership> {
+        let before = self.leadership();
+        if !before.serving {
+            return None;
+        }
+        self.transfer(to);
+        let mut leadership = self.watch();
+        let changed = leadership.wait_for(|now| now.leader != before.leader && now.leader != 0);
+        tokio::time::timeout(patience, changed).await.ok()?.ok().map(|now| *now)
     }
 
     /// Notes that a member is not reached.

@@ -202,7 +202,7 @@ impl Driver {
             Input::Unreachable(node) => self.node.report_unreachable(node),
             Input::Status(answer) => answer(self.status()),
             Input::Wake => {}
-            Input::TransferAway => self.transfer_away(),
+            Input::Transfer(to) => self.transfer(to),
             Input::Stop => return false,
         }
         true
@@ -472,9 +472,14 @@ impl Driver {
         }
     }
 
-    fn transfer_away(&mut self) {
+    fn transfer(&mut self, to: Option<u64>) {
         let me = self.node.raft.id;
-        let others = self.node.raft.prs().iter().filter(|(node, progress)| **node != me && progress.recent_active);
+        let others = self
+            .node
+            .raft
+            .prs()
+            .iter()
+            .filter(|(node, progress)| **node != me && progress.recent_active && to.is_none_or(|to| **node == to));
         let best = others.max_by_key(|(_, progress)| progress.matched).map(|(node, _)| *node);
         if let Some(node) = best.filter(|_| self.is_leader()) {
             info!(node, "handing over the lead");

@@ -113,6 +113,13 @@ impl Cluster {
         reply.expect("an answer").into_inner()
     }
 
+    /// Asks `node` to hand the lead to `to`.
+    pub(crate) async fn transfer(&self, node: u64, to: u64) -> Result<v1::RaftTransferReply, tonic::Status> {
+        let client = AdminClient::connect(format!("http://{}", self.address(node))).await;
+        let reply = client.expect("it listens").raft_transfer(v1::RaftTransferRequest { node: to }).await;
+        Ok(reply?.into_inner())
+    }
+
     /// The member that all running ones call the leader.
     pub(crate) async fn leader(&self) -> u64 {
         let start = Instant::now();
