@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod duties;
+mod snapshots;
 
 use proto::v1;
 use proto::v1::op::Kind;

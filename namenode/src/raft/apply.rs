@@ -10,8 +10,10 @@ use namespace::codec::Batch;
 use namespace::command::Command;
 use namespace::overlay::Overlay;
 use raft::eraftpb::{Entry, EntryType};
-use tracing::debug;
+use tracing::{debug, info};
 
+use super::log::LogStore;
+use super::snapshot::{self, Home, Manifest};
 use super::{Answered, Answers, Input, Observer};
 use crate::failure::{AbortOnPanic, abort};
 use crate::progress::Progress;
@@ -34,8 +36,13 @@ pub(super) struct Committed {
     pub(super) waiters: Vec<Waiter>,
 }
 
-pub(super) struct ApplyTask {
-    pub(super) entries: Vec<Committed>,
+pub(super) enum ApplyTask {
+    Entries(Vec<Committed>),
+    /// Install the snapshot that is staged, then tell. Meanwhile nobody writes the log.
+    Install {
+        manifest: Manifest,
+        installed: Sender<()>,
+    },
 }
 
 pub(super) struct Applier {
@@ -48,17 +55,37 @@ pub(super) struct Applier {
     pub(super) unflushed: u64,
     pub(super) state: AppliedState,
     pub(super) observer: Box<dyn Observer>,
+    pub(super) home: Home,
+    pub(super) log: Arc<dyn LogStore>,
 }
 
 impl Applier {
     pub(super) fn run(mut self) -> Result<(), String> {
-        while let Ok(ApplyTask { mut entries }) = self.tasks.recv() {
+        let mut next = None;
+        while let Some(task) = next.take().or_else(|| self.tasks.recv().ok()) {
+            let mut entries = match task {
+                ApplyTask::Entries(entries) => entries,
+                ApplyTask::Install { manifest, installed } => {
+                    self.install(&manifest)?;
+                    // The raft thread may have ended.
+                    let _ = installed.send(());
+                    continue;
+                }
+            };
             let mut bytes = length(&entries);
             while bytes < BATCH_BYTES
                 && let Ok(task) = self.tasks.try_recv()
             {
-                bytes += length(&task.entries);
-                entries.extend(task.entries);
+                match task {
+                    ApplyTask::Entries(more) => {
+                        bytes += length(&more);
+                        entries.extend(more);
+                    }
+                    install @ ApplyTask::Install { .. } => {
+                        next = Some(install);
+                        break;
+                    }
+                }
             }
             self.apply(entries)?;
             self.unflushed += bytes as u64;
@@ -129,6 +156,31 @@ impl Applier {
         self.observe(effects);
         // A full inbox needs no waking.
         let _ = self.wake.try_send(Input::Wake);
+        Ok(())
+    }
+
+    /// Puts the staged snapshot in the place of the state.
+    fn install(&mut self, manifest: &Manifest) -> Result<(), String> {
+        let replaced = self.store.replace(|| -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            Ok(snapshot::install(&self.home, manifest, &*self.log)?)
+        });
+        if let Err(error) = replaced {
+            abort("apply thread", error);
+        }
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let applied = self.store.applied().map_err(|error| text(&error))?;
+        if applied.as_ref() != Some(&manifest.applied()) {
+            return Err(format!("the installed state is at {applied:?}, and not at {:?}", manifest.at()));
+        }
+        self.state = manifest.applied();
+        self.unflushed = 0;
+        let cluster = namespace::query::cluster(&*self.store).map_err(|error| text(&error))?;
+        let nodes = namespace::query::nodes(&*self.store).map_err(|error| text(&error))?;
+        self.progress.formatted.store(cluster.is_some(), Ordering::Release);
+        self.progress.persisted.raise(self.state.index);
+        self.progress.applied.raise(self.state.index);
+        self.observer.nodes_changed(nodes);
+        info!(index = self.state.index, "a snapshot is installed");
         Ok(())
     }
 

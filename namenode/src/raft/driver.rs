@@ -10,7 +10,7 @@ use namespace::codec::Batch;
 use namespace::command::{Command, Request};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
-use raft::{Config, RawNode, ReadOnlyOption, StateRole};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use types::{ClusterId, Timestamp};
@@ -18,6 +18,7 @@ use types::{ClusterId, Timestamp};
 use super::apply::{ApplyTask, Committed, Waiter};
 use super::log::{LogError, LogStore};
 use super::reads::Reads;
+use super::snapshot::{Exports, Fetch, Manifest};
 use super::storage::Storage;
 use super::writer::LogTask;
 use super::{
@@ -34,6 +35,8 @@ const HEARTBEAT_TICKS: usize = 2;
 const ELECTION_TICKS: usize = 16;
 /// Ticks between two looks at what the log may forget.
 const TRUNCATE_TICKS: u64 = 100;
+/// A member that is to pull a snapshot, and does not for so many ticks, is told of it again.
+const PULL_TICKS: u32 = 200;
 /// A pause of so many ticks (a stopped process, a suspended machine) counts as one.
 const PAUSE_TICKS: u32 = 8;
 
@@ -43,6 +46,8 @@ pub(super) struct Channels {
     pub(super) apply: Sender<ApplyTask>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) leadership: watch::Sender<Leadership>,
+    pub(super) fetches: watch::Sender<Option<Fetch>>,
+    pub(super) exports: Arc<Exports>,
 }
 
 /// A proposal in the log.
@@ -61,6 +66,11 @@ pub(super) struct Driver {
     tick: Duration,
     ticks: u64,
     truncate_entries: u64,
+    log_keep: u64,
+    /// A snapshot message whose files are being pulled.
+    held: Option<(Message, Manifest)>,
+    /// The snapshot whose files are all there, until Raft has seen its message.
+    staged: Option<Manifest>,
     proposals: Vec<Proposal>,
     waiting: VecDeque<Waiting>,
     waiting_requests: usize,
@@ -99,6 +109,7 @@ impl Driver {
             membership.voters.clone(),
             contents.truncated,
             contents.last,
+            channels.exports.clone(),
         );
         let config = Config {
             id: membership.node,
@@ -132,6 +143,9 @@ impl Driver {
             tick: membership.tick,
             ticks: 0,
             truncate_entries: membership.truncate_entries,
+            log_keep: membership.log_keep,
+            held: None,
+            staged: None,
             proposals: Vec::new(),
             waiting: VecDeque::new(),
             waiting_requests: 0,
@@ -171,6 +185,8 @@ impl Driver {
             while self.node.has_ready() {
                 self.handle_ready()?;
             }
+            // If Raft had no use for it, it is of none.
+            self.staged = None;
             self.reads.release(self.progress.applied.get());
             self.publish();
         }
@@ -199,7 +215,12 @@ impl Driver {
             Input::Messages(messages) => messages.iter().for_each(|bytes| self.step(bytes)),
             Input::Proposal(proposal) => self.proposals.push(proposal),
             Input::Read(readable) => self.read(readable),
-            Input::Unreachable(node) => self.node.report_unreachable(node),
+            Input::Unreachable(node) => {
+                self.node.report_unreachable(node);
+                // A snapshot on its way to it may be lost. Told again of the same one, it goes on where it is.
+                self.node.report_snapshot(node, SnapshotStatus::Failure);
+            }
+            Input::Fetched { index, term, whole } => self.fetched((index, term), whole),
             Input::Status(answer) => answer(self.status()),
             Input::Wake => {}
             Input::Transfer(to) => self.transfer(to),
@@ -221,12 +242,87 @@ impl Driver {
             MessageType::MsgPropose | MessageType::MsgReadIndex => {
                 warn!(from = message.from, "a forwarded proposal or read is dropped");
             }
+            MessageType::MsgSnapshot => self.take_snapshot(message),
             kind => {
                 let from = message.from;
                 if let Err(error) = self.node.step(message) {
                     debug!(from, ?kind, %error, "a raft message is refused");
                 }
             }
+        }
+    }
+
+    /// Invariant 1 of `snapshot`: the message waits until the files are there. One that Raft will not install goes to it
+    /// at once, for the answer.
+    fn take_snapshot(&mut self, message: Message) {
+        let metadata = message.get_snapshot().get_metadata();
+        let (index, term) = (metadata.index, metadata.term);
+        if self.staged.is_some() {
+            return;
+        }
+        let raft = &self.node.raft;
+        if message.term < raft.term || index <= raft.raft_log.committed || raft.raft_log.match_term(index, term) {
+            if let Err(error) = self.node.step(message) {
+                debug!(%error, "a snapshot is refused");
+            }
+            return;
+        }
+        if let Some((held, manifest)) = &mut self.held
+            && (held.from, manifest.at()) == (message.from, (index, term))
+        {
+            *held = message;
+            return;
+        }
+        match Manifest::decode(&message.get_snapshot().data) {
+            Ok(manifest) if manifest.at() == (index, term) => {
+                info!(from = message.from, index, bytes = manifest.bytes(), "a snapshot is needed and pulled");
+                self.channels.fetches.send_replace(Some(Fetch { from: message.from, manifest: manifest.clone() }));
+                self.held = Some((message, manifest));
+            }
+            Ok(manifest) => warn!(index, told = ?manifest.at(), "a manifest is of another snapshot"),
+            Err(reason) => warn!(index, reason, "a manifest cannot be read"),
+        }
+    }
+
+    fn fetched(&mut self, at: (u64, u64), whole: bool) {
+        let Some((message, manifest)) = self.held.take_if(|(_, manifest)| manifest.at() == at) else { return };
+        // Otherwise the leader sends it again: its answer does not come.
+        if whole {
+            self.staged = Some(manifest);
+            if let Err(error) = self.node.step(message) {
+                debug!(%error, "a snapshot is refused");
+            }
+        }
+    }
+
+    /// Has the snapshot installed, while nothing else happens: a member that needs one serves nothing.
+    fn install(&mut self, index: u64, term: u64) -> Result<(), String> {
+        let staged = self.staged.take().filter(|manifest| manifest.at() == (index, term));
+        let manifest = staged.ok_or_else(|| format!("the snapshot at {index} was not pulled"))?;
+        let voters = manifest.voters.clone();
+        let (reached, written) = crossbeam_channel::bounded(1);
+        self.hand_to_log(LogTask::Barrier(reached));
+        written.recv().map_err(|_| "the log thread has ended")?;
+        let (installed, done) = crossbeam_channel::bounded(1);
+        let task = ApplyTask::Install { manifest, installed };
+        self.channels.apply.send(task).map_err(|_| "the apply thread has ended")?;
+        done.recv().map_err(|_| "the apply thread has ended")?;
+        self.node.mut_store().reset(index, term, voters);
+        Ok(())
+    }
+
+    /// A member that does not pull its snapshot is told again, or of a newer one.
+    fn watch_snapshots(&mut self) {
+        let idle = self.channels.exports.idle();
+        if !self.is_leader() || idle.is_some_and(|idle| idle < self.tick * PULL_TICKS) {
+            return;
+        }
+        let pulls =
+            |(node, progress): (&u64, &raft::Progress)| (progress.state == ProgressState::Snapshot).then_some(*node);
+        let silent: Vec<u64> = self.node.raft.prs().iter().filter_map(pulls).collect();
+        for node in silent {
+            debug!(node, "a member does not pull its snapshot");
+            self.node.report_snapshot(node, SnapshotStatus::Failure);
         }
     }
 
@@ -247,6 +343,7 @@ impl Driver {
         }
         if self.ticks.is_multiple_of(TRUNCATE_TICKS) {
             self.truncate();
+            self.watch_snapshots();
         }
     }
 
@@ -254,10 +351,15 @@ impl Driver {
     fn truncate(&mut self) {
         let own = self.progress.persisted.get();
         if self.is_leader() {
-            self.progress.truncatable.raise(least(self.node.raft.id, own, &self.progress));
+            let storage = self.node.store();
+            let least = least(self.node.raft.id, own, &self.progress);
+            let index = least.max(storage.length().floor(self.log_keep)).min(own);
+            self.progress.truncatable.raise(storage.hold().map_or(index, |hold| index.min(hold)));
         }
+        let storage = self.node.store();
         let index = self.progress.truncatable.get().min(own);
-        if index < self.node.store().truncated() + self.truncate_entries {
+        let few = index < storage.truncated() + self.truncate_entries;
+        if index <= storage.truncated() || (few && storage.length().up_to(index) <= self.log_keep / 16) {
             return;
         }
         match self.node.mut_store().truncate(index) {
@@ -276,7 +378,8 @@ impl Driver {
         if durable > 0 {
             self.node.on_persist_ready(durable);
         }
-        let applied = self.progress.applied.get();
+        // A snapshot is applied before the library knows it to be durable.
+        let applied = self.progress.applied.get().min(self.node.raft.raft_log.persisted);
         if applied > self.node.raft.raft_log.applied {
             self.node.advance_apply_to(applied);
         }
@@ -363,12 +466,14 @@ impl Driver {
             self.reads.prove(&state.request_ctx, state.index);
         }
         if !ready.snapshot().is_empty() {
-            return Err("a snapshot arrived, and there are none yet".to_owned());
+            let metadata = ready.snapshot().get_metadata();
+            let (index, term) = (metadata.index, metadata.term);
+            self.install(index, term)?;
         }
         let committed = ready.take_committed_entries();
         if !committed.is_empty() {
             let entries = committed.into_iter().map(|entry| self.with_waiters(entry)).collect();
-            self.channels.apply.send(ApplyTask { entries }).map_err(|_| "the apply thread has ended")?;
+            self.channels.apply.send(ApplyTask::Entries(entries)).map_err(|_| "the apply thread has ended")?;
         }
         let mut messages = ready.take_persisted_messages();
         let entries = ready.take_entries();
@@ -467,6 +572,7 @@ impl Driver {
             term: raft.term,
             leader: raft.leader_id,
             commit: raft.raft_log.committed,
+            first: raft.raft_log.first_index(),
             last: raft.raft_log.last_index(),
             matched,
         }
@@ -533,7 +639,7 @@ pub(crate) fn wall_clock() -> Timestamp {
 mod tests {
     use super::*;
 
-    /// Invariant 5 of the module: one silent member keeps the log whole.
+    /// Invariant 5 of the module: one silent member keeps the log, as long as it is short.
     #[test]
     fn the_slowest_member_decides_what_may_be_cut() {
         let progress = Progress::new(3);

@@ -31,6 +31,8 @@ pub(super) enum LogTask {
         index: u64,
         term: u64,
     },
+    /// Tell when all before is done.
+    Barrier(Sender<()>),
 }
 
 pub(super) struct Writer {
@@ -75,6 +77,7 @@ impl Writer {
             let mut task = Some(task);
             let mut merged = Merged::default();
             let mut truncate = None;
+            let mut barrier = None;
             while let Some(next) = task {
                 match next {
                     LogTask::Write { number, entries, hard_state, sync, messages } => {
@@ -85,6 +88,10 @@ impl Writer {
                         truncate = Some((index, term));
                         break;
                     }
+                    LogTask::Barrier(reached) => {
+                        barrier = Some(reached);
+                        break;
+                    }
                 }
                 task = if merged.bytes < MERGE_BYTES { self.tasks.try_recv().ok() } else { None };
             }
@@ -93,6 +100,10 @@ impl Writer {
                 && let Err(error) = self.log.truncate(index, term)
             {
                 abort("log thread", error);
+            }
+            if let Some(reached) = barrier {
+                // The raft thread may have ended.
+                let _ = reached.send(());
             }
         }
         Ok(())

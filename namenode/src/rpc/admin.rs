@@ -52,6 +52,7 @@ impl v1::admin_server::Admin for Admin {
             leader: raft.leader,
             commit: raft.commit,
             applied: service.progress.applied.get(),
+            first_index: raft.first,
             last_index: raft.last,
             members: members.collect(),
             files: counted.files,
@@ -109,7 +110,8 @@ struct Counted {
 }
 
 fn count(store: &Store) -> Result<Counted, ViewError> {
-    let state = store.snapshot();
+    let held = store.state();
+    let state = held.snapshot();
     let root = Where { base: InodeId::ROOT, path: Vec::new() };
     let usage = match query::stat(&state, &root) {
         Ok(row) => row.usage.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Members in temporary directories, on free ports.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,10 @@ impl Cluster {
         for member in self.members.drain(..).flatten() {
             member.shutdown().await;
         }
+    }
+
+    pub(crate) fn dir(&self, node: u64) -> &Path {
+        self.dirs[node as usize - 1].path()
     }
 
     pub(crate) fn address(&self, node: u64) -> SocketAddr {
