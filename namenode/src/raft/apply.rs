@@ -240,3 +240,51 @@ impl Flusher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+    use namespace::row::NodeRow;
+    use types::{BlockId, ByteSize};
+
+    use super::super::engine::EngineLog;
+    use super::*;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn nodes_changed(&mut self, _: Vec<NodeRow>) {}
+        fn garbage_added(&mut self) {}
+        fn replication_short(&mut self, _: BlockId) {}
+    }
+
+    /// The library may answer with an empty entry where a change of members was proposed: its kind tells.
+    #[test]
+    fn an_entry_that_changes_members_is_not_taken_for_an_empty_one() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = Home::new(dir.path());
+        let (wake, _inputs) = bounded(9);
+        let (flush, _nudges) = bounded(9);
+        let mut applier = Applier {
+            tasks: bounded(1).1,
+            store: Arc::new(Store::open(&home.state(), ByteSize::mib(8)).expect("opens")),
+            progress: Arc::new(Progress::new(1)),
+            wake,
+            flush,
+            flush_log: u64::MAX,
+            unflushed: 0,
+            state: AppliedState { index: 4, term: 1, voters: vec![1] },
+            observer: Box::new(Nobody),
+            log: Arc::new(EngineLog::open(&home.log()).expect("opens")),
+            home,
+        };
+        let mut apply = |index, kind| {
+            let entry = Entry { entry_type: kind, index, term: 1, ..Entry::default() };
+            applier.apply(vec![Committed { entry, waiters: vec![] }])
+        };
+        assert_eq!(apply(5, EntryType::EntryNormal), Ok(()));
+        assert!(apply(7, EntryType::EntryNormal).is_err(), "one is missing");
+        assert!(apply(6, EntryType::EntryConfChange).is_err());
+        assert!(apply(6, EntryType::EntryConfChangeV2).is_err());
+    }
+}

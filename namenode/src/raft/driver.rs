@@ -1,5 +1,10 @@
 //! The raft thread: steps the protocol, and hands out what comes of it.
 
+mod cut;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +15,7 @@ use namespace::codec::Batch;
 use namespace::command::{Command, Request};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
-use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use types::{ClusterId, Timestamp};
@@ -35,8 +40,6 @@ const HEARTBEAT_TICKS: usize = 2;
 const ELECTION_TICKS: usize = 16;
 /// Ticks between two looks at what the log may forget.
 const TRUNCATE_TICKS: u64 = 100;
-/// A member that is to pull a snapshot, and does not for so many ticks, is told of it again.
-const PULL_TICKS: u32 = 200;
 /// A pause of so many ticks (a stopped process, a suspended machine) counts as one.
 const PAUSE_TICKS: u32 = 8;
 
@@ -252,80 +255,6 @@ impl Driver {
         }
     }
 
-    /// Invariant 1 of `snapshot`: the message waits until the files are there. One that Raft will not install goes to it
-    /// at once, for the answer.
-    fn take_snapshot(&mut self, message: Message) {
-        let metadata = message.get_snapshot().get_metadata();
-        let (index, term) = (metadata.index, metadata.term);
-        if self.staged.is_some() {
-            return;
-        }
-        let raft = &self.node.raft;
-        if message.term < raft.term || index <= raft.raft_log.committed || raft.raft_log.match_term(index, term) {
-            if let Err(error) = self.node.step(message) {
-                debug!(%error, "a snapshot is refused");
-            }
-            return;
-        }
-        if let Some((held, manifest)) = &mut self.held
-            && (held.from, manifest.at()) == (message.from, (index, term))
-        {
-            *held = message;
-            return;
-        }
-        match Manifest::decode(&message.get_snapshot().data) {
-            Ok(manifest) if manifest.at() == (index, term) => {
-                info!(from = message.from, index, bytes = manifest.bytes(), "a snapshot is needed and pulled");
-                self.channels.fetches.send_replace(Some(Fetch { from: message.from, manifest: manifest.clone() }));
-                self.held = Some((message, manifest));
-            }
-            Ok(manifest) => warn!(index, told = ?manifest.at(), "a manifest is of another snapshot"),
-            Err(reason) => warn!(index, reason, "a manifest cannot be read"),
-        }
-    }
-
-    fn fetched(&mut self, at: (u64, u64), whole: bool) {
-        let Some((message, manifest)) = self.held.take_if(|(_, manifest)| manifest.at() == at) else { return };
-        // Otherwise the leader sends it again: its answer does not come.
-        if whole {
-            self.staged = Some(manifest);
-            if let Err(error) = self.node.step(message) {
-                debug!(%error, "a snapshot is refused");
-            }
-        }
-    }
-
-    /// Has the snapshot installed, while nothing else happens: a member that needs one serves nothing.
-    fn install(&mut self, index: u64, term: u64) -> Result<(), String> {
-        let staged = self.staged.take().filter(|manifest| manifest.at() == (index, term));
-        let manifest = staged.ok_or_else(|| format!("the snapshot at {index} was not pulled"))?;
-        let voters = manifest.voters.clone();
-        let (reached, written) = crossbeam_channel::bounded(1);
-        self.hand_to_log(LogTask::Barrier(reached));
-        written.recv().map_err(|_| "the log thread has ended")?;
-        let (installed, done) = crossbeam_channel::bounded(1);
-        let task = ApplyTask::Install { manifest, installed };
-        self.channels.apply.send(task).map_err(|_| "the apply thread has ended")?;
-        done.recv().map_err(|_| "the apply thread has ended")?;
-        self.node.mut_store().reset(index, term, voters);
-        Ok(())
-    }
-
-    /// A member that does not pull its snapshot is told again, or of a newer one.
-    fn watch_snapshots(&mut self) {
-        let idle = self.channels.exports.idle();
-        if !self.is_leader() || idle.is_some_and(|idle| idle < self.tick * PULL_TICKS) {
-            return;
-        }
-        let pulls =
-            |(node, progress): (&u64, &raft::Progress)| (progress.state == ProgressState::Snapshot).then_some(*node);
-        let silent: Vec<u64> = self.node.raft.prs().iter().filter_map(pulls).collect();
-        for node in silent {
-            debug!(node, "a member does not pull its snapshot");
-            self.node.report_snapshot(node, SnapshotStatus::Failure);
-        }
-    }
-
     fn read(&mut self, readable: Readable) {
         if self.is_leader() { self.reads.add(readable) } else { readable(Err(Refusal::NotLeader)) }
     }
@@ -344,30 +273,6 @@ impl Driver {
         if self.ticks.is_multiple_of(TRUNCATE_TICKS) {
             self.truncate();
             self.watch_snapshots();
-        }
-    }
-
-    /// Invariant 5 of the module.
-    fn truncate(&mut self) {
-        let own = self.progress.persisted.get();
-        if self.is_leader() {
-            let storage = self.node.store();
-            let least = least(self.node.raft.id, own, &self.progress);
-            let index = least.max(storage.length().floor(self.log_keep)).min(own);
-            self.progress.truncatable.raise(storage.hold().map_or(index, |hold| index.min(hold)));
-        }
-        let storage = self.node.store();
-        let index = self.progress.truncatable.get().min(own);
-        let few = index < storage.truncated() + self.truncate_entries;
-        if index <= storage.truncated() || (few && storage.length().up_to(index) <= self.log_keep / 16) {
-            return;
-        }
-        match self.node.mut_store().truncate(index) {
-            Ok(term) => {
-                debug!(index, "the log is cut at the front");
-                self.hand_to_log(LogTask::Truncate { index, term });
-            }
-            Err(error) => warn!(index, %error, "the log cannot be cut"),
         }
     }
 
@@ -609,12 +514,6 @@ fn check_entries(log: &dyn LogStore, first: u64, last: u64) -> Result<(), LogErr
     Ok(())
 }
 
-/// The index that the state of every member has reached on disk, as far as this one has heard since it started.
-fn least(me: u64, own: u64, progress: &Progress) -> u64 {
-    let others = (1..).zip(&progress.members).filter(|(node, _)| *node != me);
-    others.map(|(_, member)| member.get()).fold(own, u64::min)
-}
-
 /// About how many bytes a request takes in an entry; only contents and paths are of a size that matters.
 fn estimate(request: &Request) -> usize {
     const REST: usize = 160;
@@ -633,21 +532,4 @@ fn estimate(request: &Request) -> usize {
 pub(crate) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::EPOCH.saturating_add(since)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Invariant 5 of the module: one silent member keeps the log, as long as it is short.
-    #[test]
-    fn the_slowest_member_decides_what_may_be_cut() {
-        let progress = Progress::new(3);
-        progress.members[1].raise(70);
-        assert_eq!(least(1, 100, &progress), 0);
-        progress.members[2].raise(200);
-        assert_eq!(least(1, 100, &progress), 70);
-        assert_eq!(least(1, 50, &progress), 50);
-        assert_eq!(least(1, 9, &Progress::new(1)), 9);
-    }
 }

@@ -132,3 +132,22 @@ impl Writer {
         let _ = self.wake.try_send(Input::Wake);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new leader's entries may come before those that they replace are written.
+    #[test]
+    fn entries_on_their_way_to_the_log_are_replaced_from_the_first_new_one_on() {
+        let entry = |index, term| Entry { index, term, ..Entry::default() };
+        let mut merged = Merged::default();
+        merged.add(1, vec![entry(1, 1), entry(2, 1), entry(3, 1)], None, true);
+        merged.add(2, vec![entry(2, 4)], Some(HardState { term: 4, ..HardState::default() }), true);
+        merged.add(3, vec![], Some(HardState { term: 4, commit: 2, ..HardState::default() }), false);
+        assert_eq!(merged.append.entries, [entry(1, 1), entry(2, 4)]);
+        assert_eq!((merged.number, merged.sync), (3, true));
+        let hard_state = merged.append.hard_state.expect("it must be durable");
+        assert_eq!((hard_state.term, hard_state.commit), (4, 0), "the commit index alone is not worth a write");
+    }
+}
