@@ -6,7 +6,7 @@ use futures::future::join_all;
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use tonic::transport::{Channel, Endpoint};
-use types::Code;
+use types::{Code, NodeId};
 
 use crate::config::Config;
 use crate::error::{Error, Fault};
@@ -61,6 +61,22 @@ impl Admin {
         Err(Error::new("get the report on", "the datanodes", failed))
     }
 
+    /// Has another namenode take over the lead: `node`, or the one that has most of the log. Answers the leader and its
+    /// term.
+    pub async fn transfer(&self, node: Option<NodeId>) -> Result<(NodeId, u64), Error> {
+        let statuses = self.status().await;
+        let known = statuses.iter().filter_map(|(_, status)| status.as_ref().ok());
+        let leading = known.filter(|status| status.leader == Some(status.node)).max_by_key(|status| status.term);
+        let answer = match leading.and_then(|leader| leader.members.iter().find(|member| member.node == leader.node)) {
+            Some(leader) => within(self.patience(), transfer(&leader.address, node)).await,
+            None => {
+                let message = "no namenode leads; see the status".to_owned();
+                Err(Fault::Refused { code: Code::NotLeader, message })
+            }
+        };
+        answer.map_err(|fault| Error::new("hand over", "the lead", fault))
+    }
+
     fn patience(&self) -> Duration {
         self.config.op_timeout.min(PATIENCE)
     }
@@ -90,6 +106,12 @@ fn failed(status: &tonic::Status) -> Fault {
 async fn member_status(address: &str) -> Result<MemberStatus, Fault> {
     let answer = dial(address).await?.status(v1::StatusRequest {}).await.map_err(|status| failed(&status))?;
     wire::status(answer.into_inner())
+}
+
+async fn transfer(address: &str, node: Option<NodeId>) -> Result<(NodeId, u64), Fault> {
+    let request = v1::RaftTransferRequest { node: node.map_or(0, NodeId::get) };
+    let answer = dial(address).await?.raft_transfer(request).await.map_err(|status| failed(&status))?.into_inner();
+    Ok((NodeId::new(answer.leader), answer.term))
 }
 
 async fn report(address: &str) -> Result<Vec<DatanodeReport>, Fault> {

@@ -220,7 +220,7 @@ impl Duties {
         if Instant::now() >= term.look_due {
             term.look_due = Instant::now() + LOOK;
             // Hints may be lost, and steps refused: what is left is found here.
-            term.garbage |= query::garbage_pending(&self.store.snapshot())?;
+            term.garbage |= query::garbage_pending(&self.store.state().snapshot())?;
             self.expire_sessions()?;
             if self.may_delete(term) {
                 self.offer_deletions()?;
@@ -262,7 +262,8 @@ impl Duties {
 
     /// Invariant 4.
     fn expire_sessions(&self) -> Result<(), namespace::view::ViewError> {
-        let state = self.store.snapshot();
+        let held = self.store.state();
+        let state = held.snapshot();
         let mut existing = Vec::new();
         let mut silent = Vec::new();
         loop {
@@ -274,6 +275,7 @@ impl Duties {
             }
         }
         drop(state);
+        drop(held);
         self.sessions.retain(&existing);
         // What does not fit one proposal is still silent at the next look.
         silent.truncate(GATHER);
@@ -294,7 +296,7 @@ impl Duties {
 
     /// Frees one step of what was removed. True: there is more. A step that is refused is tried again at the next look.
     fn free_garbage(&self) -> Result<bool, namespace::view::ViewError> {
-        if !query::garbage_pending(&self.store.snapshot())? {
+        if !query::garbage_pending(&self.store.state().snapshot())? {
             return Ok(false);
         }
         let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
@@ -311,7 +313,7 @@ impl Duties {
             if room == 0 {
                 continue;
             }
-            let due = query::due_deletes(&self.store.snapshot(), location.storage, now, DELETES)?;
+            let due = query::due_deletes(&self.store.state().snapshot(), location.storage, now, DELETES)?;
             self.board.offer_deletions(location, &due, room);
         }
         Ok(())

@@ -36,6 +36,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle as Task;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -45,7 +47,7 @@ use crate::datanodes::Datanodes;
 use crate::duties::{Board, Duties, Event, Redundancy, Watch};
 use crate::failure::Failures;
 use crate::progress::Progress;
-use crate::raft::{Handle, Inbox, Membership, Outbox, Queue, Raft};
+use crate::raft::{Exports, Handle, Home, Inbox, Membership, Outbox, Queue, Raft};
 use crate::readers::{Job, Readers};
 use crate::rpc::Service;
 use crate::sessions::Sessions;
@@ -53,7 +55,7 @@ use crate::store::Store;
 
 pub use failure::Failure;
 pub use identity::{IdentityError, format};
-pub use raft::{LogError, RaftError};
+pub use raft::{InstallError, LogError, RaftError};
 pub use settings::{Config, Durability, Settings};
 pub use store::StoreError;
 
@@ -101,6 +103,7 @@ struct Threads {
     jobs: Sender<Job>,
     duties: JoinHandle<()>,
     events: Sender<Event>,
+    fetching: JoinHandle<()>,
 }
 
 impl Threads {
@@ -111,6 +114,7 @@ impl Threads {
         let _ = self.events.send(Event::Stop);
         // A panic has been reported as a failure already.
         let _ = self.duties.join();
+        let _ = self.fetching.join();
         self.readers.stop(&self.jobs);
     }
 }
@@ -128,8 +132,15 @@ impl Namenode {
         let tasks = TaskTracker::new();
         let opening = {
             let (failures, stop, tasks) = (failures.clone(), stop.clone(), tasks.clone());
-            // Opening the stores may replay and recover, which takes its time.
-            tokio::task::spawn_blocking(move || open(config, stop, tasks, &failures))
+            let (runtime, (opened, opening)) = (Runtime::current(), oneshot::channel());
+            // Opening the stores may replay and recover, which takes its time. The thread is a new one: the log library
+            // keeps a block that it read for each thread, and takes it for one of another member's log if that has been
+            // opened there before.
+            std::thread::Builder::new().name("opening".to_owned()).spawn(move || {
+                // The caller may have given up.
+                let _ = opened.send(open(config, stop, tasks, &failures, &runtime));
+            })?;
+            opening
         };
         let (service, threads, queues) = opening.await.map_err(std::io::Error::other)??;
         for (node, queue) in queues {
@@ -179,16 +190,14 @@ impl Namenode {
 }
 
 async fn hand_over(raft: &Handle) {
-    let before = raft.leadership();
     let alone = raft.status().await.is_none_or(|status| status.matched.len() < 2);
-    if alone || !before.serving {
+    if alone || !raft.leadership().serving {
         return;
     }
-    raft.transfer_away();
-    let mut leadership = raft.watch();
-    let changed = leadership.wait_for(|now| now.leader != before.leader && now.leader != 0);
-    // When no other member can take over there is nothing to wait for but the time.
-    let _ = tokio::time::timeout(HANDOVER, changed).await;
+    match raft.hand_over(None, HANDOVER).await {
+        Some(now) => info!(term = now.term, leader = now.leader, "another member leads"),
+        None => warn!("no other member took over the lead"),
+    }
 }
 
 type Opened = (Arc<Service>, Threads, Vec<(u64, Queue)>);
@@ -198,9 +207,12 @@ fn open(
     stop: CancellationToken,
     tasks: TaskTracker,
     failures: &Failures,
+    runtime: &Runtime,
 ) -> Result<Opened, StartError> {
     let settings = config.settings.clone();
-    let store = Arc::new(Store::open(&settings.dir.join("state"), settings.cache)?);
+    let home = Home::new(&settings.dir);
+    raft::finish_install(&home)?;
+    let store = Arc::new(Store::open(&home.state(), settings.cache)?);
     let progress = Arc::new(Progress::new(config.namenodes.len()));
     let datanodes = Arc::new(Datanodes::new(&settings));
     let rows = namespace::query::nodes(&*store);
@@ -219,11 +231,22 @@ fn open(
         flush_interval: settings.flush_interval,
         flush_log: settings.flush_log.get(),
         truncate_entries: TRUNCATE_ENTRIES,
+        log_keep: settings.log_keep.get(),
     };
     let (readers, jobs) = Readers::start(&store, &progress, &datanodes, failures)?;
     let watch = Watch { datanodes: datanodes.clone(), events: events.clone() };
-    let parts = raft::Parts { store: store.clone(), progress: progress.clone(), inbox, outbox: Arc::new(outbox) };
-    let raft = Raft::start(&settings.dir.join("log"), membership, parts, watch, failures)?;
+    let exports = Exports::new();
+    let (fetches, fetched) = watch::channel(None);
+    let outbox = Arc::new(outbox);
+    let parts = raft::Parts {
+        store: store.clone(),
+        progress: progress.clone(),
+        inbox,
+        outbox,
+        exports: exports.clone(),
+        fetches,
+    };
+    let raft = Raft::start(&home, membership, parts, watch, failures)?;
 
     let sessions = Arc::new(Sessions::default());
     let board = Arc::new(Board::default());
@@ -253,7 +276,9 @@ fn open(
         seed: AtomicU64::new(raft::wall_clock().nanos()),
         stop,
         tasks,
+        exports,
         config,
     });
-    Ok((service, Threads { raft, readers, jobs, duties, events }, queues))
+    let fetching = rpc::fetch(&service, runtime, fetched, failures)?;
+    Ok((service, Threads { raft, readers, jobs, duties, events, fetching }, queues))
 }

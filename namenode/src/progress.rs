@@ -13,7 +13,7 @@ pub(crate) struct Progress {
     pub(crate) persisted: Mark,
     /// What each member last said of its own `persisted`, in the order of their ids.
     pub(crate) members: Vec<Mark>,
-    /// A leader's word that the state of every member is on disk up to here.
+    /// A leader's word that logs may be cut up to here.
     pub(crate) truncatable: Mark,
     /// Whether the namespace has been formatted, as of the applied index.
     pub(crate) formatted: AtomicBool,

@@ -8,9 +8,10 @@
 //! 2. Only the leader proposes, and only itself: nothing is forwarded.
 //! 3. A proposal is answered by the entry that has its index *and* its term; otherwise its outcome is unknown.
 //! 4. A failed write or sync of the log ends the process.
-//! 5. The log is cut only below what the state of *every* member has on disk. There are no snapshots yet, so a member
-//!    that was away must find all it missed in the log of the others; members tell each other with every batch of
-//!    messages how far their state on disk is, and the leader tells the least of it.
+//! 5. The log is cut only below what the state of this member has on disk, and below what *every* member has, unless it
+//!    grew longer than is kept for one that is away: that one gets a snapshot (see [`snapshot`]), and the log stays
+//!    behind it while it is pulled. Members tell each other with every batch of messages how far their state on disk is,
+//!    and the leader tells how far all may cut.
 //! 6. A read is answered by a state that includes everything acknowledged before the read was asked for.
 //!
 //! The types of the Raft library stay below this module; its messages leave as bytes.
@@ -18,17 +19,18 @@
 mod apply;
 mod driver;
 mod engine;
+mod length;
 mod log;
 mod logger;
 mod outbox;
 mod reads;
+mod snapshot;
 mod storage;
 #[cfg(test)]
 mod tests;
 mod watermark;
 mod writer;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -46,6 +48,8 @@ use crate::store::{AppliedState, Store, StoreError};
 pub(crate) use driver::wall_clock;
 pub use log::LogError;
 pub(crate) use outbox::{Outbox, Queue};
+pub use snapshot::InstallError;
+pub(crate) use snapshot::{Export, Exports, Fetch, Home, Incoming, ManifestFile, Staging, StagingError};
 
 /// Inputs that wait for the raft thread; each may be a whole batch.
 const INPUTS: usize = 8192;
@@ -94,11 +98,17 @@ pub(crate) enum Input {
     Proposal(Proposal),
     Read(Readable),
     Unreachable(u64),
+    /// The files of a snapshot are there, or cannot be had.
+    Fetched {
+        index: u64,
+        term: u64,
+        whole: bool,
+    },
     Status(Box<dyn FnOnce(Status) + Send>),
     /// Look at [`Progress`].
     Wake,
-    /// Give the lead to another member, if there is one.
-    TransferAway,
+    /// Give the lead to this member; with none, to the one that has most of the log.
+    Transfer(Option<u64>),
     Stop,
 }
 
@@ -118,6 +128,8 @@ pub(crate) struct Status {
     pub(crate) term: u64,
     pub(crate) leader: u64,
     pub(crate) commit: u64,
+    /// The log begins here; it may be empty.
+    pub(crate) first: u64,
     pub(crate) last: u64,
     /// Members and how far their logs match; zeros unless this member leads.
     pub(crate) matched: Vec<(u64, u64)>,
@@ -133,6 +145,8 @@ pub(crate) struct Membership {
     pub(crate) flush_log: u64,
     /// Fewer entries are not worth cutting off the log.
     pub(crate) truncate_entries: u64,
+    /// Bytes of log for members that are away.
+    pub(crate) log_keep: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +161,8 @@ pub enum RaftError {
     LogShort { applied: u64, last: u64 },
     #[error("the state was made by the members {stored:?}, and {configured:?} are configured; they cannot change yet")]
     Members { stored: Vec<u64>, configured: Vec<u64> },
+    #[error("a snapshot is not installed: {0}")]
+    Install(#[from] InstallError),
     #[error("the raft library: {0}")]
     Library(String),
     #[error("a thread does not start: {0}")]
@@ -211,9 +227,27 @@ impl Handle {
     }
 
     /// Gives the lead away, if this member has it and another can take it.
-    pub(crate) fn transfer_away(&self) {
+    pub(crate) fn transfer(&self, to: Option<u64>) {
         // Without room, the members find a new leader by timeout.
-        let _ = self.inputs.try_send(Input::TransferAway);
+        let _ = self.inputs.try_send(Input::Transfer(to));
+    }
+
+    /// Gives the lead to `to`, or to whoever has most of the log, and waits until another leads. Answers the new
+    /// leadership; nothing when no other took over in `patience`, or when this member did not lead.
+    pub(crate) async fn hand_over(&self, to: Option<u64>, patience: Duration) -> Option<Leadership> {
+        let before = self.leadership();
+        if !before.serving {
+            return None;
+        }
+        self.transfer(to);
+        let mut leadership = self.watch();
+        let changed = leadership.wait_for(|now| now.leader != before.leader && now.leader != 0);
+        tokio::time::timeout(patience, changed).await.ok()?.ok().map(|now| *now)
+    }
+
+    /// Tells that the files of a snapshot are there, or cannot be had. False: there is no room, tell again.
+    pub(crate) fn fetched(&self, index: u64, term: u64, whole: bool) -> bool {
+        !matches!(self.inputs.try_send(Input::Fetched { index, term, whole }), Err(TrySendError::Full(_)))
     }
 
     /// Notes that a member is not reached.
@@ -233,6 +267,7 @@ impl Handle {
 #[derive(Debug)]
 pub(crate) struct Raft {
     handle: Handle,
+    exports: Arc<Exports>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -259,6 +294,14 @@ pub(crate) struct Parts {
     pub(crate) progress: Arc<Progress>,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) exports: Arc<Exports>,
+    /// Where the raft thread says what snapshot it needs.
+    pub(crate) fetches: watch::Sender<Option<Fetch>>,
+}
+
+/// Finishes the installation of a snapshot that was cut short. Before the store is opened.
+pub(crate) fn finish_install(home: &Home) -> Result<(), RaftError> {
+    Ok(snapshot::finish(home, engine::EngineLog::open)?)
 }
 
 /// What a member's duties want to know of applied entries.
@@ -270,16 +313,16 @@ pub(crate) trait Observer: Send + 'static {
 }
 
 impl Raft {
-    /// Opens the log in `dir` and starts the threads.
+    /// Opens the log in `home` and starts the threads.
     pub(crate) fn start(
-        dir: &Path,
+        home: &Home,
         membership: Membership,
         parts: Parts,
         observer: impl Observer,
         failures: &Failures,
     ) -> Result<Self, RaftError> {
-        let Parts { store, progress, inbox, outbox } = parts;
-        let log: Arc<dyn log::LogStore> = Arc::new(engine::EngineLog::open(dir)?);
+        let Parts { store, progress, inbox, outbox, exports, fetches } = parts;
+        let log: Arc<dyn log::LogStore> = Arc::new(engine::EngineLog::open(&home.log())?);
         let applied = check_members(&store, &membership)?;
         progress.applied.raise(applied.index);
         progress.persisted.raise(store.persisted()?);
@@ -303,11 +346,19 @@ impl Raft {
                 apply: apply_sender,
                 outbox: outbox.clone(),
                 leadership: leadership_sender,
+                fetches,
+                exports: exports.clone(),
             },
             progress.clone(),
         )?;
-        let writer =
-            writer::Writer { tasks: log_receiver, log, outbox, progress: progress.clone(), wake: inbox.sender.clone() };
+        let exporter = snapshot::Exporter::new(home.dir(), store.clone(), &exports)?;
+        let writer = writer::Writer {
+            tasks: log_receiver,
+            log: log.clone(),
+            outbox,
+            progress: progress.clone(),
+            wake: inbox.sender.clone(),
+        };
         let applier = apply::Applier {
             tasks: apply_receiver,
             store: store.clone(),
@@ -318,11 +369,13 @@ impl Raft {
             unflushed: 0,
             state: applied,
             observer: Box::new(observer),
+            home: home.clone(),
+            log,
         };
         let flusher = apply::Flusher { nudges: flush_receiver, store, progress, interval: membership.flush_interval };
 
-        let mut raft = Self { handle, threads: Vec::new() };
-        let started = raft.spawn(failures, driver, writer, applier, flusher);
+        let mut raft = Self { handle, exports, threads: Vec::new() };
+        let started = raft.spawn(failures, driver, writer, applier, flusher, exporter);
         if let Err(error) = started {
             raft.stop();
             return Err(error.into());
@@ -337,7 +390,9 @@ impl Raft {
         writer: writer::Writer,
         applier: apply::Applier,
         flusher: apply::Flusher,
+        exporter: snapshot::Exporter,
     ) -> std::io::Result<()> {
+        self.threads.push(failures.thread("snapshot thread", move || exporter.run())?);
         self.threads.push(failures.thread("flush thread", move || flusher.run())?);
         self.threads.push(failures.thread("apply thread", move || applier.run())?);
         self.threads.push(failures.thread("log thread", move || writer.run())?);
@@ -352,6 +407,7 @@ impl Raft {
     /// Ends the threads: what was handed to the log is written, what was committed is applied and flushed.
     pub(crate) fn stop(self) {
         self.handle.stop();
+        self.exports.close();
         // Each thread ends when the one before it has let go of their channel.
         for thread in self.threads.into_iter().rev() {
             // A panic has been reported as a failure already.

@@ -78,12 +78,15 @@ impl Reader {
         while let Ok(Job::Answer { queries, answered }) = self.jobs.recv() {
             // Taken before the snapshot, which is therefore at least so far.
             let applied = self.progress.applied.get();
-            let snapshot = self.store.snapshot();
+            let state = self.store.state();
+            let snapshot = state.snapshot();
             let mut replies = Vec::with_capacity(queries.len());
             for (tag, query) in queries {
                 let result = self.answer(&snapshot, &query).map_err(|error| error.to_string())?;
                 replies.push(v1::Reply { tag, applied, result: Some(result) });
             }
+            drop(snapshot);
+            drop(state);
             answered(replies);
         }
         Ok(())

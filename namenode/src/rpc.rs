@@ -6,10 +6,12 @@ mod admin;
 mod datanodes;
 mod metadata;
 mod peers;
+mod snapshots;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -20,14 +22,17 @@ use proto::v1::datanodes_server::DatanodesServer;
 use proto::v1::metadata_server::MetadataServer;
 use proto::v1::raft_server::RaftServer;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
 use crate::datanodes::Datanodes;
 use crate::duties::{Board, Event, Redundancy};
+use crate::failure::Failures;
 use crate::progress::Progress;
-use crate::raft::{Answers, Handle, Queue, Refusal, wall_clock};
+use crate::raft::{Answers, Exports, Fetch, Handle, Queue, Refusal, wall_clock};
 use crate::readers::Job;
 use crate::sessions::Sessions;
 use crate::settings::Config;
@@ -60,6 +65,7 @@ pub(crate) struct Service {
     /// Ends every stream.
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    pub(crate) exports: Arc<Exports>,
 }
 
 impl Service {
@@ -119,4 +125,19 @@ pub(crate) async fn serve(service: Arc<Service>, listener: TcpListener) -> Resul
 /// Starts the task that carries messages to one member.
 pub(crate) fn connect(service: &Arc<Service>, node: u64, address: SocketAddr, queue: Queue) {
     service.tasks.spawn(peers::Peer { service: service.clone(), node, address, queue }.run());
+}
+
+/// Starts the thread that pulls snapshots, until `stop`. It waits for the network and for the disk, so it is no task.
+pub(crate) fn fetch(
+    service: &Arc<Service>,
+    runtime: &Runtime,
+    fetches: watch::Receiver<Option<Fetch>>,
+    failures: &Failures,
+) -> std::io::Result<JoinHandle<()>> {
+    let fetcher = snapshots::Fetcher { service: service.clone(), fetches };
+    let runtime = runtime.clone();
+    failures.thread("fetch thread", move || {
+        runtime.block_on(fetcher.run());
+        Ok(())
+    })
 }

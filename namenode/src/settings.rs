@@ -88,6 +88,10 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub flush_interval: Duration,
     pub flush_log: ByteSize,
+    /// So much log is kept for a namenode that is away; one that missed more gets a snapshot.
+    pub log_keep: ByteSize,
+    /// The most that each other namenode may pull of a snapshot, in a second.
+    pub snapshot_rate: ByteSize,
     /// Memory for blocks of the state store.
     pub cache: ByteSize,
 }
@@ -114,6 +118,8 @@ impl Default for Settings {
             tick: Duration::from_millis(50),
             flush_interval: Duration::from_secs(30),
             flush_log: ByteSize::mib(64),
+            log_keep: ByteSize::mib(256),
+            snapshot_rate: ByteSize::mib(64),
             cache: ByteSize::mib(256),
         }
     }
@@ -148,6 +154,9 @@ impl Config {
         }
         if inline_max > INLINE_LIMIT {
             return Err(format!("inline_max = {inline_max} is more than {INLINE_LIMIT}"));
+        }
+        if self.settings.snapshot_rate.get() == 0 {
+            return Err("snapshot_rate is zero".to_owned());
         }
         if self.settings.tick.is_zero() {
             return Err("tick is zero".to_owned());

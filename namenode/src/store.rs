@@ -5,17 +5,20 @@
 //!    is lost is replayed from the Raft log.
 //! 2. All column families are flushed together (`atomic_flush`): what is on disk is the state as of one applied index.
 //! 3. The log is cut only up to the index that [`Store::persisted`] read from disk.
-//! 4. Every iterator is asked for its status at the end: over a damaged file it would otherwise just stop, and a listing
+//! 4. The database is replaced only under the write lock, when nobody reads; see `raft::snapshot`.
+//! 5. Every iterator is asked for its status at the end: over a damaged file it would otherwise just stop, and a listing
 //!    would be short without a word.
 
 #[cfg(test)]
 mod tests;
 mod view;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{RwLock, RwLockReadGuard};
 
 use minicbor::{Decode, Encode};
 use namespace::view::Write;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions, Options,
     ReadOptions, ReadTier, WriteBatch, WriteOptions,
@@ -54,13 +57,30 @@ pub(crate) struct AppliedState {
 }
 
 pub(crate) struct Store {
-    db: DB,
+    dir: PathBuf,
+    cache: Cache,
+    /// Empty only while it is replaced, under the write lock (invariant 4), and after that has failed.
+    db: RwLock<Option<DB>>,
     write: WriteOptions,
+}
+
+/// The state, which is not replaced while this is held. Hold it for one query.
+pub(crate) struct State<'a>(RwLockReadGuard<'a, Option<DB>>);
+
+impl State<'_> {
+    /// The state as of now, unchanged by later commits.
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self.db().snapshot())
+    }
+
+    fn db(&self) -> &DB {
+        self.0.as_ref().expect("a store that could not be replaced ends the process")
+    }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.db.path()).finish_non_exhaustive()
+        f.debug_struct("Store").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 
@@ -70,20 +90,34 @@ fn failed(action: &'static str) -> impl FnOnce(rocksdb::Error) -> StoreError {
 
 impl Store {
     pub(crate) fn open(dir: &Path, cache: ByteSize) -> Result<Self, StoreError> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        // Invariant 2.
-        options.set_atomic_flush(true);
-        options.set_max_background_jobs(2);
-        options.set_keep_log_file_num(4);
-        options.set_max_total_wal_size(0);
         let cache = Cache::new_lru_cache(usize::try_from(cache.get()).unwrap_or(usize::MAX));
-        let families = [ROWS, RAFT].map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
-        let db = DB::open_cf_descriptors(&options, dir, families).map_err(failed("open"))?;
+        let db = RwLock::new(Some(open(dir, &cache)?));
         let mut write = WriteOptions::default();
         write.disable_wal(true);
-        Ok(Self { db, write })
+        Ok(Self { dir: dir.to_owned(), cache, db, write })
+    }
+
+    /// The state, for one query.
+    pub(crate) fn state(&self) -> State<'_> {
+        State(self.db.read().expect("no holder of this lock panics"))
+    }
+
+    /// Closes the database, has `replace` exchange its directory, and opens what is there then (invariant 4).
+    pub(crate) fn replace<E: From<StoreError>>(&self, replace: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mut db = self.db.write().expect("no holder of this lock panics");
+        if let Some(old) = db.take() {
+            old.cancel_all_background_work(true);
+        }
+        replace()?;
+        *db = Some(open(&self.dir, &self.cache)?);
+        Ok(())
+    }
+
+    /// Makes a copy of the state as of some index in `dir`, which must not exist, with hard links.
+    pub(crate) fn checkpoint(&self, dir: &Path) -> Result<(), StoreError> {
+        let state = self.state();
+        let checkpoint = Checkpoint::new(state.db()).map_err(failed("make a checkpoint"))?;
+        checkpoint.create_checkpoint(dir).map_err(failed("make a checkpoint"))
     }
 
     /// How far the state has come; nothing for a new one.
@@ -97,18 +131,7 @@ impl Store {
     }
 
     fn read_applied(&self, tier: ReadTier) -> Result<Option<AppliedState>, StoreError> {
-        let mut read = ReadOptions::default();
-        read.set_read_tier(tier);
-        let Some(bytes) = self.db.get_cf_opt(self.family(RAFT), APPLIED, &read).map_err(failed("read"))? else {
-            return Ok(None);
-        };
-        match bytes.split_first() {
-            Some((&APPLIED_VERSION, body)) => {
-                minicbor::decode(body).map(Some).map_err(|error| StoreError::Applied(error.to_string()))
-            }
-            Some((version, _)) => Err(StoreError::Applied(format!("version {version} is unknown"))),
-            None => Err(StoreError::Applied("it is empty".to_owned())),
-        }
+        read_applied(self.state().db(), tier)
     }
 
     /// Stores the writes of committed entries and the index that they bring the state to, as one (invariant 1).
@@ -122,25 +145,56 @@ impl Store {
         }
         let mut bytes = vec![APPLIED_VERSION];
         minicbor::encode(applied, &mut bytes).expect("writing to memory does not fail");
-        batch.put_cf(self.family(RAFT), APPLIED, bytes);
-        self.db.write_opt(batch, &self.write).map_err(failed("write"))
+        let state = self.state();
+        batch.put_cf(family(state.db(), RAFT), APPLIED, bytes);
+        state.db().write_opt(batch, &self.write).map_err(failed("write"))
     }
 
     /// Brings everything committed so far to disk.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        let families = [self.family(ROWS), self.family(RAFT)];
+        let state = self.state();
+        let families = [family(state.db(), ROWS), family(state.db(), RAFT)];
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        self.db.flush_cfs_opt(&[&families[0], &families[1]], &options).map_err(failed("flush"))
+        state.db().flush_cfs_opt(&[&families[0], &families[1]], &options).map_err(failed("flush"))
     }
+}
 
-    /// The state as of now, unchanged by later commits.
-    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot::new(self.db.snapshot())
-    }
+fn family<'a>(db: &'a DB, name: &'static str) -> &'a ColumnFamily {
+    db.cf_handle(name).expect("opened with the store")
+}
 
-    fn family(&self, name: &'static str) -> &ColumnFamily {
-        self.db.cf_handle(name).expect("opened with the store")
+fn open(dir: &Path, cache: &Cache) -> Result<DB, StoreError> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // Invariant 2.
+    options.set_atomic_flush(true);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(4);
+    options.set_max_total_wal_size(0);
+    let families = [ROWS, RAFT].map(|name| ColumnFamilyDescriptor::new(name, family_options(cache)));
+    DB::open_cf_descriptors(&options, dir, families).map_err(failed("open"))
+}
+
+/// How far the state in a directory that nobody serves has come. Reads only.
+pub(crate) fn peek(dir: &Path) -> Result<AppliedState, StoreError> {
+    let db = DB::open_cf_for_read_only(&Options::default(), dir, [ROWS, RAFT], false).map_err(failed("open"))?;
+    read_applied(&db, ReadTier::All)?.ok_or_else(|| StoreError::Applied("it is missing".to_owned()))
+}
+
+fn read_applied(db: &DB, tier: ReadTier) -> Result<Option<AppliedState>, StoreError> {
+    let mut read = ReadOptions::default();
+    read.set_read_tier(tier);
+    let Some(bytes) = db.get_cf_opt(family(db, RAFT), APPLIED, &read).map_err(failed("read"))? else {
+        return Ok(None);
+    };
+    match bytes.split_first() {
+        Some((&APPLIED_VERSION, body)) => {
+            minicbor::decode(body).map(Some).map_err(|error| StoreError::Applied(error.to_string()))
+        }
+        Some((version, _)) => Err(StoreError::Applied(format!("version {version} is unknown"))),
+        None => Err(StoreError::Applied("it is empty".to_owned())),
     }
 }
 

@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod duties;
+mod snapshots;
 
 use proto::v1;
 use proto::v1::op::Kind;
@@ -144,5 +145,33 @@ async fn a_new_leader_has_targets_at_once() {
         created.block.expect("asked for").targets.into_iter().map(|target| target.host).collect();
     hosts.sort();
     assert_eq!(hosts, ["host1", "host2", "host3"]);
+    cluster.stop_all().await;
+}
+
+/// Invariant 4: the lead goes where it is sent, and a leader that stops has handed over when it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lead_is_handed_over_on_request_and_before_a_stop() {
+    let mut cluster = Cluster::start(3).await;
+    let mut client = Client::connect(&cluster, 0).await;
+    client.open_session().await;
+    assert_eq!(code(&client.update(1, mkdir("/a", false)).await), None);
+    let old = cluster.leader().await;
+    let next = old % 3 + 1;
+    assert!(cluster.transfer(next, next).await.is_err(), "only the leader hands over");
+    assert!(cluster.transfer(old, 9).await.is_err(), "to a member only");
+    let reply = cluster.transfer(old, next).await.expect("all of them are up to date");
+    assert_eq!(reply.leader, next);
+    // Whoever leads hands over to nobody when it has the lead already.
+    let deadline = std::time::Instant::now() + cluster::DEADLINE;
+    while cluster.transfer(next, next).await.map_or(0, |reply| reply.leader) != next {
+        assert!(std::time::Instant::now() < deadline, "it serves");
+        cluster::pause().await;
+    }
+    cluster.stop(next).await;
+    let mut others = Vec::new();
+    for node in cluster.running() {
+        others.push(cluster.status(node).await.leader);
+    }
+    assert!(others.iter().any(|leader| *leader != next && *leader != 0), "{others:?}");
     cluster.stop_all().await;
 }

@@ -1,6 +1,7 @@
 //! `ashlar admin`: how the cluster is.
 
 mod health;
+mod raft;
 mod report;
 mod status;
 
@@ -23,6 +24,8 @@ enum Command {
     Status(status::StatusArgs),
     /// List the datanodes with their state and space
     Report(report::ReportArgs),
+    /// Show the namenodes' Raft group, or hand over its lead
+    Raft(raft::RaftArgs),
 }
 
 pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
@@ -30,6 +33,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
     match args.command {
         Command::Status(args) => status::run(config, args).await,
         Command::Report(args) => report::run(config, args).await,
+        Command::Raft(args) => raft::run(config, args).await,
     }
 }
 

@@ -36,6 +36,9 @@ fn the_lines_that_scripts_use_are_understood() {
         "ashlar fs du -s /a",
         "ashlar admin status --json",
         "ashlar admin report --json --bytes",
+        "ashlar admin raft status --json",
+        "ashlar admin raft transfer",
+        "ashlar admin raft transfer 2",
         "ashlar bench limits --json",
     ] {
         if let Err(error) = parse(line) {

@@ -101,7 +101,8 @@ impl Duties {
         }
         let facts = self.datanodes.repair_facts();
         let mut removals = Vec::new();
-        let state = self.store.snapshot();
+        let held = self.store.state();
+        let state = held.snapshot();
         for block in short {
             if let Some(row) = query::block(&state, *block)? {
                 removals.extend(self.plan(*block, &row, &facts));
@@ -124,6 +125,7 @@ impl Duties {
             }
         }
         drop(state);
+        drop(held);
         if may_delete {
             for removals in removals.chunks(super::GATHER) {
                 for outcome in self.propose(removals.to_vec()) {

@@ -10,8 +10,10 @@ use namespace::codec::Batch;
 use namespace::command::Command;
 use namespace::overlay::Overlay;
 use raft::eraftpb::{Entry, EntryType};
-use tracing::debug;
+use tracing::{debug, info};
 
+use super::log::LogStore;
+use super::snapshot::{self, Home, Manifest};
 use super::{Answered, Answers, Input, Observer};
 use crate::failure::{AbortOnPanic, abort};
 use crate::progress::Progress;
@@ -34,8 +36,13 @@ pub(super) struct Committed {
     pub(super) waiters: Vec<Waiter>,
 }
 
-pub(super) struct ApplyTask {
-    pub(super) entries: Vec<Committed>,
+pub(super) enum ApplyTask {
+    Entries(Vec<Committed>),
+    /// Install the snapshot that is staged, then tell. Meanwhile nobody writes the log.
+    Install {
+        manifest: Manifest,
+        installed: Sender<()>,
+    },
 }
 
 pub(super) struct Applier {
@@ -48,17 +55,37 @@ pub(super) struct Applier {
     pub(super) unflushed: u64,
     pub(super) state: AppliedState,
     pub(super) observer: Box<dyn Observer>,
+    pub(super) home: Home,
+    pub(super) log: Arc<dyn LogStore>,
 }
 
 impl Applier {
     pub(super) fn run(mut self) -> Result<(), String> {
-        while let Ok(ApplyTask { mut entries }) = self.tasks.recv() {
+        let mut next = None;
+        while let Some(task) = next.take().or_else(|| self.tasks.recv().ok()) {
+            let mut entries = match task {
+                ApplyTask::Entries(entries) => entries,
+                ApplyTask::Install { manifest, installed } => {
+                    self.install(&manifest)?;
+                    // The raft thread may have ended.
+                    let _ = installed.send(());
+                    continue;
+                }
+            };
             let mut bytes = length(&entries);
             while bytes < BATCH_BYTES
                 && let Ok(task) = self.tasks.try_recv()
             {
-                bytes += length(&task.entries);
-                entries.extend(task.entries);
+                match task {
+                    ApplyTask::Entries(more) => {
+                        bytes += length(&more);
+                        entries.extend(more);
+                    }
+                    install @ ApplyTask::Install { .. } => {
+                        next = Some(install);
+                        break;
+                    }
+                }
             }
             self.apply(entries)?;
             self.unflushed += bytes as u64;
@@ -132,6 +159,31 @@ impl Applier {
         Ok(())
     }
 
+    /// Puts the staged snapshot in the place of the state.
+    fn install(&mut self, manifest: &Manifest) -> Result<(), String> {
+        let replaced = self.store.replace(|| -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            Ok(snapshot::install(&self.home, manifest, &*self.log)?)
+        });
+        if let Err(error) = replaced {
+            abort("apply thread", error);
+        }
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let applied = self.store.applied().map_err(|error| text(&error))?;
+        if applied.as_ref() != Some(&manifest.applied()) {
+            return Err(format!("the installed state is at {applied:?}, and not at {:?}", manifest.at()));
+        }
+        self.state = manifest.applied();
+        self.unflushed = 0;
+        let cluster = namespace::query::cluster(&*self.store).map_err(|error| text(&error))?;
+        let nodes = namespace::query::nodes(&*self.store).map_err(|error| text(&error))?;
+        self.progress.formatted.store(cluster.is_some(), Ordering::Release);
+        self.progress.persisted.raise(self.state.index);
+        self.progress.applied.raise(self.state.index);
+        self.observer.nodes_changed(nodes);
+        info!(index = self.state.index, "a snapshot is installed");
+        Ok(())
+    }
+
     fn observe(&mut self, effects: Vec<Effect>) {
         let mut garbage = false;
         for effect in effects {
@@ -186,5 +238,53 @@ impl Flusher {
             }
             Err(error) => abort("flush thread", error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+    use namespace::row::NodeRow;
+    use types::{BlockId, ByteSize};
+
+    use super::super::engine::EngineLog;
+    use super::*;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn nodes_changed(&mut self, _: Vec<NodeRow>) {}
+        fn garbage_added(&mut self) {}
+        fn replication_short(&mut self, _: BlockId) {}
+    }
+
+    /// The library may answer with an empty entry where a change of members was proposed: its kind tells.
+    #[test]
+    fn an_entry_that_changes_members_is_not_taken_for_an_empty_one() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = Home::new(dir.path());
+        let (wake, _inputs) = bounded(9);
+        let (flush, _nudges) = bounded(9);
+        let mut applier = Applier {
+            tasks: bounded(1).1,
+            store: Arc::new(Store::open(&home.state(), ByteSize::mib(8)).expect("opens")),
+            progress: Arc::new(Progress::new(1)),
+            wake,
+            flush,
+            flush_log: u64::MAX,
+            unflushed: 0,
+            state: AppliedState { index: 4, term: 1, voters: vec![1] },
+            observer: Box::new(Nobody),
+            log: Arc::new(EngineLog::open(&home.log()).expect("opens")),
+            home,
+        };
+        let mut apply = |index, kind| {
+            let entry = Entry { entry_type: kind, index, term: 1, ..Entry::default() };
+            applier.apply(vec![Committed { entry, waiters: vec![] }])
+        };
+        assert_eq!(apply(5, EntryType::EntryNormal), Ok(()));
+        assert!(apply(7, EntryType::EntryNormal).is_err(), "one is missing");
+        assert!(apply(6, EntryType::EntryConfChange).is_err());
+        assert!(apply(6, EntryType::EntryConfChangeV2).is_err());
     }
 }

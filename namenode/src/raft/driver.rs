@@ -1,5 +1,10 @@
 //! The raft thread: steps the protocol, and hands out what comes of it.
 
+mod cut;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +15,7 @@ use namespace::codec::Batch;
 use namespace::command::{Command, Request};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
-use raft::{Config, RawNode, ReadOnlyOption, StateRole};
+use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use types::{ClusterId, Timestamp};
@@ -18,6 +23,7 @@ use types::{ClusterId, Timestamp};
 use super::apply::{ApplyTask, Committed, Waiter};
 use super::log::{LogError, LogStore};
 use super::reads::Reads;
+use super::snapshot::{Exports, Fetch, Manifest};
 use super::storage::Storage;
 use super::writer::LogTask;
 use super::{
@@ -43,6 +49,8 @@ pub(super) struct Channels {
     pub(super) apply: Sender<ApplyTask>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) leadership: watch::Sender<Leadership>,
+    pub(super) fetches: watch::Sender<Option<Fetch>>,
+    pub(super) exports: Arc<Exports>,
 }
 
 /// A proposal in the log.
@@ -61,6 +69,11 @@ pub(super) struct Driver {
     tick: Duration,
     ticks: u64,
     truncate_entries: u64,
+    log_keep: u64,
+    /// A snapshot message whose files are being pulled.
+    held: Option<(Message, Manifest)>,
+    /// The snapshot whose files are all there, until Raft has seen its message.
+    staged: Option<Manifest>,
     proposals: Vec<Proposal>,
     waiting: VecDeque<Waiting>,
     waiting_requests: usize,
@@ -99,6 +112,7 @@ impl Driver {
             membership.voters.clone(),
             contents.truncated,
             contents.last,
+            channels.exports.clone(),
         );
         let config = Config {
             id: membership.node,
@@ -132,6 +146,9 @@ impl Driver {
             tick: membership.tick,
             ticks: 0,
             truncate_entries: membership.truncate_entries,
+            log_keep: membership.log_keep,
+            held: None,
+            staged: None,
             proposals: Vec::new(),
             waiting: VecDeque::new(),
             waiting_requests: 0,
@@ -171,6 +188,8 @@ impl Driver {
             while self.node.has_ready() {
                 self.handle_ready()?;
             }
+            // If Raft had no use for it, it is of none.
+            self.staged = None;
             self.reads.release(self.progress.applied.get());
             self.publish();
         }
@@ -199,10 +218,15 @@ impl Driver {
             Input::Messages(messages) => messages.iter().for_each(|bytes| self.step(bytes)),
             Input::Proposal(proposal) => self.proposals.push(proposal),
             Input::Read(readable) => self.read(readable),
-            Input::Unreachable(node) => self.node.report_unreachable(node),
+            Input::Unreachable(node) => {
+                self.node.report_unreachable(node);
+                // A snapshot on its way to it may be lost. Told again of the same one, it goes on where it is.
+                self.node.report_snapshot(node, SnapshotStatus::Failure);
+            }
+            Input::Fetched { index, term, whole } => self.fetched((index, term), whole),
             Input::Status(answer) => answer(self.status()),
             Input::Wake => {}
-            Input::TransferAway => self.transfer_away(),
+            Input::Transfer(to) => self.transfer(to),
             Input::Stop => return false,
         }
         true
@@ -221,6 +245,7 @@ impl Driver {
             MessageType::MsgPropose | MessageType::MsgReadIndex => {
                 warn!(from = message.from, "a forwarded proposal or read is dropped");
             }
+            MessageType::MsgSnapshot => self.take_snapshot(message),
             kind => {
                 let from = message.from;
                 if let Err(error) = self.node.step(message) {
@@ -247,25 +272,7 @@ impl Driver {
         }
         if self.ticks.is_multiple_of(TRUNCATE_TICKS) {
             self.truncate();
-        }
-    }
-
-    /// Invariant 5 of the module.
-    fn truncate(&mut self) {
-        let own = self.progress.persisted.get();
-        if self.is_leader() {
-            self.progress.truncatable.raise(least(self.node.raft.id, own, &self.progress));
-        }
-        let index = self.progress.truncatable.get().min(own);
-        if index < self.node.store().truncated() + self.truncate_entries {
-            return;
-        }
-        match self.node.mut_store().truncate(index) {
-            Ok(term) => {
-                debug!(index, "the log is cut at the front");
-                self.hand_to_log(LogTask::Truncate { index, term });
-            }
-            Err(error) => warn!(index, %error, "the log cannot be cut"),
+            self.watch_snapshots();
         }
     }
 
@@ -276,7 +283,8 @@ impl Driver {
         if durable > 0 {
             self.node.on_persist_ready(durable);
         }
-        let applied = self.progress.applied.get();
+        // A snapshot is applied before the library knows it to be durable.
+        let applied = self.progress.applied.get().min(self.node.raft.raft_log.persisted);
         if applied > self.node.raft.raft_log.applied {
             self.node.advance_apply_to(applied);
         }
@@ -363,12 +371,14 @@ impl Driver {
             self.reads.prove(&state.request_ctx, state.index);
         }
         if !ready.snapshot().is_empty() {
-            return Err("a snapshot arrived, and there are none yet".to_owned());
+            let metadata = ready.snapshot().get_metadata();
+            let (index, term) = (metadata.index, metadata.term);
+            self.install(index, term)?;
         }
         let committed = ready.take_committed_entries();
         if !committed.is_empty() {
             let entries = committed.into_iter().map(|entry| self.with_waiters(entry)).collect();
-            self.channels.apply.send(ApplyTask { entries }).map_err(|_| "the apply thread has ended")?;
+            self.channels.apply.send(ApplyTask::Entries(entries)).map_err(|_| "the apply thread has ended")?;
         }
         let mut messages = ready.take_persisted_messages();
         let entries = ready.take_entries();
@@ -467,14 +477,20 @@ impl Driver {
             term: raft.term,
             leader: raft.leader_id,
             commit: raft.raft_log.committed,
+            first: raft.raft_log.first_index(),
             last: raft.raft_log.last_index(),
             matched,
         }
     }
 
-    fn transfer_away(&mut self) {
+    fn transfer(&mut self, to: Option<u64>) {
         let me = self.node.raft.id;
-        let others = self.node.raft.prs().iter().filter(|(node, progress)| **node != me && progress.recent_active);
+        let others = self
+            .node
+            .raft
+            .prs()
+            .iter()
+            .filter(|(node, progress)| **node != me && progress.recent_active && to.is_none_or(|to| **node == to));
         let best = others.max_by_key(|(_, progress)| progress.matched).map(|(node, _)| *node);
         if let Some(node) = best.filter(|_| self.is_leader()) {
             info!(node, "handing over the lead");
@@ -498,12 +514,6 @@ fn check_entries(log: &dyn LogStore, first: u64, last: u64) -> Result<(), LogErr
     Ok(())
 }
 
-/// The index that the state of every member has reached on disk, as far as this one has heard since it started.
-fn least(me: u64, own: u64, progress: &Progress) -> u64 {
-    let others = (1..).zip(&progress.members).filter(|(node, _)| *node != me);
-    others.map(|(_, member)| member.get()).fold(own, u64::min)
-}
-
 /// About how many bytes a request takes in an entry; only contents and paths are of a size that matters.
 fn estimate(request: &Request) -> usize {
     const REST: usize = 160;
@@ -522,21 +532,4 @@ fn estimate(request: &Request) -> usize {
 pub(crate) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::EPOCH.saturating_add(since)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Invariant 5 of the module: one silent member keeps the log whole.
-    #[test]
-    fn the_slowest_member_decides_what_may_be_cut() {
-        let progress = Progress::new(3);
-        progress.members[1].raise(70);
-        assert_eq!(least(1, 100, &progress), 0);
-        progress.members[2].raise(200);
-        assert_eq!(least(1, 100, &progress), 70);
-        assert_eq!(least(1, 50, &progress), 50);
-        assert_eq!(least(1, 9, &Progress::new(1)), 9);
-    }
 }

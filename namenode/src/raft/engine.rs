@@ -137,6 +137,31 @@ impl LogStore for EngineLog {
         self.engine.purge_expired_files().map_err(failed("purge"))?;
         Ok(())
     }
+
+    fn reset(&self, index: u64, term: u64) -> Result<(), LogError> {
+        let mut batch = LogBatch::with_capacity(4);
+        let last = self.engine.last_index(GROUP);
+        if last.is_some_and(|last| last >= index) {
+            // The tail after `index` may be of another leader. Appending is what cuts it off; the entry itself goes at
+            // once.
+            let entry = Entry { index, term, ..Entry::default() };
+            batch.add_entries::<Entries>(GROUP, &[entry]).map_err(failed("begin anew"))?;
+        }
+        let mut hard_state: HardState =
+            self.engine.get_message(GROUP, HARD_STATE).map_err(failed("read"))?.unwrap_or_default();
+        if hard_state.term < term {
+            // This member has not voted in that term: its vote would be here.
+            (hard_state.term, hard_state.vote) = (term, 0);
+        }
+        hard_state.commit = hard_state.commit.max(index);
+        batch.put_message(GROUP, HARD_STATE.to_vec(), &hard_state).map_err(failed("take the vote"))?;
+        let mark = [index.to_be_bytes(), term.to_be_bytes()].concat();
+        batch.put(GROUP, TRUNCATED.to_vec(), mark).map_err(failed("take the truncation mark"))?;
+        batch.add_command(GROUP, Command::Compact { index: index + 1 });
+        self.engine.write(&mut batch, true).map_err(failed("begin anew"))?;
+        self.engine.purge_expired_files().map_err(failed("purge"))?;
+        self.watermark().reset(index, term, &hard_state)
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +199,35 @@ mod tests {
         assert_eq!((contents.hard_state.vote, contents.truncated, contents.last), (2, (0, 0), 2));
         assert_eq!(log.entries(1, 3, u64::MAX), Ok(vec![entry(1, 1, "a"), entry(2, 3, "B")]));
         assert_eq!(log.entries(1, 3, 1).map(|entries| entries.len()), Ok(1));
+    }
+
+    /// The end of the log is before, at or behind the snapshot; a crash repeats the step.
+    #[test]
+    fn a_reset_log_begins_behind_the_snapshot() {
+        for index in [3, 5, 9, 40] {
+            // The engine keeps the last block it read for each thread, whatever the directory.
+            std::thread::spawn(move || reset_at(index)).join().expect("as it should be");
+        }
+    }
+
+    fn reset_at(index: u64) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let log = EngineLog::open(dir.path()).expect("opens");
+        let entries: Vec<Entry> = (1..=9).map(|index| entry(index, 1, "old")).collect();
+        append(&log, &entries);
+        log.truncate(2, 1).expect("stored");
+        log.reset(index, 4).expect("stored");
+        log.reset(index, 4).expect("stored again");
+        drop(log);
+        let log = EngineLog::open(dir.path()).expect("opens");
+        let contents = log.contents().expect("whole");
+        assert_eq!((contents.truncated, contents.last), ((index, 4), index), "at {index}");
+        assert_eq!((contents.hard_state.term, contents.hard_state.vote, contents.hard_state.commit), (4, 0, index));
+        log.append(&Append { entries: vec![entry(index + 1, 4, "new")], hard_state: None }).expect("stored");
+        drop(log);
+        let log = EngineLog::open(dir.path()).expect("opens");
+        assert_eq!(log.contents().map(|contents| contents.last), Ok(index + 1));
+        assert_eq!(log.entries(index + 1, index + 2, u64::MAX), Ok(vec![entry(index + 1, 4, "new")]));
     }
 
     #[test]

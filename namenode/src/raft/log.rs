@@ -41,4 +41,8 @@ pub(crate) trait LogStore: Send + Sync + 'static {
 
     /// Forgets the entries up to `index`, which has `term`.
     fn truncate(&self, index: u64, term: u64) -> Result<(), LogError>;
+
+    /// Forgets every entry: the log begins anew behind `index`, which has `term`. The vote stays, unless `term` is
+    /// later. Harmless when it has been done. On return it survives a power cut.
+    fn reset(&self, index: u64, term: u64) -> Result<(), LogError>;
 }

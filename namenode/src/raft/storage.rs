@@ -12,7 +12,9 @@ use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
+use super::length::Length;
 use super::log::LogStore;
+use super::snapshot::Exports;
 
 /// Durable entries are kept in memory up to this sum, for followers that are a little behind.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -26,6 +28,8 @@ pub(super) struct Storage {
     /// Contiguous, up to `last`; may be empty.
     cache: VecDeque<Entry>,
     cached_bytes: u64,
+    length: Length,
+    exports: Arc<Exports>,
 }
 
 impl Storage {
@@ -35,8 +39,10 @@ impl Storage {
         voters: Vec<u64>,
         truncated: (u64, u64),
         last: u64,
+        exports: Arc<Exports>,
     ) -> Self {
-        Self { log, hard_state, voters, truncated, last, cache: VecDeque::new(), cached_bytes: 0 }
+        let (cache, length) = (VecDeque::new(), Length::default());
+        Self { log, hard_state, voters, truncated, last, cache, cached_bytes: 0, length, exports }
     }
 
     /// Shows entries that are on their way to the log (invariants 1 and 2).
@@ -49,6 +55,7 @@ impl Storage {
         }
         assert!(self.cache.back().is_none_or(|entry| entry.index + 1 == first.index), "the cache has no holes");
         for entry in entries {
+            self.length.add(entry.index, size(entry));
             self.cached_bytes += size(entry);
             self.cache.push_back(entry.clone());
         }
@@ -67,11 +74,29 @@ impl Storage {
     pub(super) fn truncate(&mut self, index: u64) -> raft::Result<u64> {
         let term = raft::Storage::term(self, index)?;
         self.truncated = (index, term);
+        self.length.cut(index);
         while self.cache.front().is_some_and(|entry| entry.index <= index) {
             let entry = self.cache.pop_front().expect("just seen");
             self.cached_bytes -= size(&entry);
         }
         Ok(term)
+    }
+
+    /// The log has begun anew behind `index`: a snapshot is installed.
+    pub(super) fn reset(&mut self, index: u64, term: u64, voters: Vec<u64>) {
+        (self.truncated, self.last, self.voters) = ((index, term), index, voters);
+        self.cache.clear();
+        self.cached_bytes = 0;
+        self.length = Length::default();
+    }
+
+    pub(super) fn length(&self) -> &Length {
+        &self.length
+    }
+
+    /// The log is needed behind this index, by who installs a snapshot.
+    pub(super) fn hold(&self) -> Option<u64> {
+        self.exports.hold(self.truncated.0)
     }
 
     pub(super) fn truncated(&self) -> u64 {
@@ -160,9 +185,16 @@ impl raft::Storage for Storage {
         Ok(self.last)
     }
 
-    /// There are no snapshots yet. None is needed: the log keeps what any member lacks.
-    fn snapshot(&self, _: u64, _: u64) -> raft::Result<Snapshot> {
-        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    /// The manifest of a checkpoint that the log goes on from. Without one it is ordered, and Raft asks again.
+    fn snapshot(&self, request_index: u64, _: u64) -> raft::Result<Snapshot> {
+        let Some(export) = self.exports.get_or_order(request_index.max(self.truncated.0)) else {
+            return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        };
+        let mut snapshot = Snapshot { data: export.manifest.encode().into(), ..Snapshot::default() };
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = export.manifest.at();
+        metadata.set_conf_state(ConfState { voters: export.manifest.voters.clone(), ..ConfState::default() });
+        Ok(snapshot)
     }
 }
 
@@ -203,6 +235,11 @@ mod tests {
         fn truncate(&self, _: u64, _: u64) -> Result<(), LogError> {
             Ok(())
         }
+
+        fn reset(&self, _: u64, _: u64) -> Result<(), LogError> {
+            self.0.lock().expect("no test panics with it").clear();
+            Ok(())
+        }
     }
 
     fn entry(index: u64, term: u64) -> Entry {
@@ -222,7 +259,7 @@ mod tests {
     fn new_entries_are_visible_at_once_and_replace_old_ones() {
         let log = Arc::new(List::default());
         *log.0.lock().expect("free") = vec![entry(1, 1), entry(2, 1)];
-        let mut storage = Storage::new(log, HardState::default(), vec![1], (0, 0), 2);
+        let mut storage = Storage::new(log, HardState::default(), vec![1], (0, 0), 2, Exports::new());
         storage.show(&[entry(3, 1), entry(4, 1)]);
         assert_eq!(read(&storage, 1, 5, u64::MAX), [(1, 1), (2, 1), (3, 1), (4, 1)]);
         storage.show(&[entry(2, 2), entry(3, 2)]);
@@ -235,7 +272,8 @@ mod tests {
 
     #[test]
     fn a_truncated_front_keeps_its_last_term() {
-        let mut storage = Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0);
+        let mut storage =
+            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Exports::new());
         storage.show(&[entry(1, 1), entry(2, 4), entry(3, 4)]);
         assert_eq!(storage.truncate(2), Ok(4));
         assert_eq!((storage.first_index(), storage.term(2), storage.term(3)), (Ok(3), Ok(4), Ok(4)));
@@ -246,7 +284,8 @@ mod tests {
     /// Invariant 3.
     #[test]
     fn only_durable_entries_leave_memory() {
-        let mut storage = Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0);
+        let mut storage =
+            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Exports::new());
         let big = |index| Entry { data: vec![0; (CACHE_BYTES / 2) as usize].into(), ..entry(index, 1) };
         storage.show(&[big(1), big(2), big(3)]);
         storage.shrink(0);

@@ -40,9 +40,11 @@ impl Member {
             flush_interval: Duration::from_millis(50),
             flush_log: u64::MAX,
             truncate_entries,
+            log_keep: u64::MAX,
         };
-        let parts = Parts { store, progress: progress.clone(), inbox, outbox: Arc::new(outbox) };
-        let raft = Raft::start(&dir.join("log"), membership, parts, Nobody, &Failures::new())?;
+        let (exports, fetches) = (Exports::new(), watch::Sender::new(None));
+        let parts = Parts { store, progress: progress.clone(), inbox, outbox: Arc::new(outbox), exports, fetches };
+        let raft = Raft::start(&Home::new(dir), membership, parts, Nobody, &Failures::new())?;
         Ok(Self { raft, progress })
     }
 

@@ -89,6 +89,12 @@ impl WatermarkFile {
         self.mark
     }
 
+    /// Lowers or raises the mark to a log that begins anew behind `index`.
+    pub(super) fn reset(&mut self, index: u64, term: u64, hard_state: &HardState) -> Result<(), LogError> {
+        self.mark = Watermark { term: hard_state.term, vote: hard_state.vote, last_index: index, last_term: term };
+        self.file.write_all_at(&self.mark.encode(), 0).map_err(failed("write its watermark"))
+    }
+
     /// Raises the mark to what has just become durable.
     pub(super) fn raise(&mut self, entries: &[Entry], hard_state: Option<&HardState>) -> Result<(), LogError> {
         if let Some(hard_state) = hard_state {

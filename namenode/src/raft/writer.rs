@@ -31,6 +31,8 @@ pub(super) enum LogTask {
         index: u64,
         term: u64,
     },
+    /// Tell when all before is done.
+    Barrier(Sender<()>),
 }
 
 pub(super) struct Writer {
@@ -75,6 +77,7 @@ impl Writer {
             let mut task = Some(task);
             let mut merged = Merged::default();
             let mut truncate = None;
+            let mut barrier = None;
             while let Some(next) = task {
                 match next {
                     LogTask::Write { number, entries, hard_state, sync, messages } => {
@@ -85,6 +88,10 @@ impl Writer {
                         truncate = Some((index, term));
                         break;
                     }
+                    LogTask::Barrier(reached) => {
+                        barrier = Some(reached);
+                        break;
+                    }
                 }
                 task = if merged.bytes < MERGE_BYTES { self.tasks.try_recv().ok() } else { None };
             }
@@ -93,6 +100,10 @@ impl Writer {
                 && let Err(error) = self.log.truncate(index, term)
             {
                 abort("log thread", error);
+            }
+            if let Some(reached) = barrier {
+                // The raft thread may have ended.
+                let _ = reached.send(());
             }
         }
         Ok(())
@@ -119,5 +130,24 @@ impl Writer {
         self.outbox.send(merged.messages);
         // A full inbox needs no waking.
         let _ = self.wake.try_send(Input::Wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new leader's entries may come before those that they replace are written.
+    #[test]
+    fn entries_on_their_way_to_the_log_are_replaced_from_the_first_new_one_on() {
+        let entry = |index, term| Entry { index, term, ..Entry::default() };
+        let mut merged = Merged::default();
+        merged.add(1, vec![entry(1, 1), entry(2, 1), entry(3, 1)], None, true);
+        merged.add(2, vec![entry(2, 4)], Some(HardState { term: 4, ..HardState::default() }), true);
+        merged.add(3, vec![], Some(HardState { term: 4, commit: 2, ..HardState::default() }), false);
+        assert_eq!(merged.append.entries, [entry(1, 1), entry(2, 4)]);
+        assert_eq!((merged.number, merged.sync), (3, true));
+        let hard_state = merged.append.hard_state.expect("it must be durable");
+        assert_eq!((hard_state.term, hard_state.commit), (4, 0), "the commit index alone is not worth a write");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use namespace::QueryError;
 use namespace::command::Where;
@@ -14,6 +15,8 @@ use types::InodeId;
 use super::Service;
 use crate::store::Store;
 
+/// How long another member may take to lead. The library gives a transfer up after an election timeout.
+const TRANSFER: Duration = Duration::from_secs(3);
 /// Sessions counted; more are told as this many.
 const MAX_SESSIONS: usize = 100_000;
 
@@ -49,6 +52,7 @@ impl v1::admin_server::Admin for Admin {
             leader: raft.leader,
             commit: raft.commit,
             applied: service.progress.applied.get(),
+            first_index: raft.first,
             last_index: raft.last,
             members: members.collect(),
             files: counted.files,
@@ -69,6 +73,28 @@ impl v1::admin_server::Admin for Admin {
         }))
     }
 
+    async fn raft_transfer(
+        &self,
+        request: Request<v1::RaftTransferRequest>,
+    ) -> Result<Response<v1::RaftTransferReply>, Status> {
+        let (service, node) = (&self.0, request.into_inner().node);
+        let leadership = service.raft.leadership();
+        if !leadership.serving {
+            return Err(Status::failed_precondition("this member does not lead"));
+        }
+        if node == service.config.settings.node {
+            let reply = v1::RaftTransferReply { term: leadership.term, leader: node };
+            return Ok(Response::new(reply));
+        }
+        if node != 0 && service.config.address_of(node).is_none() {
+            return Err(Status::invalid_argument(format!("namenode {node} is not a member")));
+        }
+        match service.raft.hand_over((node != 0).then_some(node), TRANSFER).await {
+            Some(now) => Ok(Response::new(v1::RaftTransferReply { term: now.term, leader: now.leader })),
+            None => Err(Status::unavailable("no other member took over: is it running, and up to date?")),
+        }
+    }
+
     async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
         Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report() }))
     }
@@ -84,7 +110,8 @@ struct Counted {
 }
 
 fn count(store: &Store) -> Result<Counted, ViewError> {
-    let state = store.snapshot();
+    let held = store.state();
+    let state = held.snapshot();
     let root = Where { base: InodeId::ROOT, path: Vec::new() };
     let usage = match query::stat(&state, &root) {
         Ok(row) => row.usage.unwrap_or_default(),

@@ -128,6 +128,17 @@ pub(super) struct Raft(pub(super) Arc<Service>);
 
 #[tonic::async_trait]
 impl raft_server::Raft for Raft {
+    type ReadSnapshotStream = ReceiverStream<Result<v1::SnapshotChunk, Status>>;
+
+    async fn read_snapshot(
+        &self,
+        request: Request<v1::SnapshotRead>,
+    ) -> Result<Response<Self::ReadSnapshotStream>, Status> {
+        let request = request.into_inner();
+        self.check(&request.cluster, request.from)?;
+        super::snapshots::read(&self.0, request).map(Response::new)
+    }
+
     async fn send(&self, request: Request<Streaming<v1::RaftBatch>>) -> Result<Response<v1::RaftClosed>, Status> {
         let mut batches = request.into_inner();
         let mut member = None;
@@ -138,7 +149,7 @@ impl raft_server::Raft for Raft {
             };
             let Some(batch) = batch else { break };
             let from = match member {
-                None => *member.insert(self.check(&batch)?),
+                None => *member.insert(self.check(&batch.cluster, batch.from)?),
                 Some(member) if member == batch.from => member,
                 Some(_) => return Err(Status::invalid_argument("the sender changed within a stream")),
             };
@@ -155,17 +166,17 @@ impl raft_server::Raft for Raft {
 }
 
 impl Raft {
-    /// The sender of a stream, from its first batch.
-    fn check(&self, batch: &v1::RaftBatch) -> Result<u64, Status> {
-        if batch.cluster != self.0.config.cluster.as_bytes() {
-            warn!(from = batch.from, "raft messages of another cluster are refused");
+    /// The member that calls, from the first message of a stream.
+    fn check(&self, cluster: &[u8], from: u64) -> Result<u64, Status> {
+        if cluster != self.0.config.cluster.as_bytes() {
+            warn!(from, "raft messages of another cluster are refused");
             return Err(Status::permission_denied(format!("this is cluster {}", self.0.config.cluster)));
         }
         let own = self.0.config.settings.node;
-        if batch.from == own || self.0.config.address_of(batch.from).is_none() {
-            warn!(from = batch.from, "raft messages of a stranger are refused");
-            return Err(Status::permission_denied(format!("node {} is no other member here", batch.from)));
+        if from == own || self.0.config.address_of(from).is_none() {
+            warn!(from, "raft messages of a stranger are refused");
+            return Err(Status::permission_denied(format!("node {from} is no other member here")));
         }
-        Ok(batch.from)
+        Ok(from)
     }
 }

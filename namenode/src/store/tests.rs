@@ -54,7 +54,8 @@ fn a_snapshot_stays_as_it_was() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = open(dir.path());
     store.commit(&[put(b"a", b"1"), put(b"b", b"1")], &at(1)).expect("stored");
-    let before = store.snapshot();
+    let state = store.state();
+    let before = state.snapshot();
     store.commit(&[put(b"a", b"2"), Write { key: b"b".to_vec(), value: None }], &at(2)).expect("stored");
     assert_eq!(before.get(b"a"), Ok(Some(b"1".to_vec())));
     assert_eq!(before.scan(b"a", b"c", 9).map(|rows| rows.len()), Ok(2));
@@ -63,7 +64,7 @@ fn a_snapshot_stays_as_it_was() {
     assert_eq!(store.scan(b"c", b"a", 9), Ok(vec![]));
 }
 
-/// Invariant 4.
+/// Invariant 5.
 #[test]
 fn a_damaged_file_is_an_error_and_not_a_short_listing() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -27,11 +27,12 @@ fn failed(error: rocksdb::Error) -> ViewError {
 /// The latest state: for the one thread that writes it.
 impl View for Store {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        self.db.get(key).map_err(failed)
+        self.state().db().get(key).map_err(failed)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewError> {
-        page(from, to, limit, |options| self.db.raw_iterator_opt(options))
+        let state = self.state();
+        page(from, to, limit, |options| state.db().raw_iterator_opt(options))
     }
 }
 
@@ -45,7 +46,7 @@ impl View for Snapshot<'_> {
     }
 }
 
-/// The one place where an iterator is used: its status is asked at the end, always (invariant 4).
+/// The one place where an iterator is used: its status is asked at the end, always (invariant 5).
 fn page<'a>(
     from: &[u8],
     to: &[u8],

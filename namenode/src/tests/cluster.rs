@@ -1,6 +1,7 @@
 //! Members in temporary directories, on free ports.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,10 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn dir(&self, node: u64) -> &Path {
+        self.dirs[node as usize - 1].path()
+    }
+
     pub(crate) fn address(&self, node: u64) -> SocketAddr {
         self.addresses[node as usize - 1]
     }
@@ -111,6 +116,13 @@ impl Cluster {
         let client = AdminClient::connect(format!("http://{}", self.address(node))).await;
         let reply = client.expect("it listens").status(v1::StatusRequest {}).await;
         reply.expect("an answer").into_inner()
+    }
+
+    /// Asks `node` to hand the lead to `to`.
+    pub(crate) async fn transfer(&self, node: u64, to: u64) -> Result<v1::RaftTransferReply, tonic::Status> {
+        let client = AdminClient::connect(format!("http://{}", self.address(node))).await;
+        let reply = client.expect("it listens").raft_transfer(v1::RaftTransferRequest { node: to }).await;
+        Ok(reply?.into_inner())
     }
 
     /// The member that all running ones call the leader.

@@ -1,0 +1,127 @@
+//! What a snapshot consists of.
+//!
+//! ```text
+//! version (1) | CBOR: [index, term, voters, [[name, length, CRC-32], ..]] | CRC-32 of all before (big-endian)
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use crate::store::AppliedState;
+
+const VERSION: u8 = 1;
+/// More files than any store has.
+const FILES: usize = 1 << 20;
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Manifest {
+    #[n(0)]
+    pub(crate) index: u64,
+    #[n(1)]
+    pub(crate) term: u64,
+    /// The members that vote, as of `index`.
+    #[n(2)]
+    pub(crate) voters: Vec<u64>,
+    #[n(3)]
+    pub(crate) files: Vec<ManifestFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ManifestFile {
+    /// A plain name, without a directory.
+    #[n(0)]
+    pub(crate) name: String,
+    #[n(1)]
+    pub(crate) length: u64,
+    #[n(2)]
+    pub(crate) crc: u32,
+}
+
+impl Manifest {
+    pub(crate) fn new(applied: AppliedState, files: Vec<ManifestFile>) -> Self {
+        Self { index: applied.index, term: applied.term, voters: applied.voters, files }
+    }
+
+    /// Index and term.
+    pub(crate) fn at(&self) -> (u64, u64) {
+        (self.index, self.term)
+    }
+
+    /// The state that the files hold.
+    pub(crate) fn applied(&self) -> AppliedState {
+        AppliedState { index: self.index, term: self.term, voters: self.voters.clone() }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.length).sum()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> Option<&ManifestFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        minicbor::encode(self, &mut bytes).expect("writing to memory does not fail");
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend(crc.to_be_bytes());
+        bytes
+    }
+
+    /// Reads what [`encode`](Self::encode) made, and checks that every name is one of a file in a directory.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let split = bytes.len().checked_sub(4).ok_or("it is too short")?;
+        let (head, crc) = bytes.split_at(split);
+        if crc != crc32fast::hash(head).to_be_bytes() {
+            return Err("its checksum differs".to_owned());
+        }
+        let manifest: Self = match head.split_first() {
+            Some((&VERSION, body)) => minicbor::decode(body).map_err(|error| error.to_string())?,
+            Some((version, _)) => return Err(format!("its version {version} is unknown")),
+            None => return Err("it is empty".to_owned()),
+        };
+        if manifest.files.len() > FILES {
+            return Err(format!("it has {} files", manifest.files.len()));
+        }
+        match manifest.files.iter().find(|file| !plain(&file.name)) {
+            Some(file) => Err(format!("{:?} is not the name of a file", file.name)),
+            None => Ok(manifest),
+        }
+    }
+}
+
+/// Whether a name from the network may be joined to a directory.
+fn plain(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(name: &str) -> Manifest {
+        let files = vec![ManifestFile { name: name.to_owned(), length: 9, crc: 7 }];
+        Manifest { index: 5, term: 2, voters: vec![1, 2, 3], files }
+    }
+
+    /// Golden: members of different versions exchange it.
+    #[test]
+    fn the_bytes_are_stable_and_damage_is_refused() {
+        let bytes = manifest("CURRENT").encode();
+        assert_eq!(bytes[..bytes.len() - 4], *b"\x01\x84\x05\x02\x83\x01\x02\x03\x81\x83\x67CURRENT\x09\x07");
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest("CURRENT")));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(Manifest::decode(&damaged).is_err(), "byte {at}");
+            assert!(Manifest::decode(&bytes[..at]).is_err(), "length {at}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_leaves_the_directory_is_refused() {
+        for name in ["", ".", "..", "../state", "a/b", "/etc/passwd", ".hidden", "a\0b", &"x".repeat(256)] {
+            assert!(Manifest::decode(&manifest(name).encode()).is_err(), "{name:?}");
+        }
+    }
+}
