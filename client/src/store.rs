@@ -85,7 +85,7 @@ impl Client {
     }
 
     pub async fn mkdir(&self, path: &Path, options: MkdirOptions) -> Result<Attributes, Error> {
-        let ownership = wire::ownership(options.mode, options.uid, options.gid);
+        let ownership = wire::ownership(&self.0.config.user, options.mode, options.uid, options.gid);
         let place = Some(wire::place(path));
         let op = Op::Mkdir(v1::Mkdir { place, ownership: Some(ownership), parents: options.parents });
         self.changed(op, path).await.map_err(|fault| Error::new("make directory", path, fault))

@@ -46,7 +46,7 @@ pub fn apply(view: &impl View, request: &Request) -> Result<Applied, ViewError> 
 fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome<Reply> {
     match command {
         Command::Noop => Ok(Reply::Done),
-        Command::Format { cluster } => format::run(txn, *cluster),
+        Command::Format { cluster, owner } => format::run(txn, *cluster, *owner),
         Command::OpenSession { client } => open_session::run(txn, client),
         Command::CloseSession { session } => end_session::close(txn, *session),
         Command::ExpireSession { session, limit } => end_session::expire(txn, *session, *limit),

@@ -6,16 +6,16 @@ use crate::row::Usage;
 fn nothing_works_before_format_and_format_happens_once() {
     let mut cluster = Cluster { state: crate::memory::MemoryView::new(), ..Cluster::formatted() };
     assert_eq!(code(cluster.run(mkdir("/a"))), Code::Busy);
-    assert!(query::stat(&cluster.state, &at("/")).is_err());
+    assert!(query::stat(&cluster.state, Caller::SYSTEM, &at("/")).is_err());
     assert_eq!(cluster.run(Command::Noop), Ok(Reply::Done));
     assert!(cluster.state.rows().is_empty());
     assert_eq!(query::cluster(&cluster.state), Ok(None));
-    cluster.run(Command::Format { cluster: CLUSTER }).expect("first");
+    cluster.run(Command::Format { cluster: CLUSTER, owner: None }).expect("first");
     let formatted = cluster.state.clone();
-    assert_eq!(cluster.run(Command::Format { cluster: CLUSTER }), Ok(Reply::Done));
+    assert_eq!(cluster.run(Command::Format { cluster: CLUSTER, owner: None }), Ok(Reply::Done));
     assert_eq!(cluster.state, formatted);
     let other = types::ClusterId::from_bytes([9; 16]);
-    assert_eq!(code(cluster.run(Command::Format { cluster: other })), Code::Exists);
+    assert_eq!(code(cluster.run(Command::Format { cluster: other, owner: None })), Code::Exists);
     assert_eq!(query::cluster(&cluster.state), Ok(Some(CLUSTER)));
 }
 
@@ -160,14 +160,14 @@ fn a_long_listing_comes_in_pages_and_survives_removals() {
     for name in 0..25 {
         cluster.run(put(to(&format!("/f{name:02}")), b"x")).expect("put");
     }
-    let first = query::list(&cluster.state, &at("/"), b"", 10).expect("a page");
+    let first = query::list(&cluster.state, Caller::SYSTEM, &at("/"), b"", 10).expect("a page");
     assert!(first.more && first.entries.len() == 10);
     let last = first.entries.last().expect("ten").0.clone();
     cluster.run(delete("/f09")).expect("removed");
-    let second = query::list(&cluster.state, &at("/"), &last, 10).expect("a page");
+    let second = query::list(&cluster.state, Caller::SYSTEM, &at("/"), &last, 10).expect("a page");
     assert_eq!(second.entries.first().expect("ten").0, b"f10");
-    let third = query::list(&cluster.state, &at("/"), b"f19", 10).expect("a page");
+    let third = query::list(&cluster.state, Caller::SYSTEM, &at("/"), b"f19", 10).expect("a page");
     assert!(!third.more && third.entries.len() == 5);
-    assert_eq!(query::list(&cluster.state, &at("/"), b"zzz", 10).expect("a page").entries, Vec::new());
-    assert!(query::list(&cluster.state, &at("/f01"), b"", 10).is_err());
+    assert_eq!(query::list(&cluster.state, Caller::SYSTEM, &at("/"), b"zzz", 10).expect("a page").entries, Vec::new());
+    assert!(query::list(&cluster.state, Caller::SYSTEM, &at("/f01"), b"", 10).is_err());
 }
