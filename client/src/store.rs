@@ -98,6 +98,13 @@ impl Client {
         answer.map(|_| ()).map_err(|fault| Error::new("rename", format_args!("{from} to {to}"), fault))
     }
 
+    /// Puts each of two objects in the place of the other, at once.
+    pub async fn exchange(&self, first: &Path, second: &Path) -> Result<(), Error> {
+        let op = Op::Exchange(v1::Exchange { first: Some(wire::place(first)), second: Some(wire::place(second)) });
+        let answer = self.0.metadata.call(op, Scope::Update).await;
+        answer.map(|_| ()).map_err(|fault| Error::new("exchange", format_args!("{first} and {second}"), fault))
+    }
+
     /// Removes an object. A directory must be empty unless `recursive`.
     pub async fn delete(&self, path: &Path, recursive: bool) -> Result<(), Error> {
         let op = Op::Delete(v1::Delete { place: Some(wire::place(path)), recursive });

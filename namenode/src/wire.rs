@@ -156,6 +156,10 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             to: place(rename.to, "Rename.to")?,
             overwrite: rename.overwrite,
         },
+        Kind::Exchange(exchange) => Command::Exchange {
+            first: place(exchange.first, "Exchange.first")?,
+            second: place(exchange.second, "Exchange.second")?,
+        },
         Kind::Delete(delete) => {
             Command::Delete { place: place(delete.place, "Delete.place")?, recursive: delete.recursive }
         }

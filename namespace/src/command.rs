@@ -329,6 +329,14 @@ pub enum Command {
         #[n(1)]
         owner: Option<(u32, u32)>,
     },
+    /// Puts each of two objects in the place of the other, of whatever kind they are.
+    #[n(23)]
+    Exchange {
+        #[n(0)]
+        first: Where,
+        #[n(1)]
+        second: Where,
+    },
 }
 
 /// The key of one record of a replica to delete.

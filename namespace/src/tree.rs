@@ -344,11 +344,8 @@ pub(crate) fn rename<V: View>(txn: &mut Transaction<'_, V>, request: &Move<'_>) 
     if from == to {
         return Ok(());
     }
-    let moved_directory = match &row.body {
-        Body::Directory => Some(txn.rows.need::<DirectoryRow>(&key::directory(row.inode))?),
-        Body::File(_) => None,
-    };
-    if moved_directory.is_some() && lies_in(txn, to.directory, row.inode)? {
+    let is_directory = row.body == Body::Directory;
+    if is_directory && lies_in(txn, to.directory, row.inode)? {
         return Err(Error::Cycle { from: resolve::show(request.from), to: resolve::show(request.to) }.into());
     }
     let target = txn.rows.entry(to.directory, &to.name)?;
@@ -361,37 +358,85 @@ pub(crate) fn rename<V: View>(txn: &mut Transaction<'_, V>, request: &Move<'_>) 
         Some(target) => check_remove(txn, request.to, &to, target)?,
         None => check_add(txn, request.to, &to)?,
     }
-    if moved_directory.is_some() && from.directory != to.directory {
-        // What `..` in it means changes.
-        txn.caller.check(&row, Right::Write, || resolve::show(request.from))?;
+    if from.directory != to.directory {
+        check_other_parent(txn, request.from, &row)?;
     }
     if let Some(target) = target {
         replace_by_move(txn, request, &to, &target, &row.body)?;
     }
     txn.remove(key::entry(from.directory, &from.name));
-    let delta = match (&mut row.body, moved_directory) {
-        (Body::Directory, Some(mut directory)) => {
-            directory.parent = to.directory;
-            directory.name.clone_from(&to.name);
-            directory.ctime = txn.now;
-            txn.put_directory(row.inode, &directory);
-            Delta::directory(&directory.usage)
-        }
-        (Body::File(file), _) => {
-            file.ctime = txn.now;
-            let delta = Delta::file(file);
-            txn.put_link(row.inode, to.directory, &to.name);
-            delta
-        }
-        (Body::Directory, None) => unreachable!("the row of a directory was read above"),
-    };
-    txn.put_entry(to.directory, &to.name, &row);
+    let delta = put_at(txn, &mut row, &to)?;
     if from.directory == to.directory && !replaced {
         return Ok(account(txn, to.directory, Entries::Touched, Delta::default())?);
     }
     account(txn, from.directory, Entries::Removed, delta.negated())?;
     account(txn, to.directory, Entries::Added, delta)?;
     Ok(())
+}
+
+/// Puts each of two objects in the place of the other, at once.
+pub(crate) fn exchange<V: View>(txn: &mut Transaction<'_, V>, first: &Where, second: &Where) -> Outcome<()> {
+    let (first_slot, mut first_row) = resolve::find(&txn.rows, txn.caller, first)?;
+    let (second_slot, mut second_row) = resolve::find(&txn.rows, txn.caller, second)?;
+    if first_slot.is_root() || second_slot.is_root() {
+        return Err(Error::RootFixed.into());
+    }
+    if first_slot == second_slot {
+        return Ok(());
+    }
+    for (moved, to, from_place, to_place) in
+        [(&first_row, &second_slot, first, second), (&second_row, &first_slot, second, first)]
+    {
+        if moved.body == Body::Directory && lies_in(txn, to.directory, moved.inode)? {
+            return Err(Error::Cycle { from: resolve::show(from_place), to: resolve::show(to_place) }.into());
+        }
+    }
+    check_remove(txn, first, &first_slot, &first_row)?;
+    check_remove(txn, second, &second_slot, &second_row)?;
+    let same_directory = first_slot.directory == second_slot.directory;
+    if !same_directory {
+        check_other_parent(txn, first, &first_row)?;
+        check_other_parent(txn, second, &second_row)?;
+    }
+    let first_delta = put_at(txn, &mut first_row, &second_slot)?;
+    let second_delta = put_at(txn, &mut second_row, &first_slot)?;
+    if same_directory {
+        return Ok(account(txn, first_slot.directory, Entries::Touched, Delta::default())?);
+    }
+    account(txn, first_slot.directory, Entries::Touched, Delta::between(first_delta, second_delta))?;
+    account(txn, second_slot.directory, Entries::Touched, Delta::between(second_delta, first_delta))?;
+    Ok(())
+}
+
+/// Refuses to move a directory elsewhere unless the caller may change it: what `..` in it means changes.
+fn check_other_parent<V: View>(txn: &Transaction<'_, V>, place: &Where, row: &InodeRow) -> Outcome<()> {
+    if row.body == Body::Directory {
+        txn.caller.check(row, Right::Write, || resolve::show(place))?;
+    }
+    Ok(())
+}
+
+/// Writes what is in another slot from now on, and the way back from its inode. The directories are the caller's, by
+/// what is given back.
+fn put_at<V: View>(txn: &mut Transaction<'_, V>, row: &mut InodeRow, to: &Slot) -> Result<Delta, ViewError> {
+    let delta = match &mut row.body {
+        Body::Directory => {
+            let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
+            directory.parent = to.directory;
+            directory.name.clone_from(&to.name);
+            directory.ctime = txn.now;
+            txn.put_directory(row.inode, &directory);
+            Delta::directory(&directory.usage)
+        }
+        Body::File(file) => {
+            file.ctime = txn.now;
+            let delta = Delta::file(file);
+            txn.put_link(row.inode, to.directory, &to.name);
+            delta
+        }
+    };
+    txn.put_entry(to.directory, &to.name, row);
+    Ok(delta)
 }
 
 /// Makes room for what is moved: only a file gives way to a file, and an empty directory to a directory.

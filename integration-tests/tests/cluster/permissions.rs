@@ -55,6 +55,10 @@ async fn users_are_kept_apart_and_told_why() -> Result<()> {
     works(&cluster, bob, &["fs", "touch", "/alice/new", "/alice/sub/f"])?;
     ensure!(works(&cluster, bob, &["fs", "ls", "/alice"])? == "new\nsub/\n");
 
+    works(&cluster, bob, &["fs", "mv", "--exchange", "/alice/new", "/alice/sub"])?;
+    ensure!(works(&cluster, bob, &["fs", "cat", "/alice/new/f"])? == "of alice");
+    refused(&cluster, alice, &["fs", "mv", "--exchange", "/alice/new", "/alice/sub"], "/alice: permission denied")?;
+
     // A program sees codes.
     let namenodes = vec![addresses(&cluster)?];
     let user = User { uid: alice, gid: 100, groups: Vec::new() };

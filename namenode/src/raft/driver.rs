@@ -517,7 +517,9 @@ fn estimate(request: &Request) -> usize {
             Command::Mkdir { place, .. } | Command::Delete { place, .. } | Command::SetAttr { place, .. } => {
                 place.path.len()
             }
-            Command::Rename { from, to, .. } => from.path.len() + to.path.len(),
+            Command::Rename { from, to, .. } | Command::Exchange { first: from, second: to } => {
+                from.path.len() + to.path.len()
+            }
             Command::ReplicasDeleted { replicas, .. } => 32 * replicas.len(),
             _ => 0,
         }

@@ -42,6 +42,7 @@ fn batch() -> Batch {
     let set_attr = Command::SetAttr { place: to("/g").place, change };
     let principal = Principal { uid: 1000, gid: 100, groups: vec![4, 27] };
     let owned = Command::Format { cluster: CLUSTER, owner: Some((1000, 100)) };
+    let exchange = Command::Exchange { first: to("/f").place, second: to("/g").place };
     let requests = vec![
         Request { time, origin: None, command: Command::Noop, principal: None },
         Request { time, origin: None, command: Command::Format { cluster: CLUSTER, owner: None }, principal: None },
@@ -50,6 +51,7 @@ fn batch() -> Batch {
         Request { time, origin: None, command: Command::GcStep { limit: 1000, grace_nanos: 600 }, principal: None },
         Request { time, origin, command: set_attr, principal: Some(principal) },
         Request { time, origin: None, command: owned, principal: None },
+        Request { time, origin, command: exchange, principal: None },
     ];
     Batch { requests }
 }
@@ -180,11 +182,14 @@ proptest! {
 }
 
 const LOG: &str = concat!(
-    "018187831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
+    "018188831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
     "0684838201422f66f4f4831903e818641901a48203104568656c6c6f831a3b9aca07820703820b84182a8482182a01021901",
     "2c81500101010101010101010101010101010102838201422f67f4f4831a3b9aca07f6820f821903e8190258",
     "841a3b9aca078207038210828201422f67871901e8f6f6f6f6f6f5831903e818648204181b",
     "831a3b9aca07f682168250636c7573746572206f66207465737473821903e81864",
+    "831a3b9aca07820703821782820142",
+    "2f66820142",
+    "2f67",
 );
 const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f582008102";
 const DIRECTORY: &str = "01850141640203850102031901901904b0";

@@ -33,6 +33,7 @@ enum Step {
     PutInline { destination: To, length: usize },
     Write { file: Index, kind: Writing },
     Rename { from: Place, to: Place, overwrite: bool },
+    Exchange { first: Place, second: Place },
     Delete { place: Place, recursive: bool },
     SetAttr { place: Place, change: AttrChange },
     Replica { block: Index, kind: Replicas, storage: u8 },
@@ -175,6 +176,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(destination, length)| Step::PutInline { destination, length }),
         12 => (any::<Index>(), writing()).prop_map(|(file, kind)| Step::Write { file, kind }),
         4 => (place(), place(), any::<bool>()).prop_map(|(from, to, overwrite)| Step::Rename { from, to, overwrite }),
+        2 => (place(), place()).prop_map(|(first, second)| Step::Exchange { first, second }),
         3 => (place(), any::<bool>()).prop_map(|(place, recursive)| Step::Delete { place, recursive }),
         4 => (place(), change()).prop_map(|(place, change)| Step::SetAttr { place, change }),
         5 => (any::<Index>(), replicas, 0..STORAGES)
@@ -318,6 +320,10 @@ impl History {
             Step::Rename { from, to, overwrite } => {
                 let (from, to) = (self.place(from), self.place(to));
                 self.client(who, Command::Rename { from, to, overwrite: *overwrite });
+            }
+            Step::Exchange { first, second } => {
+                let (first, second) = (self.place(first), self.place(second));
+                self.client(who, Command::Exchange { first, second });
             }
             Step::Delete { place, recursive } => {
                 let place = self.place(place);

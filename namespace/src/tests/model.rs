@@ -252,6 +252,7 @@ impl Model {
                 Ok(Reply::Done)
             }
             Command::Rename { from, to, overwrite } => self.rename(from, to, *overwrite, session),
+            Command::Exchange { first, second } => self.exchange(first, second),
             Command::Delete { place, recursive } => {
                 let (parent, name, inode) = self.find(place)?;
                 if inode == InodeId::ROOT {
@@ -368,6 +369,33 @@ impl Model {
         self.remove_entry(from_parent, &from_name);
         self.add_entry(to_parent, &to_name, inode);
         self.object_mut(inode).ctime = self.now;
+        Ok(Reply::Done)
+    }
+
+    fn exchange(&mut self, first: &Where, second: &Where) -> Outcome<Reply> {
+        let (first_parent, first_name, first) = self.find(first)?;
+        let (second_parent, second_name, second) = self.find(second)?;
+        if first == InodeId::ROOT || second == InodeId::ROOT {
+            return Err(Code::InvalidArgument);
+        }
+        if first == second {
+            return Ok(Reply::Done);
+        }
+        if self.ancestors(second_parent).contains(&first) || self.ancestors(first_parent).contains(&second) {
+            return Err(Code::Cycle);
+        }
+        self.need_removable(first_parent, first)?;
+        self.need_removable(second_parent, second)?;
+        for moved in [first, second] {
+            if first_parent != second_parent && self.is_directory(moved) {
+                self.need(moved, 2)?;
+            }
+        }
+        self.add_entry(first_parent, &first_name, second);
+        self.add_entry(second_parent, &second_name, first);
+        for moved in [first, second] {
+            self.object_mut(moved).ctime = self.now;
+        }
         Ok(Reply::Done)
     }
 

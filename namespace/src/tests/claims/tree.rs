@@ -171,3 +171,35 @@ fn a_long_listing_comes_in_pages_and_survives_removals() {
     assert_eq!(query::list(&cluster.state, Caller::SYSTEM, &at("/"), b"zzz", 10).expect("a page").entries, Vec::new());
     assert!(query::list(&cluster.state, Caller::SYSTEM, &at("/f01"), b"", 10).is_err());
 }
+
+#[test]
+fn two_objects_change_places_at_once_whatever_they_are() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    cluster.run(mkdir("/a/tree/deep")).expect("made");
+    cluster.run(put(to("/a/tree/deep/f"), b"12345")).expect("put");
+    cluster.run(mkdir("/b")).expect("made");
+    let (file, block) = cluster.create(session, Some(to("/b/open")));
+    let exchange = |first: &str, second: &str| Command::Exchange { first: at(first), second: at(second) };
+    cluster.run(exchange("/a/tree", "/b/open")).expect("exchanged");
+    assert_eq!((cluster.stat("/a/tree").inode, cluster.stat("/b/open/deep/f").length.get()), (file, 5));
+    let usage = |cluster: &Cluster, path| cluster.stat(path).usage.expect("a directory");
+    assert_eq!(usage(&cluster, "/a"), Usage { entries: 1, files: 1, directories: 0, bytes: 0, raw_bytes: 0 });
+    assert_eq!(usage(&cluster, "/b"), Usage { entries: 1, files: 1, directories: 2, bytes: 5, raw_bytes: 15 });
+    invariants::check(&cluster.state);
+    // A writer follows its file.
+    cluster.by(session, complete(file, Some(done(block.block, 10, &[1, 2, 3])), None)).expect("completes");
+    assert_eq!(cluster.stat("/a/tree").length.get(), 10);
+    let before = cluster.state.clone();
+    for (first, second, expected) in [
+        ("/a", "/nope", Code::NotFound),
+        ("/nope", "/a", Code::NotFound),
+        ("/b", "/b/open/deep", Code::Cycle),
+        ("/b/open/deep", "/b", Code::Cycle),
+        ("/", "/a", Code::InvalidArgument),
+    ] {
+        assert_eq!(code(cluster.run(exchange(first, second))), expected, "{first} and {second}");
+    }
+    assert_eq!(cluster.run(exchange("/a", "/a")), Ok(Reply::Done));
+    assert_eq!(cluster.state, before, "invariant 1");
+}
