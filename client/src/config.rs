@@ -14,6 +14,8 @@ pub struct Config {
     /// The name of this machine as datanodes give it: the first replica of what is written here goes to a datanode of
     /// the same name, and is read first.
     pub host: String,
+    /// On whose behalf everything is done; what is made belongs to this user.
+    pub user: User,
     /// How long an operation on the metadata may take, failover included.
     #[serde(with = "duration")]
     pub op_timeout: Duration,
@@ -36,12 +38,37 @@ impl Default for Config {
         Self {
             namenodes: Vec::new(),
             host: hostname(),
+            user: User::of_process(),
             op_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
             window: 16,
             read_ahead: ByteSize::mib(4),
             idle_connections: 8,
+        }
+    }
+}
+
+/// A user and the groups it is in. Uid 0 may do everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    /// The other groups.
+    #[serde(default)]
+    pub groups: Vec<u32>,
+}
+
+impl User {
+    /// Whom this process runs as.
+    pub fn of_process() -> Self {
+        // It fails only if the list grows while it is read; without the other groups there are fewer rights, not more.
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            groups: groups.into_iter().map(rustix::process::Gid::as_raw).collect(),
         }
     }
 }

@@ -48,7 +48,7 @@ mod wire;
 mod writer;
 
 pub use admin::Admin;
-pub use config::Config;
+pub use config::{Config, User};
 pub use error::Error;
 pub use listing::Listing;
 pub use object::{

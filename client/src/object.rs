@@ -130,13 +130,14 @@ pub struct MkdirOptions {
     /// Make missing parents too, and be content with a directory that is there.
     pub parents: bool,
     pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
+    /// As in [`CreateOptions`].
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
 }
 
 impl Default for MkdirOptions {
     fn default() -> Self {
-        Self { parents: false, mode: 0o755, uid: 0, gid: 0 }
+        Self { parents: false, mode: 0o755, uid: None, gid: None }
     }
 }
 
@@ -147,8 +148,9 @@ pub struct CreateOptions {
     /// Make missing parent directories.
     pub parents: bool,
     pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
+    /// The client's own user unless given; only the superuser may give another, or a group it is not in.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
     /// The cluster's default if absent, as below.
     pub replication: Option<u8>,
     pub block_size: Option<ByteSize>,
@@ -167,8 +169,8 @@ impl Default for CreateOptions {
             overwrite: false,
             parents: false,
             mode: 0o644,
-            uid: 0,
-            gid: 0,
+            uid: None,
+            gid: None,
             replication: None,
             block_size: None,
             durability: None,
@@ -189,6 +191,8 @@ pub struct AttrChange {
     pub atime: Option<Timestamp>,
     /// Of files only; copies are made or removed in the background.
     pub replication: Option<u8>,
+    /// Both times become the present, unless they are given. Whoever may write may do that.
+    pub touch: bool,
 }
 
 /// What one namenode says of itself.

@@ -85,7 +85,7 @@ impl Client {
     }
 
     pub async fn mkdir(&self, path: &Path, options: MkdirOptions) -> Result<Attributes, Error> {
-        let ownership = wire::ownership(options.mode, options.uid, options.gid);
+        let ownership = wire::ownership(&self.0.config.user, options.mode, options.uid, options.gid);
         let place = Some(wire::place(path));
         let op = Op::Mkdir(v1::Mkdir { place, ownership: Some(ownership), parents: options.parents });
         self.changed(op, path).await.map_err(|fault| Error::new("make directory", path, fault))
@@ -96,6 +96,13 @@ impl Client {
         let op = Op::Rename(v1::Rename { from: Some(wire::place(from)), to: Some(wire::place(to)), overwrite });
         let answer = self.0.metadata.call(op, Scope::Update).await;
         answer.map(|_| ()).map_err(|fault| Error::new("rename", format_args!("{from} to {to}"), fault))
+    }
+
+    /// Puts each of two objects in the place of the other, at once.
+    pub async fn exchange(&self, first: &Path, second: &Path) -> Result<(), Error> {
+        let op = Op::Exchange(v1::Exchange { first: Some(wire::place(first)), second: Some(wire::place(second)) });
+        let answer = self.0.metadata.call(op, Scope::Update).await;
+        answer.map(|_| ()).map_err(|fault| Error::new("exchange", format_args!("{first} and {second}"), fault))
     }
 
     /// Removes an object. A directory must be empty unless `recursive`.

@@ -7,6 +7,7 @@ use proto::v1;
 use transfer::Hop;
 use types::{BlockId, ByteSize, GenStamp, InodeId, Name, NodeId, Path, StorageId, Timestamp};
 
+use crate::config::User;
 use crate::error::Fault;
 use crate::object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, Kind, Liveness, LogStatistics, Member,
@@ -31,8 +32,13 @@ pub(crate) fn destination(path: &Path, options: &CreateOptions) -> v1::Destinati
     v1::Destination { place: Some(place(path)), overwrite: options.overwrite, parents: options.parents }
 }
 
-pub(crate) fn ownership(mode: u32, uid: u32, gid: u32) -> v1::Ownership {
-    v1::Ownership { uid, gid, mode }
+pub(crate) fn principal(user: &User) -> v1::Principal {
+    v1::Principal { uid: user.uid, gid: user.gid, groups: user.groups.clone() }
+}
+
+/// What a new object gets: the client's own user and group unless others are given.
+pub(crate) fn ownership(user: &User, mode: u32, uid: Option<u32>, gid: Option<u32>) -> v1::Ownership {
+    v1::Ownership { uid: uid.unwrap_or(user.uid), gid: gid.unwrap_or(user.gid), mode }
 }
 
 pub(crate) fn layout(options: &CreateOptions) -> v1::Layout {
@@ -51,6 +57,7 @@ pub(crate) fn set_attr(path: &Path, change: &AttrChange) -> v1::SetAttr {
         mtime: change.mtime.map(Timestamp::nanos),
         atime: change.atime.map(Timestamp::nanos),
         replication: change.replication.map(u32::from),
+        touch: change.touch,
     }
 }
 

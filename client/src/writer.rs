@@ -234,7 +234,7 @@ pub(crate) async fn put_inline(
 ) -> Result<Attributes, Fault> {
     let put = v1::PutInline {
         destination: Some(wire::destination(path, options)),
-        ownership: Some(wire::ownership(options.mode, options.uid, options.gid)),
+        ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
         layout: Some(wire::layout(options)),
         content,
         mtime: options.mtime.map(types::Timestamp::nanos),
@@ -255,7 +255,7 @@ async fn start(client: &Client, path: &Path, options: &CreateOptions) -> Result<
     let destination = wire::destination(path, options);
     let create = v1::Create {
         destination: (!options.atomic).then(|| destination.clone()),
-        ownership: Some(wire::ownership(options.mode, options.uid, options.gid)),
+        ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
         layout: Some(wire::layout(options)),
         with_block: options.atomic || options.size_hint.is_some_and(|hint| hint > 0),
         exclude: Vec::new(),

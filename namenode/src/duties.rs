@@ -245,7 +245,8 @@ impl Duties {
         }
         let (sender, receiver) = bounded(1);
         let time = wall_clock();
-        let requests = commands.into_iter().map(|command| Request { time, origin: None, command }).collect();
+        let requests =
+            commands.into_iter().map(|command| Request { time, origin: None, command, principal: None }).collect();
         self.raft.propose(requests, Box::new(move |result| drop(sender.send(result))));
         match receiver.recv_timeout(PROPOSAL_TIMEOUT) {
             Ok(Ok(answers)) => answers.outcomes,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
+use namespace::command::Principal;
 use namespace::query;
-use namespace::{QueryError, view::ViewError};
+use namespace::{Caller, QueryError, view::ViewError};
 use proto::v1;
 use types::{Code, SessionId};
 
@@ -23,6 +24,8 @@ pub(crate) enum Job {
     Answer {
         /// With the tags of their replies.
         queries: Vec<(u64, Query)>,
+        /// On whose behalf.
+        principal: Option<Principal>,
         answered: Box<dyn FnOnce(Vec<v1::Reply>) + Send>,
     },
     /// One thread ends.
@@ -75,14 +78,15 @@ impl Readers {
 
 impl Reader {
     fn run(self) -> Result<(), String> {
-        while let Ok(Job::Answer { queries, answered }) = self.jobs.recv() {
+        while let Ok(Job::Answer { queries, principal, answered }) = self.jobs.recv() {
             // Taken before the snapshot, which is therefore at least so far.
             let applied = self.progress.applied.get();
             let state = self.store.state();
             let snapshot = state.snapshot();
             let mut replies = Vec::with_capacity(queries.len());
             for (tag, query) in queries {
-                let result = self.answer(&snapshot, &query).map_err(|error| error.to_string())?;
+                let result =
+                    self.answer(&snapshot, principal.as_ref().into(), &query).map_err(|error| error.to_string())?;
                 replies.push(v1::Reply { tag, applied, result: Some(result) });
             }
             drop(snapshot);
@@ -92,11 +96,11 @@ impl Reader {
         Ok(())
     }
 
-    fn answer(&self, state: &Snapshot<'_>, query: &Query) -> Result<v1::reply::Result, ViewError> {
+    fn answer(&self, state: &Snapshot<'_>, caller: Caller<'_>, query: &Query) -> Result<v1::reply::Result, ViewError> {
         let answer = match query {
-            Query::Stat(place) => query::stat(state, place).map(|row| wire::stated(&row)),
-            Query::List { place, after, limit } => query::list(state, place, after, *limit).map(wire::listing),
-            Query::Open { place, offset, length, client_host } => query::open(state, place, *offset, *length)
+            Query::Stat(place) => query::stat(state, caller, place).map(|row| wire::stated(&row)),
+            Query::List { place, after, limit } => query::list(state, caller, place, after, *limit).map(wire::listing),
+            Query::Open { place, offset, length, client_host } => query::open(state, caller, place, *offset, *length)
                 .map(|opened| wire::opened(opened, client_host, &self.datanodes)),
             Query::Session(session) => return Ok(session_answer(lives(state, *session)?, *session)),
         };

@@ -85,7 +85,8 @@ impl Service {
     async fn propose(&self, commands: Vec<Command>) -> Result<Answers, Refusal> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let time = wall_clock();
-        let requests = commands.into_iter().map(|command| Request { time, origin: None, command }).collect();
+        let requests =
+            commands.into_iter().map(|command| Request { time, origin: None, command, principal: None }).collect();
         self.raft.propose(requests, Box::new(move |answer| drop(sender.send(answer))));
         match tokio::time::timeout(PROPOSAL_TIMEOUT, receiver).await {
             Ok(answer) => answer.unwrap_or(Err(Refusal::NotLeader)),

@@ -78,7 +78,7 @@ async fn a_follower_names_the_leader_and_answers_nothing() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let follower = (1..=3).find(|node| *node != leader).expect("two of them");
-    let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: vec![], session: 0 };
+    let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: vec![], session: 0, principal: None };
     let batch = client::hello(cluster.address(follower), hello.clone()).await.expect("an answer");
     let not_leader = batch.not_leader.expect("it does not lead");
     assert_eq!(not_leader.leader, cluster.address(leader).to_string());

@@ -2,7 +2,7 @@
 
 mod reply;
 
-use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Where};
+use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where};
 use namespace::row::NodeRow;
 use proto::{WireError, v1};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp};
@@ -19,6 +19,8 @@ const FEW: usize = 64;
 /// The longest host name, rack or address.
 const MAX_LABEL: usize = 255;
 const MAX_STORAGES: usize = 256;
+/// Groups of a principal: they travel with each of its commands.
+const MAX_GROUPS: usize = 1024;
 
 /// What an operation asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +156,10 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             to: place(rename.to, "Rename.to")?,
             overwrite: rename.overwrite,
         },
+        Kind::Exchange(exchange) => Command::Exchange {
+            first: place(exchange.first, "Exchange.first")?,
+            second: place(exchange.second, "Exchange.second")?,
+        },
         Kind::Delete(delete) => {
             Command::Delete { place: place(delete.place, "Delete.place")?, recursive: delete.recursive }
         }
@@ -165,6 +171,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
                 gid: set.gid,
                 mtime: set.mtime.map(Timestamp::from_nanos),
                 atime: set.atime.map(Timestamp::from_nanos),
+                touch: set.touch,
                 replication: set.replication.map(|count| replication(count, "SetAttr.replication")).transpose()?,
             },
         },
@@ -191,6 +198,15 @@ fn put_inline(put: v1::PutInline, settings: &Settings) -> Result<Command, Refuse
         content: put.content.into(),
         mtime: put.mtime.map(Timestamp::from_nanos),
     })
+}
+
+/// Reads whom a client speaks for.
+pub(crate) fn principal(wire: v1::Principal) -> Result<Principal, WireError> {
+    let v1::Principal { uid, gid, groups } = wire;
+    if groups.len() > MAX_GROUPS {
+        return Err(wrong("Hello.principal", "is in more than 1024 groups"));
+    }
+    Ok(Principal { uid, gid, groups })
 }
 
 fn place(wire: Option<v1::Where>, field: &'static str) -> Result<Where, WireError> {

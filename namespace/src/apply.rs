@@ -5,9 +5,9 @@ use types::{BlockId, StorageId};
 use crate::command::{Command, Reply, Request};
 use crate::commands::complete::Closing;
 use crate::commands::{
-    abandon, abandon_block, add_block, add_replica, complete, create, delete, end_session, extend, format, gc_step,
-    mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename, replicas_deleted,
-    report_bad_replica, set_attr,
+    abandon, abandon_block, add_block, add_replica, complete, create, delete, end_session, exchange, extend, format,
+    gc_step, mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename,
+    replicas_deleted, report_bad_replica, set_attr,
 };
 use crate::error::Error;
 use crate::exactly_once;
@@ -46,7 +46,7 @@ pub fn apply(view: &impl View, request: &Request) -> Result<Applied, ViewError> 
 fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome<Reply> {
     match command {
         Command::Noop => Ok(Reply::Done),
-        Command::Format { cluster } => format::run(txn, *cluster),
+        Command::Format { cluster, owner } => format::run(txn, *cluster, *owner),
         Command::OpenSession { client } => open_session::run(txn, client),
         Command::CloseSession { session } => end_session::close(txn, *session),
         Command::ExpireSession { session, limit } => end_session::expire(txn, *session, *limit),
@@ -71,6 +71,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         }
         Command::Abandon { inode } => abandon::run(txn, *inode),
         Command::Rename { from, to, overwrite } => rename::run(txn, &Move { from, to, overwrite: *overwrite }),
+        Command::Exchange { first, second } => exchange::run(txn, first, second),
         Command::Delete { place, recursive } => delete::run(txn, place, *recursive),
         Command::GcStep { limit, grace_nanos } => gc_step::run(txn, *limit, *grace_nanos),
         Command::SetAttr { place, change } => set_attr::run(txn, place, change),

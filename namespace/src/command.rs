@@ -22,6 +22,27 @@ pub struct Request {
     pub origin: Option<Origin>,
     #[n(2)]
     pub command: Command,
+    /// Who asks; the system itself if absent, which may do everything.
+    #[n(3)]
+    pub principal: Option<Principal>,
+}
+
+/// A user and the groups it is in. Uid 0 is the superuser.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Principal {
+    #[n(0)]
+    pub uid: u32,
+    #[n(1)]
+    pub gid: u32,
+    /// The others, in any order; `gid` may be among them.
+    #[n(2)]
+    pub groups: Vec<u32>,
+}
+
+impl Principal {
+    pub(crate) fn is_in(&self, group: u32) -> bool {
+        self.gid == group || self.groups.contains(&group)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -43,7 +64,7 @@ pub struct Where {
     pub path: Vec<u8>,
 }
 
-/// The owner and mode that a new object gets.
+/// The owner and mode that a new object gets. Only the superuser chooses an owner; others own what they make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Ownership {
     #[n(0)]
@@ -304,6 +325,17 @@ pub enum Command {
     Format {
         #[n(0)]
         cluster: types::ClusterId,
+        /// Uid and gid of the root directory; absent: the superuser's.
+        #[n(1)]
+        owner: Option<(u32, u32)>,
+    },
+    /// Puts each of two objects in the place of the other, of whatever kind they are.
+    #[n(23)]
+    Exchange {
+        #[n(0)]
+        first: Where,
+        #[n(1)]
+        second: Where,
     },
 }
 
@@ -334,6 +366,11 @@ pub struct AttrChange {
     /// Of files only; the repair scanner follows.
     #[n(5)]
     pub replication: Option<u8>,
+    /// Both times become that of the command, unless they are given. Whoever may write may do that, while times of
+    /// one's choice are for the owner.
+    #[n(6)]
+    #[cbor(default)]
+    pub touch: bool,
 }
 
 /// What a command answers when it succeeds. Stored with the session, so that a retry gets the same.

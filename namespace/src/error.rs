@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId};
 
+use crate::access::Right;
 use crate::view::ViewError;
 
 /// A refusal, with the thing it is about and the way out. Stored with the session like any other answer.
@@ -289,6 +290,52 @@ pub enum Error {
         #[n(1)]
         limit: ByteSize,
     },
+    #[error("{place}: permission denied: uid {uid} has no {right} there")]
+    #[n(38)]
+    AccessDenied {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        uid: u32,
+        #[n(2)]
+        right: Right,
+    },
+    #[error("{place}: operation not permitted: uid {uid} is neither its owner nor the superuser")]
+    #[n(39)]
+    NotOwner {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        uid: u32,
+    },
+    #[error(
+        "{place}: operation not permitted: only the superuser gives it to another user, and only its owner to a group of its own; uid {uid} may not"
+    )]
+    #[n(40)]
+    OwnerFixed {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        uid: u32,
+    },
+    #[error("{place}: operation not permitted: its directory is sticky, and uid {uid} owns neither of them")]
+    #[n(41)]
+    Sticky {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        uid: u32,
+    },
+    #[error(
+        "{place} has more than {limit} entries below, too many to check the right to remove each; remove its parts"
+    )]
+    #[n(42)]
+    TreeTooLarge {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        limit: u32,
+    },
 }
 
 impl Error {
@@ -326,8 +373,12 @@ impl Error {
             Self::StaleGeneration { .. } => Code::StaleGeneration,
             Self::NoSuchBlock { .. } | Self::NotLastBlock { .. } => Code::NoSuchBlock,
             Self::NotEnoughReplicas { .. } => Code::NoDatanodes,
-            Self::InlineTooLarge { .. } | Self::TooManyBlocks { .. } | Self::FileTooLarge { .. } => Code::TooLarge,
-            Self::LastReplica { .. } => Code::Denied,
+            Self::InlineTooLarge { .. }
+            | Self::TooManyBlocks { .. }
+            | Self::FileTooLarge { .. }
+            | Self::TreeTooLarge { .. } => Code::TooLarge,
+            Self::LastReplica { .. } | Self::AccessDenied { .. } => Code::Denied,
+            Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } => Code::NotPermitted,
             Self::ReplicaInTheWay { .. } => Code::Busy,
         }
     }

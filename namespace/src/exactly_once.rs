@@ -18,7 +18,7 @@ use crate::view::{View, ViewError, Write};
 /// Runs `run` once for each operation of a session.
 pub(crate) fn guard<'a, V: View>(
     view: &'a V,
-    request: &Request,
+    request: &'a Request,
     run: impl FnOnce(&mut Transaction<'a, V>) -> Outcome<Reply>,
 ) -> Result<Applied, ViewError> {
     let mut txn = Transaction::begin(view, request)?;

@@ -13,7 +13,9 @@
 //! 6. The last good replica of a block is never scheduled for deletion while the block exists.
 //! 7. A replica scheduled for deletion is not added again before the deletion is confirmed.
 //! 8. Ids of inodes, blocks, sessions and datanodes are handed out once, and time never runs backwards.
+//! 9. What a caller may not do is refused, and changes nothing (see module `access`).
 
+mod access;
 mod apply;
 pub mod codec;
 pub mod command;
@@ -39,5 +41,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Caller, Right};
 pub use apply::{Applied, Effect, apply};
 pub use error::{Error, QueryError};

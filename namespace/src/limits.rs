@@ -13,6 +13,8 @@ pub(crate) const MAX_INLINE: ByteSize = ByteSize::new(64 << 10);
 pub(crate) const MAX_MODE: u32 = 0o7777;
 /// Blocks that one change of attributes rewrites.
 pub(crate) const MAX_BLOCKS_CHANGED: u32 = 10_000;
+/// Entries that one removal looks at to find out whether all of them may go.
+pub(crate) const MAX_CHECKED: usize = 20_000;
 /// Entries, blocks or leases of one bounded step.
 pub(crate) const MAX_STEP: u32 = 10_000;
 /// Leases that one `CloseSession` releases itself.

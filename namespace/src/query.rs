@@ -2,6 +2,7 @@
 
 use types::{BlockId, ByteSize, ClusterId, InodeId, SessionId, StorageId, Timestamp};
 
+use crate::access::{Caller, Right};
 use crate::command::{DeletedReplica, Origin, Reply, Where};
 use crate::error::{Error, QueryError};
 use crate::exactly_once;
@@ -43,18 +44,27 @@ pub enum Content {
     Blocks(Vec<LocatedBlock>),
 }
 
-/// What is at a place. A file without a name is found by its inode.
-pub fn stat(view: &impl View, place: &Where) -> Result<Attributes, QueryError> {
-    let (row, links) = find(view, place)?;
+/// What is at a place, if every directory on the way lets the caller through. A file without a name is found by its inode.
+pub fn stat(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<Attributes, QueryError> {
+    let (row, links) = find(view, caller, place)?;
     Ok(attributes(view, &row, links)?)
 }
 
 /// At most `limit` entries of a directory, in byte order, that follow the name `after`.
-pub fn list(view: &impl View, place: &Where, after: &[u8], limit: usize) -> Result<Listing, QueryError> {
-    let (row, _) = find(view, place)?;
+pub fn list(
+    view: &impl View,
+    caller: Caller<'_>,
+    place: &Where,
+    after: &[u8],
+    limit: usize,
+) -> Result<Listing, QueryError> {
+    let (row, _) = find(view, caller, place)?;
     if row.body != Body::Directory {
         return Err(Error::NotDirectory { place: resolve::show(place) }.into());
     }
+    // Names alone would need the first right only, but they are answered with their attributes.
+    caller.check(&row, Right::Read, || resolve::show(place))?;
+    caller.check(&row, Right::Search, || resolve::show(place))?;
     let limit = limit.clamp(1, MAX_PAGE);
     let mut range = key::entries(row.inode);
     if !after.is_empty() {
@@ -75,12 +85,20 @@ pub fn list(view: &impl View, place: &Where, after: &[u8], limit: usize) -> Resu
 ///
 /// Of a very long range only the first [`MAX_PAGE`] blocks are answered: a reader asks again from where they end. What
 /// no block covers up to the length of the file reads as zeros.
-pub fn open(view: &impl View, place: &Where, offset: u64, length: u64) -> Result<Opened, QueryError> {
-    let (row, links) = find(view, place)?;
+pub fn open(
+    view: &impl View,
+    caller: Caller<'_>,
+    place: &Where,
+    offset: u64,
+    length: u64,
+) -> Result<Opened, QueryError> {
+    let (row, links) = find(view, caller, place)?;
     let attributes = attributes(view, &row, links)?;
-    let InodeRow { inode, body: Body::File(file), .. } = row else {
+    if row.body == Body::Directory {
         return Err(Error::IsDirectory { place: resolve::show(place) }.into());
-    };
+    }
+    caller.check(&row, Right::Read, || resolve::show(place))?;
+    let (inode, file) = (row.inode, row.need_file()?.clone());
     let content = match file.data {
         Data::Inline { content } => Content::Inline(content),
         Data::Blocks { .. } => {
@@ -212,8 +230,8 @@ pub fn known_result(view: &impl View, origin: Origin) -> Result<Option<Result<Re
     exactly_once::known_result(view, origin)
 }
 
-fn find(view: &impl View, place: &Where) -> Result<(InodeRow, u32), QueryError> {
-    let row = resolve::find_inode(view, place);
+fn find(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<(InodeRow, u32), QueryError> {
+    let row = resolve::find_inode(view, caller, place);
     if matches!(row, Err(QueryError::Refused(Error::NotFound { .. }))) && view.system()?.is_none() {
         return Err(Error::NotFormatted.into());
     }

@@ -3,6 +3,7 @@
 
 use types::{InodeId, Path};
 
+use crate::access::{Caller, Right};
 use crate::command::Where;
 use crate::error::{Error, QueryError};
 use crate::row::{Body, InodeRow};
@@ -56,16 +57,27 @@ pub(crate) fn parse(place: &Where) -> Outcome<Path> {
     Path::parse(&place.path).map_err(|reason| Error::path(&place.path, &reason).into())
 }
 
-/// The slot that a place means. Every directory on the way must be there.
-pub(crate) fn slot(view: &impl View, place: &Where) -> Outcome<Slot> {
+/// The directory of a slot that `place` means, as error messages show it.
+pub(crate) fn show_parent(place: &Where, slot: &Slot) -> String {
+    match Path::parse(&place.path) {
+        Ok(path) if !path.is_root() => show_names(place.base, &path, path.names().len() - 1),
+        _ => slot.directory.to_string(),
+    }
+}
+
+/// The slot that a place means. Every directory on the way must be there, and let the caller through.
+pub(crate) fn slot(view: &impl View, caller: Caller<'_>, place: &Where) -> Outcome<Slot> {
     let path = parse(place)?;
-    let Some(name) = path.last() else { return slot_of_inode(view, place.base) };
-    let mut directory = base_directory(view, place.base)?;
+    let Some(name) = path.last() else { return slot_of_inode(view, caller, place.base) };
+    let mut directory = base_directory(view, caller, place.base)?;
     let parents = path.names().len() - 1;
     for (at, parent) in path.names()[..parents].iter().enumerate() {
         let shown = || show_names(place.base, &path, at + 1);
         directory = match view.entry(directory, parent.as_bytes())? {
-            Some(InodeRow { inode, body: Body::Directory, .. }) => inode,
+            Some(row) if row.body == Body::Directory => {
+                caller.check(&row, Right::Search, shown)?;
+                row.inode
+            }
             Some(_) => return Err(Error::NotDirectory { place: shown() }.into()),
             None => return Err(Error::NotFound { place: shown() }.into()),
         };
@@ -74,8 +86,8 @@ pub(crate) fn slot(view: &impl View, place: &Where) -> Outcome<Slot> {
 }
 
 /// What is at a place.
-pub(crate) fn find(view: &impl View, place: &Where) -> Outcome<(Slot, InodeRow)> {
-    let slot = slot(view, place)?;
+pub(crate) fn find(view: &impl View, caller: Caller<'_>, place: &Where) -> Outcome<(Slot, InodeRow)> {
+    let slot = slot(view, caller, place)?;
     match view.entry(slot.directory, &slot.name)? {
         Some(row) => Ok((slot, row)),
         None => Err(Error::NotFound { place: show(place) }.into()),
@@ -83,8 +95,8 @@ pub(crate) fn find(view: &impl View, place: &Where) -> Outcome<(Slot, InodeRow)>
 }
 
 /// The inode at a place, even a file without a name, and how many names it has.
-pub(crate) fn find_inode(view: &impl View, place: &Where) -> Outcome<(InodeRow, u32)> {
-    match find(view, place) {
+pub(crate) fn find_inode(view: &impl View, caller: Caller<'_>, place: &Where) -> Outcome<(InodeRow, u32)> {
+    match find(view, caller, place) {
         Err(QueryError::Refused(Error::NotFound { place: shown })) => {
             let unnamed = if place.path.is_empty() { view.unnamed(place.base)? } else { None };
             unnamed.map(|row| (row, 0)).ok_or_else(|| Error::NotFound { place: shown }.into())
@@ -93,9 +105,10 @@ pub(crate) fn find_inode(view: &impl View, place: &Where) -> Outcome<(InodeRow, 
     }
 }
 
-/// The directory that a path starts from.
-pub(crate) fn base_directory(view: &impl View, base: InodeId) -> Outcome<InodeId> {
+/// The directory that a path starts from, which must let the caller through like all those above it.
+pub(crate) fn base_directory(view: &impl View, caller: Caller<'_>, base: InodeId) -> Outcome<InodeId> {
     if base == InodeId::ROOT || is_attached(view, base)? {
+        caller.check_way(view, base)?;
         return Ok(base);
     }
     let is_file = match view.link(base)? {
@@ -106,7 +119,7 @@ pub(crate) fn base_directory(view: &impl View, base: InodeId) -> Outcome<InodeId
     Err(if is_file { Error::NotDirectory { place } } else { Error::NotFound { place } }.into())
 }
 
-fn slot_of_inode(view: &impl View, inode: InodeId) -> Outcome<Slot> {
+fn slot_of_inode(view: &impl View, caller: Caller<'_>, inode: InodeId) -> Outcome<Slot> {
     if inode == InodeId::ROOT {
         return Ok(Slot::root());
     }
@@ -115,7 +128,10 @@ fn slot_of_inode(view: &impl View, inode: InodeId) -> Outcome<Slot> {
         None => view.directory(inode)?.map(|row| Slot { directory: row.parent, name: row.name }),
     };
     match slot {
-        Some(slot) if is_attached(view, slot.directory)? => Ok(slot),
+        Some(slot) if is_attached(view, slot.directory)? => {
+            caller.check_way(view, slot.directory)?;
+            Ok(slot)
+        }
         _ => Err(Error::NotFound { place: inode.to_string() }.into()),
     }
 }

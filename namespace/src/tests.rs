@@ -57,8 +57,17 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn formatted() -> Self {
+        Self::with_root(None)
+    }
+
+    /// The root directory belongs to this uid and gid.
+    pub(crate) fn formatted_for(owner: (u32, u32)) -> Self {
+        Self::with_root(Some(owner))
+    }
+
+    fn with_root(owner: Option<(u32, u32)>) -> Self {
         let mut cluster = Self { state: MemoryView::new(), clock: START, sequence: 0 };
-        cluster.run(Command::Format { cluster: CLUSTER }).expect("the first command");
+        cluster.run(Command::Format { cluster: CLUSTER, owner }).expect("the first command");
         cluster
     }
 
@@ -68,7 +77,7 @@ impl Cluster {
             self.sequence += 1;
             Origin { session, sequence: Sequence::new(self.sequence) }
         });
-        Request { time: Timestamp::from_nanos(self.clock), origin, command }
+        Request { time: Timestamp::from_nanos(self.clock), origin, command, principal: None }
     }
 
     pub(crate) fn apply(&mut self, request: &Request) -> Applied {

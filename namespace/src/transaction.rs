@@ -3,6 +3,7 @@
 use minicbor::Encode;
 use types::{BlockId, GenStamp, InodeId, SessionId, StorageId, Timestamp};
 
+use crate::access::Caller;
 use crate::apply::{Applied, Effect};
 use crate::command::{DeletedReplica, Reply, Request};
 use crate::error::{Error, QueryError};
@@ -24,11 +25,13 @@ pub(crate) struct Transaction<'a, V> {
     pub(crate) now: Timestamp,
     /// Who asks, if a client does.
     pub(crate) session: Option<SessionId>,
+    /// On whose behalf.
+    pub(crate) caller: Caller<'a>,
     effects: Vec<Effect>,
 }
 
 impl<'a, V: View> Transaction<'a, V> {
-    pub(crate) fn begin(view: &'a V, request: &Request) -> Result<Self, ViewError> {
+    pub(crate) fn begin(view: &'a V, request: &'a Request) -> Result<Self, ViewError> {
         let system = view.system()?.unwrap_or(SystemRow {
             cluster: None,
             time: Timestamp::EPOCH,
@@ -43,6 +46,7 @@ impl<'a, V: View> Transaction<'a, V> {
             now: system.time.max(request.time),
             system,
             session: request.origin.map(|origin| origin.session),
+            caller: Caller::from(request.principal.as_ref()),
             effects: Vec::new(),
         })
     }

@@ -2,6 +2,7 @@
 
 use types::{ByteSize, InodeId, Timestamp};
 
+use crate::access::Right;
 use crate::apply::Effect;
 use crate::command::{Destination, Layout, Ownership, Where};
 use crate::error::Error;
@@ -145,7 +146,10 @@ pub(crate) fn add_directory<V: View>(
     mode: u32,
 ) -> Result<InodeRow, ViewError> {
     let inode = txn.next_inode();
-    let row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory };
+    let mut row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory };
+    if !slot.is_root() {
+        txn.caller.inherit(&txn.rows, slot.directory, &mut row)?;
+    }
     txn.put_entry(slot.directory, &slot.name, &row);
     let directory = DirectoryRow {
         parent: slot.directory,
@@ -159,22 +163,26 @@ pub(crate) fn add_directory<V: View>(
     Ok(row)
 }
 
-/// The slot of a place whose missing parents are made.
+/// The slot of a place whose missing parents are made, which the caller must be allowed to do.
 pub(crate) fn slot_with_parents<V: View>(
     txn: &mut Transaction<'_, V>,
     place: &Where,
     owner: (u32, u32),
 ) -> Outcome<Slot> {
     let path = resolve::parse(place)?;
-    let Some(last) = path.last() else { return resolve::slot(&txn.rows, place) };
-    let mut directory = resolve::base_directory(&txn.rows, place.base)?;
+    let Some(last) = path.last() else { return resolve::slot(&txn.rows, txn.caller, place) };
+    let mut directory = resolve::base_directory(&txn.rows, txn.caller, place.base)?;
     for (at, name) in path.names()[..path.names().len() - 1].iter().enumerate() {
         directory = match txn.rows.entry(directory, name.as_bytes())? {
-            Some(InodeRow { inode, body: Body::Directory, .. }) => inode,
+            Some(row) if row.body == Body::Directory => {
+                txn.caller.check(&row, Right::Search, || resolve::show_names(place.base, &path, at + 1))?;
+                row.inode
+            }
             Some(_) => {
                 return Err(Error::NotDirectory { place: resolve::show_names(place.base, &path, at + 1) }.into());
             }
             None => {
+                txn.caller.check_add(&txn.rows, directory, || resolve::show_names(place.base, &path, at))?;
                 let slot = Slot { directory, name: name.as_bytes().to_vec() };
                 add_directory(txn, &slot, owner, PARENT_MODE)?.inode
             }
@@ -183,37 +191,57 @@ pub(crate) fn slot_with_parents<V: View>(
     Ok(Slot { directory, name: last.as_bytes().to_vec() })
 }
 
-/// Puts a new file at its destination, in place of one that is there if that is asked for.
+/// Puts a new file at its destination, in place of one that is there if that is asked for. Replacing is removing and
+/// adding, as with rename(2): it takes the right to change the directory, whatever the mode of the file.
 pub(crate) fn place_file<V: View>(
     txn: &mut Transaction<'_, V>,
     destination: &Destination,
-    row: &InodeRow,
+    row: &mut InodeRow,
 ) -> Outcome<Slot> {
     let place = &destination.place;
     let slot = if destination.parents {
         slot_with_parents(txn, place, (row.uid, row.gid))?
     } else {
-        resolve::slot(&txn.rows, place)?
+        resolve::slot(&txn.rows, txn.caller, place)?
     };
     let mut entries = Entries::Added;
     let mut delta = Delta::file(row.need_file()?);
     match txn.rows.entry(slot.directory, &slot.name)? {
-        None => {}
+        None => check_add(txn, place, &slot)?,
         Some(_) if !destination.overwrite => return Err(Error::Exists { place: resolve::show(place) }.into()),
         Some(InodeRow { body: Body::Directory, .. }) => {
             return Err(Error::IsDirectory { place: resolve::show(place) }.into());
         }
-        Some(InodeRow { inode, body: Body::File(old), .. }) => {
+        Some(target @ InodeRow { inode, body: Body::File(_), .. }) => {
+            check_remove(txn, place, &slot, &target)?;
+            let old = target.need_file()?.clone();
             check_not_written_by_another(txn, place, inode, &old)?;
             drop_file(txn, inode, &old)?;
             entries = Entries::Touched;
             delta = delta.plus(Delta::file(&old).negated());
         }
     }
+    txn.caller.inherit(&txn.rows, slot.directory, row)?;
     txn.put_entry(slot.directory, &slot.name, row);
     txn.put_link(row.inode, slot.directory, &slot.name);
     account(txn, slot.directory, entries, delta)?;
     Ok(slot)
+}
+
+/// Refuses unless the caller may put something into an empty slot.
+pub(crate) fn check_add<V: View>(txn: &Transaction<'_, V>, place: &Where, slot: &Slot) -> Outcome<()> {
+    txn.caller.check_add(&txn.rows, slot.directory, || resolve::show_parent(place, slot))
+}
+
+/// Refuses unless the caller may take what is in a slot out of it.
+pub(crate) fn check_remove<V: View>(
+    txn: &Transaction<'_, V>,
+    place: &Where,
+    slot: &Slot,
+    row: &InodeRow,
+) -> Outcome<()> {
+    let (parent, shown) = (|| resolve::show_parent(place, slot), || resolve::show(place));
+    txn.caller.check_remove(&txn.rows, slot.directory, row, parent, shown)
 }
 
 /// Refuses to replace a file under the hands of another session.
@@ -308,50 +336,107 @@ pub(crate) struct Move<'a> {
 
 /// Moves what is at one place to another. O(depth): the tree below does not change.
 pub(crate) fn rename<V: View>(txn: &mut Transaction<'_, V>, request: &Move<'_>) -> Outcome<()> {
-    let (from, mut row) = resolve::find(&txn.rows, request.from)?;
-    let to = resolve::slot(&txn.rows, request.to)?;
+    let (from, mut row) = resolve::find(&txn.rows, txn.caller, request.from)?;
+    let to = resolve::slot(&txn.rows, txn.caller, request.to)?;
     if from.is_root() || to.is_root() {
         return Err(Error::RootFixed.into());
     }
     if from == to {
         return Ok(());
     }
-    let moved_directory = match &row.body {
-        Body::Directory => Some(txn.rows.need::<DirectoryRow>(&key::directory(row.inode))?),
-        Body::File(_) => None,
-    };
-    if moved_directory.is_some() && lies_in(txn, to.directory, row.inode)? {
+    let is_directory = row.body == Body::Directory;
+    if is_directory && lies_in(txn, to.directory, row.inode)? {
         return Err(Error::Cycle { from: resolve::show(request.from), to: resolve::show(request.to) }.into());
     }
     let target = txn.rows.entry(to.directory, &to.name)?;
     let replaced = target.is_some();
+    if replaced && !request.overwrite {
+        return Err(Error::Exists { place: resolve::show(request.to) }.into());
+    }
+    check_remove(txn, request.from, &from, &row)?;
+    match &target {
+        Some(target) => check_remove(txn, request.to, &to, target)?,
+        None => check_add(txn, request.to, &to)?,
+    }
+    if from.directory != to.directory {
+        check_other_parent(txn, request.from, &row)?;
+    }
     if let Some(target) = target {
         replace_by_move(txn, request, &to, &target, &row.body)?;
     }
     txn.remove(key::entry(from.directory, &from.name));
-    let delta = match (&mut row.body, moved_directory) {
-        (Body::Directory, Some(mut directory)) => {
-            directory.parent = to.directory;
-            directory.name.clone_from(&to.name);
-            directory.ctime = txn.now;
-            txn.put_directory(row.inode, &directory);
-            Delta::directory(&directory.usage)
-        }
-        (Body::File(file), _) => {
-            file.ctime = txn.now;
-            let delta = Delta::file(file);
-            txn.put_link(row.inode, to.directory, &to.name);
-            delta
-        }
-        (Body::Directory, None) => unreachable!("the row of a directory was read above"),
-    };
-    txn.put_entry(to.directory, &to.name, &row);
+    let delta = put_at(txn, &mut row, &to)?;
     if from.directory == to.directory && !replaced {
         return Ok(account(txn, to.directory, Entries::Touched, Delta::default())?);
     }
     account(txn, from.directory, Entries::Removed, delta.negated())?;
     account(txn, to.directory, Entries::Added, delta)?;
     Ok(())
+}
+
+/// Puts each of two objects in the place of the other, at once.
+pub(crate) fn exchange<V: View>(txn: &mut Transaction<'_, V>, first: &Where, second: &Where) -> Outcome<()> {
+    let (first_slot, mut first_row) = resolve::find(&txn.rows, txn.caller, first)?;
+    let (second_slot, mut second_row) = resolve::find(&txn.rows, txn.caller, second)?;
+    if first_slot.is_root() || second_slot.is_root() {
+        return Err(Error::RootFixed.into());
+    }
+    if first_slot == second_slot {
+        return Ok(());
+    }
+    for (moved, to, from_place, to_place) in
+        [(&first_row, &second_slot, first, second), (&second_row, &first_slot, second, first)]
+    {
+        if moved.body == Body::Directory && lies_in(txn, to.directory, moved.inode)? {
+            return Err(Error::Cycle { from: resolve::show(from_place), to: resolve::show(to_place) }.into());
+        }
+    }
+    check_remove(txn, first, &first_slot, &first_row)?;
+    check_remove(txn, second, &second_slot, &second_row)?;
+    let same_directory = first_slot.directory == second_slot.directory;
+    if !same_directory {
+        check_other_parent(txn, first, &first_row)?;
+        check_other_parent(txn, second, &second_row)?;
+    }
+    let first_delta = put_at(txn, &mut first_row, &second_slot)?;
+    let second_delta = put_at(txn, &mut second_row, &first_slot)?;
+    if same_directory {
+        return Ok(account(txn, first_slot.directory, Entries::Touched, Delta::default())?);
+    }
+    account(txn, first_slot.directory, Entries::Touched, Delta::between(first_delta, second_delta))?;
+    account(txn, second_slot.directory, Entries::Touched, Delta::between(second_delta, first_delta))?;
+    Ok(())
+}
+
+/// Refuses to move a directory elsewhere unless the caller may change it: what `..` in it means changes.
+fn check_other_parent<V: View>(txn: &Transaction<'_, V>, place: &Where, row: &InodeRow) -> Outcome<()> {
+    if row.body == Body::Directory {
+        txn.caller.check(row, Right::Write, || resolve::show(place))?;
+    }
+    Ok(())
+}
+
+/// Writes what is in another slot from now on, and the way back from its inode. The directories are the caller's, by
+/// what is given back.
+fn put_at<V: View>(txn: &mut Transaction<'_, V>, row: &mut InodeRow, to: &Slot) -> Result<Delta, ViewError> {
+    let delta = match &mut row.body {
+        Body::Directory => {
+            let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
+            directory.parent = to.directory;
+            directory.name.clone_from(&to.name);
+            directory.ctime = txn.now;
+            txn.put_directory(row.inode, &directory);
+            Delta::directory(&directory.usage)
+        }
+        Body::File(file) => {
+            file.ctime = txn.now;
+            let delta = Delta::file(file);
+            txn.put_link(row.inode, to.directory, &to.name);
+            delta
+        }
+    };
+    txn.put_entry(to.directory, &to.name, row);
+    Ok(delta)
 }
 
 /// Makes room for what is moved: only a file gives way to a file, and an empty directory to a directory.
@@ -363,9 +448,6 @@ fn replace_by_move<V: View>(
     moved: &Body,
 ) -> Outcome<()> {
     let place = || resolve::show(request.to);
-    if !request.overwrite {
-        return Err(Error::Exists { place: place() }.into());
-    }
     match (moved, &target.body) {
         (Body::File(_), Body::Directory) => Err(Error::IsDirectory { place: place() }.into()),
         (Body::Directory, Body::File(_)) => Err(Error::NotDirectory { place: place() }.into()),
@@ -415,14 +497,8 @@ pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> O
         writing: new.writing,
         data: new.data,
     };
-    Ok(InodeRow {
-        inode: txn.next_inode(),
-        mode: new.ownership.mode,
-        uid: new.ownership.uid,
-        gid: new.ownership.gid,
-        atime: txn.now,
-        body: Body::File(file),
-    })
+    let Ownership { uid, gid, mode } = txn.caller.ownership(new.ownership);
+    Ok(InodeRow { inode: txn.next_inode(), mode, uid, gid, atime: txn.now, body: Body::File(file) })
 }
 
 pub(crate) fn check_mode(mode: u32) -> Outcome<()> {

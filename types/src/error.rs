@@ -101,6 +101,8 @@ codes! {
     /// A part of this process or machine failed: a disk, a socket, a thread.
     Io = 25, Retry, "EIO", "input/output error";
     TooLarge = 26, Invalid, "EFBIG", "too large";
+    /// The caller may not do this, whatever the mode says: it takes the owner or the superuser.
+    NotPermitted = 27, Denied, "EPERM", "operation not permitted";
 }
 
 impl fmt::Display for Code {

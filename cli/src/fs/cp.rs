@@ -7,7 +7,7 @@ use super::Failures;
 use super::destination::Placement;
 use super::parallel::Crew;
 use super::remote::{self, Found, RemotePath};
-use super::upload::{failed, fresh_mode, ownership};
+use super::upload::{failed, fresh_mode};
 use crate::exit::Failure;
 use crate::progress::Progress;
 
@@ -135,9 +135,8 @@ async fn make_directory(client: &Client, from: &Found, to: &Path) -> Result<(), 
         Some(_) => return Err(Failure::Failed(format!("{to}: a file is in the way of the directory"))),
         None => {}
     }
-    let (uid, gid) = ownership();
     let mode = from.attributes.mode & 0o777;
-    client.mkdir(to, MkdirOptions { parents: false, mode, uid, gid }).await.map_err(|error| failed(&error, true))?;
+    client.mkdir(to, MkdirOptions { mode, ..MkdirOptions::default() }).await.map_err(|error| failed(&error, true))?;
     Ok(())
 }
 
@@ -150,7 +149,13 @@ async fn preserve_directory(client: &Client, from: &Found, to: &Path) -> Result<
         mtime: Some(attributes.mtime),
         ..AttrChange::default()
     };
-    client.set_attr(to, change).await?;
+    match client.set_attr(to, change).await {
+        // Only root gives files away; everything else of them is kept all the same.
+        Err(error) if error.code() == types::Code::NotPermitted => {
+            client.set_attr(to, AttrChange { uid: None, gid: None, ..change }).await?;
+        }
+        set => set.map(|_| ())?,
+    }
     Ok(())
 }
 
@@ -179,19 +184,16 @@ async fn copy_file(
 ) -> Result<(), Failure> {
     let mut reader = client.open(from).await?;
     let attributes = reader.attributes().clone();
-    let (uid, gid) = ownership();
     let mut options = CreateOptions {
         overwrite,
         mode: fresh_mode(attributes.mode),
-        uid,
-        gid,
         atomic: true,
         size_hint: Some(attributes.length.get()),
         ..CreateOptions::default()
     };
     if preserve {
         options.mode = attributes.mode;
-        (options.uid, options.gid) = (attributes.uid, attributes.gid);
+        (options.uid, options.gid) = (Some(attributes.uid), Some(attributes.gid));
         options.mtime = Some(attributes.mtime);
         options.replication = Some(attributes.replication);
         options.block_size = Some(attributes.block_size);

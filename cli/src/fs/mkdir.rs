@@ -5,7 +5,6 @@ use types::Code;
 
 use super::Failures;
 use super::remote::{self, RemotePath};
-use super::upload::ownership;
 use crate::exit::{Failure, advise};
 
 #[derive(Debug, clap::Args)]
@@ -31,12 +30,11 @@ pub(crate) fn mode(text: &str) -> Result<u32, String> {
 
 pub(crate) async fn run(client: &Client, args: MkdirArgs) -> Result<(), Failure> {
     let mut failures = Failures::default();
-    let (uid, gid) = ownership();
     for RemotePath { path, .. } in &args.paths {
         if path.is_root() && args.parents {
             continue;
         }
-        let options = MkdirOptions { parents: args.parents, mode: args.mode, uid, gid };
+        let options = MkdirOptions { parents: args.parents, mode: args.mode, ..MkdirOptions::default() };
         if let Err(error) = client.mkdir(path, options).await {
             let advice = [
                 (Code::NotFound, "use -p to make the missing parents too"),

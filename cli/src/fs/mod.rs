@@ -1,6 +1,8 @@
 //! `ashlar fs`: files and directories of the cluster, with the manners of coreutils and `hdfs dfs`.
 
 mod cat;
+mod chmod;
+mod chown;
 mod cp;
 mod destination;
 mod download;
@@ -16,7 +18,9 @@ mod put;
 mod remote;
 mod rm;
 mod stat;
+mod touch;
 mod upload;
+mod walk;
 
 pub(crate) use parallel::Failures;
 
@@ -58,6 +62,12 @@ enum Command {
     Stat(stat::StatArgs),
     /// Sum up the space that files take
     Du(du::DuArgs),
+    /// Change permission bits
+    Chmod(chmod::ChmodArgs),
+    /// Change owner and group
+    Chown(chown::ChownArgs),
+    /// Set times to the present, and make files that are not there
+    Touch(touch::TouchArgs),
 }
 
 pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
@@ -73,6 +83,9 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Mkdir(args) => mkdir::run(&client, args).await,
         Command::Stat(args) => stat::run(&client, args).await,
         Command::Du(args) => du::run(&client, args).await,
+        Command::Chmod(args) => chmod::run(&client, args).await,
+        Command::Chown(args) => chown::run(&client, args).await,
+        Command::Touch(args) => touch::run(&client, args).await,
     };
     // The work is done or has failed; a session that cannot be closed in order ends by itself.
     if let Err(error) = client.close().await {

@@ -17,11 +17,17 @@ pub(crate) struct MvArgs {
     #[arg(value_parser = remote::argument())]
     destination: RemotePath,
     /// Replace a file that is there
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "exchange")]
     force: bool,
+    /// Let two objects change places; both must be there, and the second is never moved into
+    #[arg(long)]
+    exchange: bool,
 }
 
 pub(crate) async fn run(client: &Client, args: MvArgs) -> Result<(), Failure> {
+    if args.exchange {
+        return exchange(client, &args).await;
+    }
     let mut failures = Failures::default();
     let sources = remote::expand_all(client, &args.sources, &mut failures).await?;
     let wanted = wanted(client, &args.destination, args.sources.len() > 1 || sources.len() > 1).await?;
@@ -49,6 +55,13 @@ pub(crate) async fn run(client: &Client, args: MvArgs) -> Result<(), Failure> {
         }
     }
     failures.result()
+}
+
+async fn exchange(client: &Client, args: &MvArgs) -> Result<(), Failure> {
+    let [source] = args.sources.as_slice() else {
+        return Err(Failure::Usage("--exchange takes two paths".to_owned()));
+    };
+    Ok(client.exchange(&source.path, &args.destination.path).await?)
 }
 
 /// Looks at a destination in the cluster.

@@ -93,6 +93,22 @@ pub(crate) fn group(gid: u32) -> String {
     GROUPS.get(&gid).cloned().unwrap_or_else(|| gid.to_string())
 }
 
+/// The number of a user, given by name or as a number.
+pub(crate) fn uid(text: &str) -> Result<u32, String> {
+    id(text, "/etc/passwd").ok_or_else(|| format!("no user {text:?} is known here; a number works too"))
+}
+
+/// The number of a group, given by name or as a number.
+pub(crate) fn gid(text: &str) -> Result<u32, String> {
+    id(text, "/etc/group").ok_or_else(|| format!("no group {text:?} is known here; a number works too"))
+}
+
+/// A name goes before a number, as everywhere.
+fn id(text: &str, file: &str) -> Option<u32> {
+    let named = names_in(file).into_iter().filter(|(_, name)| name == text).map(|(id, _)| id).min();
+    named.or_else(|| text.parse().ok())
+}
+
 fn names_in(file: &str) -> HashMap<u32, String> {
     names(&std::fs::read_to_string(file).unwrap_or_default())
 }

@@ -12,7 +12,7 @@ use super::destination::{Placement, Wanted};
 use super::local::{self, Entry, Survey};
 use super::parallel::Crew;
 use super::remote::{self, RemotePath};
-use super::upload::{modified, ownership, upload, upload_stdin};
+use super::upload::{modified, upload, upload_stdin};
 use crate::exit::{Failure, advise};
 use crate::progress::Progress;
 
@@ -250,8 +250,7 @@ async fn make_top(client: &Client, path: &Path) -> Result<(), Failure> {
         Some(there) if there.is_directory() => Ok(()),
         Some(_) => Err(Failure::Failed(format!("{path}: a file is in the way of the directory"))),
         None => {
-            let (uid, gid) = ownership();
-            let made = client.mkdir(path, MkdirOptions { uid, gid, ..MkdirOptions::default() }).await;
+            let made = client.mkdir(path, MkdirOptions::default()).await;
             let advice = [(types::Code::NotFound, "make the directory first, with mkdir -p")];
             made.map(|_| ()).map_err(|error| advise(&error, &advice))
         }
@@ -259,8 +258,7 @@ async fn make_top(client: &Client, path: &Path) -> Result<(), Failure> {
 }
 
 async fn make_directory(client: &Client, path: &Path) -> Result<(), Failure> {
-    let (uid, gid) = ownership();
-    client.mkdir(path, MkdirOptions { parents: true, uid, gid, ..MkdirOptions::default() }).await?;
+    client.mkdir(path, MkdirOptions { parents: true, ..MkdirOptions::default() }).await?;
     Ok(())
 }
 
@@ -272,6 +270,12 @@ async fn preserve_directory(client: &Client, path: &Path, metadata: &Metadata) -
         mtime: Some(modified(metadata)),
         ..AttrChange::default()
     };
-    client.set_attr(path, change).await?;
+    match client.set_attr(path, change).await {
+        // Only root gives files away; everything else of them is kept all the same.
+        Err(error) if error.code() == types::Code::NotPermitted => {
+            client.set_attr(path, AttrChange { uid: None, gid: None, ..change }).await?;
+        }
+        set => set.map(|_| ())?,
+    }
     Ok(())
 }

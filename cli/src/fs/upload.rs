@@ -20,11 +20,6 @@ const PIECE: u64 = 1 << 20;
 /// Pieces that are read ahead of the sending.
 const AHEAD: usize = 4;
 
-/// Who this process is, for what it creates.
-pub(crate) fn ownership() -> (u32, u32) {
-    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-}
-
 /// The permission bits of a copy that does not preserve them: those of a new file, executable if the source is.
 pub(crate) const fn fresh_mode(source: u32) -> u32 {
     0o644 | (source & 0o111)
@@ -62,12 +57,11 @@ pub(crate) async fn upload(
     });
     let Opened { metadata, content } =
         opened.await.expect("opening a file does not panic").map_err(|error| Failure::local(&from, &error))?;
-    (options.uid, options.gid) = ownership();
     options.mode = fresh_mode(metadata.mode());
     if preserve {
         options.mode = metadata.mode() & 0o7777;
         options.mtime = Some(modified(&metadata));
-        (options.uid, options.gid) = (metadata.uid(), metadata.gid());
+        (options.uid, options.gid) = (Some(metadata.uid()), Some(metadata.gid()));
     }
     let overwrite = options.overwrite;
     match content {
@@ -89,10 +83,9 @@ pub(crate) async fn upload(
 pub(crate) async fn upload_stdin(
     client: &Client,
     to: &Path,
-    mut options: CreateOptions,
+    options: CreateOptions,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    (options.uid, options.gid) = ownership();
     send(client, pieces(io::stdin()), LocalPath::new("standard input"), to, options, progress).await?;
     progress.file_done();
     Ok(())

@@ -167,7 +167,8 @@ impl Connection {
     fn redial(&mut self) {
         let address = self.search.address();
         let session = self.operations.session().map_or(0, SessionId::get);
-        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: self.cluster.clone(), session };
+        let principal = Some(wire::principal(&self.config.user));
+        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: self.cluster.clone(), session, principal };
         debug!(%address, "looking for the leader");
         let attempt = Box::pin(dial(address, hello, self.search.patience(self.config.connect_timeout)));
         self.link = Link::Dialing { attempt };

@@ -304,7 +304,10 @@ impl Driver {
         if self.format_due() {
             self.format_proposed = self.node.raft.term;
             let cluster = self.cluster;
-            let request = Request { time: wall_clock(), origin: None, command: Command::Format { cluster } };
+            // Who runs the namenode owns the root directory, so that somebody can begin without being uid 0.
+            let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            let command = Command::Format { cluster, owner: Some(owner) };
+            let request = Request { time: wall_clock(), origin: None, command, principal: None };
             info!(%cluster, "formatting the namespace");
             proposals.insert(0, Proposal { requests: vec![request], answered: Box::new(|_| {}) });
         }
@@ -517,15 +520,19 @@ fn check_entries(log: &dyn LogStore, first: u64, last: u64) -> Result<(), LogErr
 /// About how many bytes a request takes in an entry; only contents and paths are of a size that matters.
 fn estimate(request: &Request) -> usize {
     const REST: usize = 160;
-    REST + match &request.command {
-        Command::PutInline { content, destination, .. } => content.len() + destination.place.path.len(),
-        Command::Mkdir { place, .. } | Command::Delete { place, .. } | Command::SetAttr { place, .. } => {
-            place.path.len()
+    let groups = request.principal.as_ref().map_or(0, |principal| 5 * principal.groups.len());
+    REST + groups
+        + match &request.command {
+            Command::PutInline { content, destination, .. } => content.len() + destination.place.path.len(),
+            Command::Mkdir { place, .. } | Command::Delete { place, .. } | Command::SetAttr { place, .. } => {
+                place.path.len()
+            }
+            Command::Rename { from, to, .. } | Command::Exchange { first: from, second: to } => {
+                from.path.len() + to.path.len()
+            }
+            Command::ReplicasDeleted { replicas, .. } => 32 * replicas.len(),
+            _ => 0,
         }
-        Command::Rename { from, to, .. } => from.path.len() + to.path.len(),
-        Command::ReplicasDeleted { replicas, .. } => 32 * replicas.len(),
-        _ => 0,
-    }
 }
 
 /// The leader's stamp. Never compared with a clock; `apply` keeps it from running backwards.

@@ -50,7 +50,7 @@ impl Member {
 
     fn propose(&self, commands: usize) -> Result<Answers, Refusal> {
         let (sender, receiver) = mpsc::channel();
-        let request = Request { time: wall_clock(), origin: None, command: Command::Noop };
+        let request = Request { time: wall_clock(), origin: None, command: Command::Noop, principal: None };
         self.raft.handle().propose(vec![request; commands], Box::new(move |answer| drop(sender.send(answer))));
         receiver.recv_timeout(WAIT).expect("every proposal is answered")
     }
@@ -83,7 +83,7 @@ fn a_single_member_leads_and_answers() {
     let (sender, receiver) = mpsc::channel();
     for _ in 0..2000 {
         let sender = sender.clone();
-        let request = Request { time: wall_clock(), origin: None, command: Command::Noop };
+        let request = Request { time: wall_clock(), origin: None, command: Command::Noop, principal: None };
         member
             .raft
             .handle()

@@ -113,7 +113,7 @@ fn count(store: &Store) -> Result<Counted, ViewError> {
     let held = store.state();
     let state = held.snapshot();
     let root = Where { base: InodeId::ROOT, path: Vec::new() };
-    let usage = match query::stat(&state, &root) {
+    let usage = match query::stat(&state, namespace::Caller::SYSTEM, &root) {
         Ok(row) => row.usage.unwrap_or_default(),
         // Not formatted yet.
         Err(QueryError::Refused(_)) => return Ok(Counted::default()),

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use namespace::QueryError;
-use namespace::command::{Command, Origin, Reply, Request, Where};
+use namespace::command::{Command, Origin, Principal, Reply, Request, Where};
 use namespace::query;
+use namespace::{Caller, QueryError};
 use prost::Message as _;
 use proto::v1;
 use proto::v1::metadata_server;
@@ -51,6 +51,7 @@ impl metadata_server::Metadata for Metadata {
             leadership: self.0.raft.watch(),
             term: 0,
             session: None,
+            principal: None,
             under_way: 0,
             done,
             answers,
@@ -83,6 +84,8 @@ struct Client {
     /// The term that the client was welcomed in.
     term: u64,
     session: Option<SessionId>,
+    /// On whose behalf; without one, nothing that the namespace decides is asked of it.
+    principal: Option<Principal>,
     under_way: usize,
     done: mpsc::UnboundedSender<Done>,
     answers: mpsc::UnboundedReceiver<Done>,
@@ -139,6 +142,8 @@ impl Client {
         if !hello.cluster.is_empty() && hello.cluster != cluster.as_bytes() {
             return Err(End::Status(Status::failed_precondition(format!("this is cluster {cluster}"))));
         }
+        let principal = hello.principal.map(wire::principal).transpose();
+        self.principal = principal.map_err(|error| End::Status(Status::invalid_argument(error.to_string())))?;
         let leadership = *self.leadership.borrow_and_update();
         if !leadership.serving {
             return Err(End::NotLeader);
@@ -224,23 +229,27 @@ impl Client {
     fn sort(&self, tag: u64, sequence: u64, asked: Asked, sorted: &mut Sorted) -> Result<(), Refused> {
         let time = wall_clock();
         match asked {
-            Asked::Query(query) => sorted.reads.push((tag, query)),
+            Asked::Query(query) => {
+                self.needed_principal()?;
+                sorted.reads.push((tag, query));
+            }
             Asked::KeepAlive => match self.session {
                 Some(session) => sorted.reads.push((tag, Query::Session(session))),
                 None => return Err(refused(Code::InvalidArgument, "a keep-alive without a session")),
             },
             Asked::OpenSession { client } => {
                 let command = Command::OpenSession { client };
-                sorted.updates.push((tag, Request { time, origin: None, command }));
+                sorted.updates.push((tag, Request { time, origin: None, command, principal: None }));
             }
             Asked::CloseSession => {
                 let session = self.needed_session()?;
                 // A second close of the same session finds it gone, which is an answer too.
                 let command = Command::CloseSession { session };
-                sorted.updates.push((tag, Request { time, origin: None, command }));
+                sorted.updates.push((tag, Request { time, origin: None, command, principal: None }));
             }
             Asked::Command(mut command, targets) => {
                 let session = self.needed_session()?;
+                let principal = Some(self.needed_principal()?.clone());
                 if sequence == 0 {
                     return Err(refused(Code::InvalidArgument, "an update without a sequence number"));
                 }
@@ -254,7 +263,7 @@ impl Client {
                         return Err(refused(Code::NoDatanodes, too_few));
                     }
                 }
-                sorted.updates.push((tag, Request { time, origin: Some(origin), command }));
+                sorted.updates.push((tag, Request { time, origin: Some(origin), command, principal }));
             }
         }
         Ok(())
@@ -264,13 +273,19 @@ impl Client {
         self.session.ok_or_else(|| refused(Code::InvalidArgument, "an update needs a session; open one first"))
     }
 
+    fn needed_principal(&self) -> Result<&Principal, Refused> {
+        let missing =
+            || refused(Code::InvalidArgument, "the hello named no principal; say on whose behalf this is asked");
+        self.principal.as_ref().ok_or_else(missing)
+    }
+
     /// Puts the targets of the block to come into a command.
     fn choose(&self, command: &mut Command, wanted: &Targets) -> Result<(), TooFew> {
         let (replicas, block_size, targets) = match command {
             Command::Create { layout, targets, .. } => (layout.replication, layout.block_size, targets),
             Command::AddBlock { inode, targets, .. } => {
                 let place = Where { base: *inode, path: Vec::new() };
-                match query::stat(&*self.service.store, &place) {
+                match query::stat(&*self.service.store, Caller::SYSTEM, &place) {
                     Ok(row) => (row.replication, row.block_size, targets),
                     // Refused without targets too, and by the one who decides.
                     Err(QueryError::Refused(_)) => return Ok(()),
@@ -301,7 +316,7 @@ impl Client {
             let size = match &request.command {
                 Command::PutInline { content, .. } => content.len(),
                 _ => 0,
-            };
+            } + request.principal.as_ref().map_or(0, |principal| 5 * principal.groups.len());
             if piece.0.len() >= ENTRY_REQUESTS || bytes + size > ENTRY_BYTES {
                 self.propose_piece(std::mem::take(&mut piece));
                 bytes = 0;
@@ -327,11 +342,12 @@ impl Client {
             return;
         }
         let (done, jobs) = (self.done.clone(), self.service.jobs.clone());
+        let principal = self.principal.clone();
         self.service.raft.read(Box::new(move |readable| match readable {
             Ok(_) => {
                 let answered = Box::new(move |replies| drop(done.send(Done::Reads(replies))));
                 // The readers end after the streams do.
-                let _ = jobs.send(Job::Answer { queries, answered });
+                let _ = jobs.send(Job::Answer { principal, queries, answered });
             }
             Err(refusal) => {
                 let tags = queries.into_iter().map(|(tag, _)| tag).collect();

@@ -40,7 +40,8 @@ impl Client {
     /// Finds the leader.
     pub(crate) async fn connect(cluster: &Cluster, session: u64) -> Self {
         let start = Instant::now();
-        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: CLUSTER.as_bytes().to_vec(), session };
+        let principal = Some(v1::Principal { uid: 0, gid: 0, groups: Vec::new() });
+        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: CLUSTER.as_bytes().to_vec(), session, principal };
         while start.elapsed() < DEADLINE {
             for address in cluster.addresses() {
                 if let Ok((batch, client)) = dial(address, hello.clone()).await

@@ -28,16 +28,19 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, closing
     file.writing = false;
     file.mtime = closing.mtime.unwrap_or(txn.now);
     file.ctime = txn.now;
-    let attributes = open.row.attributes(None, 1);
     match (&open.slot, closing.publish) {
-        (Some(_), None) => open.save(txn)?,
-        (Some(_), Some(_)) => return Err(Error::AlreadyNamed { inode }.into()),
-        (None, None) => return Err(Error::NameNeeded { inode }.into()),
+        (Some(_), None) => {
+            let attributes = open.row.attributes(None, 1);
+            open.save(txn)?;
+            Ok(Reply::Attributes { attributes })
+        }
+        (Some(_), Some(_)) => Err(Error::AlreadyNamed { inode }.into()),
+        (None, None) => Err(Error::NameNeeded { inode }.into()),
         (None, Some(destination)) => {
             txn.remove(key::unnamed(inode));
             txn.remove_lease(inode, open.lease.session);
-            tree::place_file(txn, destination, &open.row)?;
+            tree::place_file(txn, destination, &mut open.row)?;
+            Ok(Reply::Attributes { attributes: open.row.attributes(None, 1) })
         }
     }
-    Ok(Reply::Attributes { attributes })
 }

@@ -29,7 +29,7 @@ pub(crate) fn run<V: View>(
     let inode = row.inode;
     let mut open = OpenFile::create(row, session)?;
     if let Some(destination) = destination {
-        open.slot = Some(tree::place_file(txn, destination, &open.row)?);
+        open.slot = Some(tree::place_file(txn, destination, &mut open.row)?);
     }
     let block = if targets.is_empty() { None } else { Some(open.begin_block(txn, targets)?) };
     let attributes = open.row.attributes(None, u32::from(destination.is_some()));

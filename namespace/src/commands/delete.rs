@@ -1,6 +1,7 @@
 use crate::command::{Reply, Where};
 use crate::error::Error;
 use crate::resolve;
+use crate::row::Body;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
 use crate::view::View;
@@ -8,9 +9,13 @@ use crate::view::View;
 /// Takes an object out of the tree. A writer of it, or of anything below, loses its lease, at the latest when garbage
 /// collection gets there; until then what it writes goes nowhere.
 pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, recursive: bool) -> Outcome<Reply> {
-    let (slot, row) = resolve::find(&txn.rows, place)?;
+    let (slot, row) = resolve::find(&txn.rows, txn.caller, place)?;
     if slot.is_root() {
         return Err(Error::RootFixed.into());
+    }
+    tree::check_remove(txn, place, &slot, &row)?;
+    if recursive && row.body == Body::Directory {
+        txn.caller.check_remove_below(&txn.rows, &row, &resolve::show(place))?;
     }
     tree::detach(txn, place, &slot, &row, recursive)?;
     Ok(Reply::Done)

@@ -10,13 +10,17 @@ use crate::view::View;
 const ROOT_MODE: u32 = 0o755;
 
 /// Gives the cluster its id and its root directory. The same id again changes nothing.
-pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, cluster: ClusterId) -> Outcome<Reply> {
+pub(crate) fn run<V: View>(
+    txn: &mut Transaction<'_, V>,
+    cluster: ClusterId,
+    owner: Option<(u32, u32)>,
+) -> Outcome<Reply> {
     match txn.system.cluster {
         Some(there) if there == cluster => return Ok(Reply::Done),
         Some(there) => return Err(Error::AlreadyFormatted { cluster: there }.into()),
         None => txn.system.cluster = Some(cluster),
     }
-    let root = tree::add_directory(txn, &Slot::root(), (0, 0), ROOT_MODE)?;
+    let root = tree::add_directory(txn, &Slot::root(), owner.unwrap_or((0, 0)), ROOT_MODE)?;
     assert_eq!(root.inode, InodeId::ROOT, "the first inode is the root");
     Ok(Reply::Done)
 }

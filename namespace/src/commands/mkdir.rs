@@ -16,10 +16,18 @@ pub(crate) fn run<V: View>(
     parents: bool,
 ) -> Outcome<Reply> {
     tree::check_mode(ownership.mode)?;
-    let owner = (ownership.uid, ownership.gid);
-    let slot = if parents { tree::slot_with_parents(txn, place, owner)? } else { resolve::slot(&txn.rows, place)? };
+    let Ownership { uid, gid, mode } = txn.caller.ownership(ownership);
+    let owner = (uid, gid);
+    let slot = if parents {
+        tree::slot_with_parents(txn, place, owner)?
+    } else {
+        resolve::slot(&txn.rows, txn.caller, place)?
+    };
     let row = match txn.rows.entry(slot.directory, &slot.name)? {
-        None => tree::add_directory(txn, &slot, owner, ownership.mode)?,
+        None => {
+            tree::check_add(txn, place, &slot)?;
+            tree::add_directory(txn, &slot, owner, mode)?
+        }
         Some(row) if parents && row.body == Body::Directory => row,
         Some(_) => return Err(Error::Exists { place: resolve::show(place) }.into()),
     };

@@ -8,6 +8,7 @@ pub(crate) mod complete;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod end_session;
+pub(crate) mod exchange;
 pub(crate) mod extend;
 pub(crate) mod format;
 pub(crate) mod gc_step;

@@ -29,7 +29,7 @@ pub(crate) fn run<V: View>(
         length,
         data: Data::Inline { content: content.to_vec() },
     };
-    let row = tree::new_file(txn, new)?;
-    tree::place_file(txn, destination, &row)?;
+    let mut row = tree::new_file(txn, new)?;
+    tree::place_file(txn, destination, &mut row)?;
     Ok(Reply::Attributes { attributes: row.attributes(None, 1) })
 }

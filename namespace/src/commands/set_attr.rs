@@ -1,5 +1,6 @@
-use types::BlockId;
+use types::{BlockId, Timestamp};
 
+use crate::access;
 use crate::apply::Effect;
 use crate::command::{AttrChange, Reply, Where};
 use crate::error::Error;
@@ -14,21 +15,27 @@ use crate::view::View;
 
 /// Changes attributes; what is absent stays.
 pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: &AttrChange) -> Outcome<Reply> {
-    let (slot, mut row) = resolve::find(&txn.rows, place)?;
-    if let Some(mode) = change.mode {
-        tree::check_mode(mode)?;
-        row.mode = mode;
+    let (slot, mut row) = resolve::find(&txn.rows, txn.caller, place)?;
+    txn.caller.check_attributes(&row, change, || resolve::show(place))?;
+    let (atime, mtime) = times(change, txn.now);
+    // As if the owner were given first: a mode given with it holds.
+    if (change.uid.is_some() || change.gid.is_some()) && row.body != Body::Directory {
+        row.mode = access::without_privileges(row.mode);
     }
     row.uid = change.uid.unwrap_or(row.uid);
     row.gid = change.gid.unwrap_or(row.gid);
-    row.atime = change.atime.unwrap_or(row.atime);
+    if let Some(mode) = change.mode {
+        tree::check_mode(mode)?;
+        row.mode = txn.caller.settable(mode, row.gid);
+    }
+    row.atime = atime.unwrap_or(row.atime);
     let attributes = match row.body {
         Body::Directory => {
             if change.replication.is_some() {
                 return Err(Error::IsDirectory { place: resolve::show(place) }.into());
             }
             let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
-            directory.mtime = change.mtime.unwrap_or(directory.mtime);
+            directory.mtime = mtime.unwrap_or(directory.mtime);
             directory.ctime = txn.now;
             txn.put_directory(row.inode, &directory);
             row.attributes(Some(&directory), 1)
@@ -42,6 +49,12 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: 
     Ok(Reply::Attributes { attributes })
 }
 
+/// Access and modification times as the change wants them.
+fn times(change: &AttrChange, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+    let touched = change.touch.then_some(now);
+    (change.atime.or(touched), change.mtime.or(touched))
+}
+
 fn change_file<V: View>(
     txn: &mut Transaction<'_, V>,
     place: &Where,
@@ -50,8 +63,9 @@ fn change_file<V: View>(
     change: &AttrChange,
 ) -> Outcome<()> {
     let inode = row.inode;
+    let (_, mtime) = times(change, txn.now);
     let file = row.need_file_mut()?;
-    file.mtime = change.mtime.unwrap_or(file.mtime);
+    file.mtime = mtime.unwrap_or(file.mtime);
     file.ctime = txn.now;
     let Some(replication) = change.replication.filter(|wanted| *wanted != file.replication) else { return Ok(()) };
     tree::check_replication(replication)?;

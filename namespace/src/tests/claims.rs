@@ -1,5 +1,6 @@
 //! What the state machine promises, one claim a test.
 
+mod access;
 mod exactly_once;
 mod garbage;
 mod replicas;
@@ -10,6 +11,7 @@ mod writers;
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, SessionId};
 
 use super::{CLUSTER, Cluster, LAYOUT, OWNER, at, invariants, location, locations, over, storage, storages, to};
+use crate::access::Caller;
 use crate::command::{BlockDone, Command, Destination, NewBlock, Reply, Where};
 use crate::error::Error;
 use crate::query;
@@ -53,11 +55,11 @@ fn complete(inode: InodeId, last: Option<BlockDone>, publish: Option<Destination
 
 impl Cluster {
     fn stat(&self, path: &str) -> Attributes {
-        query::stat(&self.state, &at(path)).expect("it is there")
+        query::stat(&self.state, Caller::SYSTEM, &at(path)).expect("it is there")
     }
 
     fn is_there(&self, path: &str) -> bool {
-        query::stat(&self.state, &at(path)).is_ok()
+        query::stat(&self.state, Caller::SYSTEM, &at(path)).is_ok()
     }
 
     /// A file open for writing on storages 1, 2 and 3.

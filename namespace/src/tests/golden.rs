@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, Timestamp};
 
 use super::{CLUSTER, LAYOUT, OWNER, location, locations, storages, to};
+use crate::access::Right;
 use crate::codec::{Batch, DecodeError};
-use crate::command::{BlockDone, Command, Origin, Reply, Request};
+use crate::command::{AttrChange, BlockDone, Command, Origin, Principal, Reply, Request};
 use crate::error::Error;
 use crate::key;
 use crate::row::{
@@ -37,12 +38,20 @@ fn batch() -> Batch {
         publish: Some(to("/g")),
         mtime: None,
     };
+    let change = AttrChange { mode: Some(0o750), touch: true, ..AttrChange::default() };
+    let set_attr = Command::SetAttr { place: to("/g").place, change };
+    let principal = Principal { uid: 1000, gid: 100, groups: vec![4, 27] };
+    let owned = Command::Format { cluster: CLUSTER, owner: Some((1000, 100)) };
+    let exchange = Command::Exchange { first: to("/f").place, second: to("/g").place };
     let requests = vec![
-        Request { time, origin: None, command: Command::Noop },
-        Request { time, origin: None, command: Command::Format { cluster: CLUSTER } },
-        Request { time, origin, command: put },
-        Request { time, origin, command: complete },
-        Request { time, origin: None, command: Command::GcStep { limit: 1000, grace_nanos: 600 } },
+        Request { time, origin: None, command: Command::Noop, principal: None },
+        Request { time, origin: None, command: Command::Format { cluster: CLUSTER, owner: None }, principal: None },
+        Request { time, origin, command: put, principal: None },
+        Request { time, origin, command: complete, principal: None },
+        Request { time, origin: None, command: Command::GcStep { limit: 1000, grace_nanos: 600 }, principal: None },
+        Request { time, origin, command: set_attr, principal: Some(principal) },
+        Request { time, origin: None, command: owned, principal: None },
+        Request { time, origin, command: exchange, principal: None },
     ];
     Batch { requests }
 }
@@ -51,6 +60,20 @@ fn batch() -> Batch {
 fn log_entries_keep_their_bytes() {
     assert_eq!(hex(&batch().encode()), LOG);
     assert_eq!(Batch::decode(&batch().encode()), Ok(batch()));
+}
+
+/// Entries of before there were principals, owners of the root and touching are read as they were meant.
+#[test]
+fn older_entries_still_read() {
+    let older = "018181831a3b9aca078207038210828201422f678619_01e8_f6f6f6f6f6".replace('_', "");
+    let older: Vec<u8> = (0..older.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&older[at..at + 2], 16).expect("hexadecimal"))
+        .collect();
+    let decoded = Batch::decode(&older).expect("still legal");
+    let change = AttrChange { mode: Some(0o750), ..AttrChange::default() };
+    let [request] = decoded.requests.try_into().expect("one request");
+    assert_eq!((request.command, request.principal), (Command::SetAttr { place: to("/g").place, change }, None));
 }
 
 #[test]
@@ -96,6 +119,7 @@ fn rows_keep_their_bytes() {
         blocks: 1,
         sessions: 1,
     };
+    let denied = Error::AccessDenied { place: "/x".to_owned(), uid: 1000, right: Right::Search };
     let refused = Err(Error::NotFound { place: "/x".to_owned() });
     let rows = [
         (row::encode(&file), FILE),
@@ -105,6 +129,7 @@ fn rows_keep_their_bytes() {
         (row::encode(&LeaseRow { session: SessionId::new(7), block: Some(1) }), LEASE),
         (row::encode(&ResultRow { sequence: Sequence::new(3), result: Ok(Reply::Done) }), RESULT),
         (row::encode(&ResultRow { sequence: Sequence::new(4), result: refused }), REFUSED),
+        (row::encode(&ResultRow { sequence: Sequence::new(5), result: Err(denied) }), DENIED),
         (key::entry(InodeId::new(1), b"name"), "6e00000000000000016e616d65"),
         (key::block(BlockId::new(InodeId::new(42), 1)), "62000000000000002a0000000100"),
     ];
@@ -157,9 +182,14 @@ proptest! {
 }
 
 const LOG: &str = concat!(
-    "018185831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
+    "018188831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
     "0684838201422f66f4f4831903e818641901a48203104568656c6c6f831a3b9aca07820703820b84182a8482182a01021901",
     "2c81500101010101010101010101010101010102838201422f67f4f4831a3b9aca07f6820f821903e8190258",
+    "841a3b9aca078207038210828201422f67871901e8f6f6f6f6f6f5831903e818648204181b",
+    "831a3b9aca07f682168250636c7573746572206f66207465737473821903e81864",
+    "831a3b9aca07820703821782820142",
+    "2f66820142",
+    "2f67",
 );
 const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f582008102";
 const DIRECTORY: &str = "01850141640203850102031901901904b0";
@@ -168,4 +198,5 @@ const BLOCK: &str =
 const SYSTEM: &str = "018750636c7573746572206f6620746573747305182b0818670101";
 const LEASE: &str = "01820701";
 const RESULT: &str = "0182038200820080";
+const DENIED: &str = "018205820182182683622f781903e802";
 const REFUSED: &str = "0182048201820481622f78";

@@ -2,13 +2,17 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::BoxedStrategy;
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, SessionId, Timestamp};
 
 use super::model::{Body, Expected, Model};
 use super::{Cluster, LAYOUT, OWNER, START, invariants, location, locations, storage};
+use crate::access::Caller;
 use crate::apply::Applied;
 use crate::codec::Batch;
-use crate::command::{AttrChange, BlockDone, Command, Destination, Layout, Reply, Request, Where};
+use crate::command::{
+    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Reply, Request, Where,
+};
 use crate::error::{Error, QueryError};
 use crate::memory::MemoryView;
 use crate::overlay::Overlay;
@@ -16,19 +20,22 @@ use crate::query::{self, Content};
 use crate::row::{BlockRow, LocatedBlock};
 
 const STORAGES: u8 = 5;
+/// Uid and gid of the root directory.
+const ROOT_OWNER: (u32, u32) = (1000, 100);
 
 /// One step of a history. Indexes choose among what is there when the step runs.
 #[derive(Debug, Clone)]
 enum Step {
     OpenSession,
     EndSession { session: Index, limit: u32, in_order: bool },
-    Mkdir { place: Place, parents: bool },
+    Mkdir { place: Place, parents: bool, mode: u32 },
     Create { destination: Option<To>, targets: Option<u8> },
     PutInline { destination: To, length: usize },
     Write { file: Index, kind: Writing },
     Rename { from: Place, to: Place, overwrite: bool },
+    Exchange { first: Place, second: Place },
     Delete { place: Place, recursive: bool },
-    SetAttr { place: Place, mode: Option<u32>, mtime: Option<u64>, replication: Option<u8> },
+    SetAttr { place: Place, change: AttrChange },
     Replica { block: Index, kind: Replicas, storage: u8 },
     Gc { limit: u32 },
     Deleted { storage: u8, limit: usize },
@@ -115,22 +122,63 @@ fn writing() -> impl Strategy<Value = Writing> {
     ]
 }
 
+/// Of a directory: mostly open enough for others to come by.
+fn mode() -> impl Strategy<Value = u32> {
+    prop::sample::select(vec![0o755, 0o755, 0o775, 0o777, 0o1777, 0o3777, 0o2775, 0o2755, 0o700, 0o750, 0o711, 0o644])
+}
+
+fn change() -> impl Strategy<Value = AttrChange> {
+    let sometimes = prop::option::weighted::<BoxedStrategy<u32>>;
+    let modes = prop_oneof![mode().boxed(), (0_u32..=0o7777).boxed()].boxed();
+    let times = || prop::option::weighted(0.2, any::<u64>().prop_map(Timestamp::from_nanos));
+    let ids = |ids: [u32; 4]| prop::sample::select(ids.to_vec()).boxed();
+    (
+        sometimes(0.4, modes),
+        sometimes(0.2, ids([0, 1000, 1001, 1002])),
+        sometimes(0.2, ids([0, 100, 200, 300])),
+        (times(), times()),
+        prop::option::weighted(0.3, 1_u8..5),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(mode, uid, gid, (mtime, atime), replication, touch)| AttrChange {
+            mode,
+            uid,
+            gid,
+            mtime,
+            atime,
+            replication,
+            touch,
+        })
+}
+
+/// On whose behalf a client asks.
+fn caller() -> impl Strategy<Value = Option<Principal>> {
+    let user = |uid, gid, groups: &[u32]| Just(Some(Principal { uid, gid, groups: groups.to_vec() }));
+    prop_oneof![
+        3 => Just(None),
+        1 => user(0, 0, &[]),
+        4 => user(1000, 100, &[200]),
+        2 => user(1001, 100, &[]),
+        2 => user(1002, 300, &[200]),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let replicas = prop_oneof![Just(Replicas::Add), Just(Replicas::Remove), Just(Replicas::Bad)];
     prop_oneof![
         1 => Just(Step::OpenSession),
         1 => (any::<Index>(), 1_u32..4, any::<bool>())
             .prop_map(|(session, limit, in_order)| Step::EndSession { session, limit, in_order }),
-        4 => (place(), any::<bool>()).prop_map(|(place, parents)| Step::Mkdir { place, parents }),
+        4 => (place(), any::<bool>(), mode()).prop_map(|(place, parents, mode)| Step::Mkdir { place, parents, mode }),
         4 => (prop::option::of(destination()), prop::option::of(0..STORAGES))
             .prop_map(|(destination, targets)| Step::Create { destination, targets }),
         4 => (destination(), 0_usize..20)
             .prop_map(|(destination, length)| Step::PutInline { destination, length }),
         12 => (any::<Index>(), writing()).prop_map(|(file, kind)| Step::Write { file, kind }),
         4 => (place(), place(), any::<bool>()).prop_map(|(from, to, overwrite)| Step::Rename { from, to, overwrite }),
+        2 => (place(), place()).prop_map(|(first, second)| Step::Exchange { first, second }),
         3 => (place(), any::<bool>()).prop_map(|(place, recursive)| Step::Delete { place, recursive }),
-        2 => (place(), prop::option::of(0_u32..0o7777), prop::option::of(any::<u64>()), prop::option::of(1_u8..5))
-            .prop_map(|(place, mode, mtime, replication)| Step::SetAttr { place, mode, mtime, replication }),
+        4 => (place(), change()).prop_map(|(place, change)| Step::SetAttr { place, change }),
         5 => (any::<Index>(), replicas, 0..STORAGES)
             .prop_map(|(block, kind, storage)| Step::Replica { block, kind, storage }),
         2 => (1_u32..6).prop_map(|limit| Step::Gc { limit }),
@@ -148,13 +196,15 @@ struct History {
     answered: Vec<(Request, Result<Reply, Error>)>,
     /// Everything applied, to be applied again in batches.
     log: Vec<Request>,
+    /// On whose behalf clients ask now.
+    caller: Option<Principal>,
 }
 
 impl History {
     fn new() -> Self {
-        let cluster = Cluster::formatted();
-        let model = Model::new(Timestamp::from_nanos(START + 1));
-        Self { cluster, model, sessions: Vec::new(), answered: Vec::new(), log: Vec::new() }
+        let cluster = Cluster::formatted_for(ROOT_OWNER);
+        let model = Model::new(Timestamp::from_nanos(START + 1), ROOT_OWNER);
+        Self { cluster, model, sessions: Vec::new(), answered: Vec::new(), log: Vec::new(), caller: None }
     }
 
     fn apply(&mut self, request: &Request) -> Applied {
@@ -164,7 +214,8 @@ impl History {
 
     /// Runs a command on both sides.
     fn compare(&mut self, session: Option<SessionId>, command: Command) {
-        let request = self.cluster.request(session, command);
+        let mut request = self.cluster.request(session, command);
+        request.principal = session.and(self.caller.clone());
         let before = self.cluster.state.clone();
         let applied = self.apply(&request);
         if applied.reply.is_err() {
@@ -250,9 +301,9 @@ impl History {
                 self.steps(None, if *in_order { &close } else { &expire });
                 self.model.end_session(session);
             }
-            Step::Mkdir { place, parents } => {
-                let place = self.place(place);
-                self.client(who, Command::Mkdir { place, ownership: OWNER, parents: *parents });
+            Step::Mkdir { place, parents, mode } => {
+                let (place, ownership) = (self.place(place), Ownership { mode: *mode, ..OWNER });
+                self.client(who, Command::Mkdir { place, ownership, parents: *parents });
             }
             Step::Create { destination, targets } => {
                 let destination = destination.as_ref().map(|to| self.destination(to));
@@ -270,15 +321,17 @@ impl History {
                 let (from, to) = (self.place(from), self.place(to));
                 self.client(who, Command::Rename { from, to, overwrite: *overwrite });
             }
+            Step::Exchange { first, second } => {
+                let (first, second) = (self.place(first), self.place(second));
+                self.client(who, Command::Exchange { first, second });
+            }
             Step::Delete { place, recursive } => {
                 let place = self.place(place);
                 self.client(who, Command::Delete { place, recursive: *recursive });
             }
-            Step::SetAttr { place, mode, mtime, replication } => {
+            Step::SetAttr { place, change } => {
                 let place = self.place(place);
-                let mtime = mtime.map(Timestamp::from_nanos);
-                let change = AttrChange { mode: *mode, mtime, replication: *replication, ..AttrChange::default() };
-                self.client(who, Command::SetAttr { place, change });
+                self.client(who, Command::SetAttr { place, change: *change });
             }
             Step::Replica { block, kind, storage: number } => {
                 let known = query::blocks(&self.cluster.state, None, usize::MAX).expect("readable");
@@ -397,13 +450,15 @@ impl History {
     }
 
     /// Everything that can be asked is answered as the model answers it.
-    fn check(&self) {
+    fn check(&mut self) {
+        self.check_rights();
+        self.model.ask_as(None);
         let state = &self.cluster.state;
         invariants::check(state);
         self.check_below(InodeId::ROOT, &Where { base: InodeId::ROOT, path: Vec::new() });
         for inode in self.model.objects.keys() {
             let place = Where { base: *inode, path: Vec::new() };
-            assert_eq!(query::stat(state, &place), Ok(self.model.attributes(*inode)));
+            assert_eq!(query::stat(state, Caller::SYSTEM, &place), Ok(self.model.attributes(*inode)));
         }
         for inode in &self.model.doomed {
             let place = Where { base: *inode, path: Vec::new() };
@@ -411,7 +466,7 @@ impl History {
                 Err(QueryError::Refused(error)) => Some(error.code()),
                 _ => None,
             };
-            assert_eq!(code(query::stat(state, &place)), Some(Code::NotFound), "{inode} was removed");
+            assert_eq!(code(query::stat(state, Caller::SYSTEM, &place)), Some(Code::NotFound), "{inode} was removed");
         }
         let listed = query::sessions(state, None, usize::MAX).expect("readable");
         assert!(listed.iter().eq(&self.model.sessions));
@@ -420,15 +475,44 @@ impl History {
         assert_eq!((totals.files, totals.directories, totals.bytes), (root.files, root.directories, root.bytes));
     }
 
+    /// What the caller may not see is refused, by path and by inode.
+    fn check_rights(&mut self) {
+        self.model.ask_as(self.caller.clone());
+        let (state, caller) = (&self.cluster.state, Caller::from(self.caller.as_ref()));
+        let code = |result: Result<(), QueryError>| match result {
+            Ok(()) => Ok(()),
+            Err(QueryError::Refused(error)) => Err(error.code()),
+            Err(QueryError::View(error)) => panic!("{error}"),
+        };
+        for inode in self.model.objects.keys() {
+            for place in [self.path_of(*inode), Where { base: *inode, path: Vec::new() }] {
+                let named = *inode == InodeId::ROOT || self.model.parent_of(*inode).is_some();
+                let found = if named { self.model.find(&place).map(|_| ()) } else { Ok(()) };
+                assert_eq!(code(query::stat(state, caller, &place).map(|_| ())), found, "stat of {place:?}");
+                let may = |bits: &[u32]| match bits.iter().all(|bit| self.model.may(*inode, *bit)) {
+                    true => Ok(()),
+                    false => Err(Code::Denied),
+                };
+                if self.model.children(*inode).is_some() {
+                    let listed = query::list(state, caller, &place, b"", 1).map(|_| ());
+                    assert_eq!(code(listed), found.and_then(|()| may(&[4, 1])), "list of {place:?}");
+                } else {
+                    let opened = query::open(state, caller, &place, 0, 1).map(|_| ());
+                    assert_eq!(code(opened), found.and_then(|()| may(&[4])), "open of {place:?}");
+                }
+            }
+        }
+    }
+
     fn check_below(&self, inode: InodeId, place: &Where) {
         let state = &self.cluster.state;
-        assert_eq!(query::stat(state, place), Ok(self.model.attributes(inode)));
+        assert_eq!(query::stat(state, Caller::SYSTEM, place), Ok(self.model.attributes(inode)));
         let Some(children) = self.model.children(inode) else { return self.check_content(inode, place) };
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut more = true;
         while more {
             let after = names.last().cloned().unwrap_or_default();
-            let page = query::list(state, place, &after, 2).expect("a directory");
+            let page = query::list(state, Caller::SYSTEM, place, &after, 2).expect("a directory");
             for (name, attributes) in page.entries {
                 assert_eq!(attributes, self.model.attributes(children[&name]));
                 names.push(name);
@@ -451,7 +535,7 @@ impl History {
             offset += row.length.get();
         }
         for (from, length) in [(0, u64::MAX), (0, 1), (offset / 2, 3), (offset, 5), (17, 0)] {
-            let opened = query::open(&self.cluster.state, place, from, length).expect("a file");
+            let opened = query::open(&self.cluster.state, Caller::SYSTEM, place, from, length).expect("a file");
             assert_eq!(opened.attributes, self.model.attributes(inode));
             let overlaps = |located: &&LocatedBlock| {
                 let end = from.saturating_add(length).min(offset);
@@ -469,7 +553,7 @@ impl History {
     fn replay(&self, batch: usize) {
         let mut state = MemoryView::new();
         let mut cluster = Cluster { state: MemoryView::new(), clock: START, sequence: 0 };
-        let format = cluster.request(None, Command::Format { cluster: super::CLUSTER });
+        let format = cluster.request(None, Command::Format { cluster: super::CLUSTER, owner: Some(ROOT_OWNER) });
         let log: Vec<Request> = std::iter::once(format).chain(self.log.iter().cloned()).collect();
         for requests in log.chunks(batch) {
             let bytes = Batch { requests: requests.to_vec() }.encode();
@@ -492,7 +576,7 @@ impl History {
             self.steps(None, &Command::ExpireSession { session, limit: 2 });
         }
         let root = Where { base: InodeId::ROOT, path: Vec::new() };
-        for (name, _) in query::list(&self.cluster.state, &root, b"", 1000).expect("the root").entries {
+        for (name, _) in query::list(&self.cluster.state, Caller::SYSTEM, &root, b"", 1000).expect("the root").entries {
             let place = Where { base: InodeId::ROOT, path: name };
             let request = self.cluster.request(None, Command::Delete { place, recursive: true });
             assert_eq!(self.apply(&request).reply, Ok(Reply::Done));
@@ -532,11 +616,12 @@ proptest! {
 
     #[test]
     fn any_history_ends_as_the_model_says(
-        steps in prop::collection::vec((step(), any::<Index>()), 1..80),
+        steps in prop::collection::vec((step(), any::<Index>(), caller()), 1..80),
         batch in 1_usize..10,
     ) {
         let mut history = History::new();
-        for (step, who) in &steps {
+        for (step, who, caller) in &steps {
+            history.caller.clone_from(caller);
             history.run(step, who);
             history.check();
         }

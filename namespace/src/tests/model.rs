@@ -3,11 +3,15 @@
 //! It knows results by code only. What lies in a removed tree is doomed: commands on it may go either way until garbage
 //! collection has been there, and nobody can see the difference.
 
+mod rights;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, Path, SessionId, StorageId, Timestamp};
 
-use crate::command::{AttrChange, BlockDone, Command, Destination, NewBlock, Reply, Request, Where};
+use crate::command::{
+    AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, Where,
+};
 use crate::row::{Attributes, BlockLocation, BlockRow, BlockState, Kind, Usage};
 
 type Outcome<T> = Result<T, Code>;
@@ -53,6 +57,8 @@ impl File {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Model {
     now: Timestamp,
+    /// Whose rights count.
+    caller: Option<Principal>,
     next_inode: InodeId,
     next_session: SessionId,
     pub(crate) sessions: BTreeSet<SessionId>,
@@ -69,11 +75,11 @@ pub(crate) enum Expected {
 }
 
 impl Model {
-    pub(crate) fn new(time: Timestamp) -> Self {
+    pub(crate) fn new(time: Timestamp, (uid, gid): (u32, u32)) -> Self {
         let root = Object {
             mode: 0o755,
-            uid: 0,
-            gid: 0,
+            uid,
+            gid,
             atime: time,
             mtime: time,
             ctime: time,
@@ -81,6 +87,7 @@ impl Model {
         };
         Self {
             now: time,
+            caller: None,
             next_inode: InodeId::new(2),
             next_session: SessionId::new(1),
             sessions: BTreeSet::new(),
@@ -92,6 +99,7 @@ impl Model {
     pub(crate) fn apply(&mut self, request: &Request) -> Expected {
         let before = self.clone();
         self.now = self.now.max(request.time);
+        self.caller.clone_from(&request.principal);
         let session = request.origin.map(|origin| origin.session);
         if let Some(session) = session
             && !self.sessions.contains(&session)
@@ -119,12 +127,15 @@ impl Model {
                 Ok(Reply::Session { session })
             }
             Command::Mkdir { place, ownership, parents } => {
-                let (parent, name) =
-                    if *parents { self.make_parents(place, ownership.uid, ownership.gid)? } else { self.slot(place)? };
+                let Ownership { uid, gid, mode } = self.owned(*ownership);
+                let (parent, name) = if *parents { self.make_parents(place, uid, gid)? } else { self.slot(place)? };
                 let inode = match self.child(parent, &name) {
                     Some(there) if *parents && self.is_directory(there) => there,
                     Some(_) => return Err(Code::Exists),
-                    None => self.add_directory(parent, &name, (ownership.uid, ownership.gid), ownership.mode),
+                    None => {
+                        self.need(parent, 2)?;
+                        self.add_directory(parent, &name, (uid, gid), mode)
+                    }
                 };
                 Ok(self.attributes_reply(inode))
             }
@@ -139,7 +150,8 @@ impl Model {
                     blocks: BTreeMap::new(),
                     next_block: 0,
                 };
-                let owner = (ownership.uid, ownership.gid, ownership.mode);
+                let Ownership { uid, gid, mode } = self.owned(*ownership);
+                let owner = (uid, gid, mode);
                 self.objects.insert(inode, self.object(owner, Body::File(file)));
                 if let Some(destination) = destination {
                     self.place(inode, destination, Some(session))?;
@@ -157,7 +169,8 @@ impl Model {
                     blocks: BTreeMap::new(),
                     next_block: 0,
                 };
-                let owner = (ownership.uid, ownership.gid, ownership.mode);
+                let Ownership { uid, gid, mode } = self.owned(*ownership);
+                let owner = (uid, gid, mode);
                 let mut object = self.object(owner, Body::File(file));
                 object.mtime = mtime.unwrap_or(self.now);
                 self.objects.insert(inode, object);
@@ -239,13 +252,18 @@ impl Model {
                 Ok(Reply::Done)
             }
             Command::Rename { from, to, overwrite } => self.rename(from, to, *overwrite, session),
+            Command::Exchange { first, second } => self.exchange(first, second),
             Command::Delete { place, recursive } => {
                 let (parent, name, inode) = self.find(place)?;
                 if inode == InodeId::ROOT {
                     return Err(Code::InvalidArgument);
                 }
+                self.need_removable(parent, inode)?;
                 if self.children(inode).is_some_and(|children| !children.is_empty()) && !recursive {
                     return Err(Code::NotEmpty);
+                }
+                if *recursive {
+                    self.need_removable_below(inode)?;
                 }
                 self.remove_entry(parent, &name);
                 self.doom(inode);
@@ -326,10 +344,19 @@ impl Model {
         if self.is_directory(inode) && self.ancestors(to_parent).contains(&inode) {
             return Err(Code::Cycle);
         }
-        if let Some(there) = self.child(to_parent, &to_name) {
-            if !overwrite {
-                return Err(Code::Exists);
-            }
+        let target = self.child(to_parent, &to_name);
+        if target.is_some() && !overwrite {
+            return Err(Code::Exists);
+        }
+        self.need_removable(from_parent, inode)?;
+        match target {
+            Some(there) => self.need_removable(to_parent, there)?,
+            None => self.need(to_parent, 2)?,
+        }
+        if self.is_directory(inode) && from_parent != to_parent {
+            self.need(inode, 2)?;
+        }
+        if let Some(there) = target {
             match (self.is_directory(inode), self.children(there)) {
                 (false, Some(_)) => return Err(Code::IsDirectory),
                 (true, None) => return Err(Code::NotDirectory),
@@ -345,15 +372,52 @@ impl Model {
         Ok(Reply::Done)
     }
 
+    fn exchange(&mut self, first: &Where, second: &Where) -> Outcome<Reply> {
+        let (first_parent, first_name, first) = self.find(first)?;
+        let (second_parent, second_name, second) = self.find(second)?;
+        if first == InodeId::ROOT || second == InodeId::ROOT {
+            return Err(Code::InvalidArgument);
+        }
+        if first == second {
+            return Ok(Reply::Done);
+        }
+        if self.ancestors(second_parent).contains(&first) || self.ancestors(first_parent).contains(&second) {
+            return Err(Code::Cycle);
+        }
+        self.need_removable(first_parent, first)?;
+        self.need_removable(second_parent, second)?;
+        for moved in [first, second] {
+            if first_parent != second_parent && self.is_directory(moved) {
+                self.need(moved, 2)?;
+            }
+        }
+        self.add_entry(first_parent, &first_name, second);
+        self.add_entry(second_parent, &second_name, first);
+        for moved in [first, second] {
+            self.object_mut(moved).ctime = self.now;
+        }
+        Ok(Reply::Done)
+    }
+
     fn set_attr(&mut self, inode: InodeId, change: &AttrChange) -> Outcome<()> {
+        self.need_attributes(inode, change)?;
         if self.is_directory(inode) && change.replication.is_some() {
             return Err(Code::IsDirectory);
         }
-        let now = self.now;
+        let (now, caller, directory) = (self.now, self.restricted().cloned(), self.is_directory(inode));
         let object = self.object_mut(inode);
-        object.mode = change.mode.unwrap_or(object.mode);
+        if (change.uid.is_some() || change.gid.is_some()) && !directory {
+            object.mode &= if object.mode & 0o010 == 0 { 0o3777 } else { 0o1777 };
+        }
         object.uid = change.uid.unwrap_or(object.uid);
         object.gid = change.gid.unwrap_or(object.gid);
+        if let Some(mode) = change.mode {
+            let lends = caller.is_some_and(|caller| !rights::is_in(&caller, object.gid));
+            object.mode = if lends { mode & 0o5777 } else { mode };
+        }
+        if change.touch {
+            (object.mtime, object.atime) = (now, now);
+        }
         object.mtime = change.mtime.unwrap_or(object.mtime);
         object.atime = change.atime.unwrap_or(object.atime);
         object.ctime = now;
@@ -456,16 +520,22 @@ impl Model {
         let place = &destination.place;
         let (parent, name) = if destination.parents { self.make_parents(place, uid, gid)? } else { self.slot(place)? };
         self.objects.insert(inode, object);
-        if let Some(there) = self.child(parent, &name) {
+        let there = self.child(parent, &name);
+        if there.is_none() {
+            self.need(parent, 2)?;
+        }
+        if let Some(there) = there {
             if !destination.overwrite {
                 return Err(Code::Exists);
             }
             if self.is_directory(there) {
                 return Err(Code::IsDirectory);
             }
+            self.need_removable(parent, there)?;
             self.check_replaceable(there, session)?;
             self.doom(there);
         }
+        self.inherit(parent, inode);
         self.add_entry(parent, &name, inode);
         Ok(())
     }
@@ -492,18 +562,28 @@ impl Model {
         let Some((parents, last)) = path.split_last() else {
             return match place.base {
                 InodeId::ROOT => Ok((InodeId::NONE, Vec::new())),
-                base => self.parent_of(base).ok_or(Code::NotFound),
+                base => {
+                    let (parent, name) = self.parent_of(base).ok_or(Code::NotFound)?;
+                    self.need_way(parent)?;
+                    Ok((parent, name))
+                }
             };
         };
         let mut at = place.base;
         if !self.objects.contains_key(&at) {
             return Err(Code::NotFound);
         }
+        if self.is_directory(at) {
+            self.need_way(at)?;
+        }
         for name in parents.names() {
             at = match self.children(at) {
                 Some(children) => *children.get(name.as_bytes()).ok_or(Code::NotFound)?,
                 None => return Err(Code::NotDirectory),
             };
+            if self.is_directory(at) {
+                self.need(at, 1)?;
+            }
         }
         if self.is_directory(at) { Ok((at, last.as_bytes().to_vec())) } else { Err(Code::NotDirectory) }
     }
@@ -515,11 +595,21 @@ impl Model {
         if !self.objects.contains_key(&at) {
             return Err(Code::NotFound);
         }
+        if self.is_directory(at) {
+            self.need_way(at)?;
+        }
         for name in parents.names() {
             let children = self.children(at).ok_or(Code::NotDirectory)?;
             at = match children.get(name.as_bytes()) {
+                Some(there) if self.is_directory(*there) => {
+                    self.need(*there, 1)?;
+                    *there
+                }
                 Some(there) => *there,
-                None => self.add_directory(at, name.as_bytes(), (uid, gid), 0o755),
+                None => {
+                    self.need(at, 2)?;
+                    self.add_directory(at, name.as_bytes(), (uid, gid), 0o755)
+                }
             };
         }
         if self.is_directory(at) { Ok((at, last.as_bytes().to_vec())) } else { Err(Code::NotDirectory) }
@@ -579,6 +669,7 @@ impl Model {
     fn add_directory(&mut self, parent: InodeId, name: &[u8], (uid, gid): (u32, u32), mode: u32) -> InodeId {
         let inode = self.take_inode();
         self.objects.insert(inode, self.object((uid, gid, mode), Body::Directory(BTreeMap::new())));
+        self.inherit(parent, inode);
         self.add_entry(parent, name, inode);
         inode
     }

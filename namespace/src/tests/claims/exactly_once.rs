@@ -5,7 +5,7 @@ use types::{Sequence, Timestamp};
 
 fn numbered(session: SessionId, sequence: u64, command: Command) -> Request {
     let origin = Some(Origin { session, sequence: Sequence::new(sequence) });
-    Request { time: Timestamp::from_nanos(9_000_000), origin, command }
+    Request { time: Timestamp::from_nanos(9_000_000), origin, command, principal: None }
 }
 
 #[test]

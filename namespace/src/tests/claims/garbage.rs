@@ -57,7 +57,7 @@ fn nothing_can_be_found_or_put_in_a_removed_tree() {
     cluster.run(delete("/a")).expect("removed");
     for base in [a, b, f] {
         let here = |path: &str| Where { base, path: path.as_bytes().to_vec() };
-        assert!(query::stat(&cluster.state, &here("")).is_err());
+        assert!(query::stat(&cluster.state, Caller::SYSTEM, &here("")).is_err());
         let destination = Destination { place: here("new"), ..to("") };
         assert_eq!(code(cluster.run(put(destination, b"x"))), Code::NotFound);
         assert_eq!(

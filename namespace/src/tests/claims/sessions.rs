@@ -23,7 +23,7 @@ fn an_expired_session_leaves_its_files_at_what_was_visible() {
     assert!(query::block(&cluster.state, dropped.block).expect("readable").is_some(), "garbage until it is collected");
     cluster.collect();
     assert_eq!(query::block(&cluster.state, dropped.block), Ok(None));
-    assert!(query::stat(&cluster.state, &Where { base: unnamed, path: Vec::new() }).is_err());
+    assert!(query::stat(&cluster.state, Caller::SYSTEM, &Where { base: unnamed, path: Vec::new() }).is_err());
     assert_eq!(query::sessions(&cluster.state, None, 10), Ok(Vec::new()));
     invariants::check(&cluster.state);
 }

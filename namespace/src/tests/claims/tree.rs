@@ -6,16 +6,16 @@ use crate::row::Usage;
 fn nothing_works_before_format_and_format_happens_once() {
     let mut cluster = Cluster { state: crate::memory::MemoryView::new(), ..Cluster::formatted() };
     assert_eq!(code(cluster.run(mkdir("/a"))), Code::Busy);
-    assert!(query::stat(&cluster.state, &at("/")).is_err());
+    assert!(query::stat(&cluster.state, Caller::SYSTEM, &at("/")).is_err());
     assert_eq!(cluster.run(Command::Noop), Ok(Reply::Done));
     assert!(cluster.state.rows().is_empty());
     assert_eq!(query::cluster(&cluster.state), Ok(None));
-    cluster.run(Command::Format { cluster: CLUSTER }).expect("first");
+    cluster.run(Command::Format { cluster: CLUSTER, owner: None }).expect("first");
     let formatted = cluster.state.clone();
-    assert_eq!(cluster.run(Command::Format { cluster: CLUSTER }), Ok(Reply::Done));
+    assert_eq!(cluster.run(Command::Format { cluster: CLUSTER, owner: None }), Ok(Reply::Done));
     assert_eq!(cluster.state, formatted);
     let other = types::ClusterId::from_bytes([9; 16]);
-    assert_eq!(code(cluster.run(Command::Format { cluster: other })), Code::Exists);
+    assert_eq!(code(cluster.run(Command::Format { cluster: other, owner: None })), Code::Exists);
     assert_eq!(query::cluster(&cluster.state), Ok(Some(CLUSTER)));
 }
 
@@ -160,14 +160,46 @@ fn a_long_listing_comes_in_pages_and_survives_removals() {
     for name in 0..25 {
         cluster.run(put(to(&format!("/f{name:02}")), b"x")).expect("put");
     }
-    let first = query::list(&cluster.state, &at("/"), b"", 10).expect("a page");
+    let first = query::list(&cluster.state, Caller::SYSTEM, &at("/"), b"", 10).expect("a page");
     assert!(first.more && first.entries.len() == 10);
     let last = first.entries.last().expect("ten").0.clone();
     cluster.run(delete("/f09")).expect("removed");
-    let second = query::list(&cluster.state, &at("/"), &last, 10).expect("a page");
+    let second = query::list(&cluster.state, Caller::SYSTEM, &at("/"), &last, 10).expect("a page");
     assert_eq!(second.entries.first().expect("ten").0, b"f10");
-    let third = query::list(&cluster.state, &at("/"), b"f19", 10).expect("a page");
+    let third = query::list(&cluster.state, Caller::SYSTEM, &at("/"), b"f19", 10).expect("a page");
     assert!(!third.more && third.entries.len() == 5);
-    assert_eq!(query::list(&cluster.state, &at("/"), b"zzz", 10).expect("a page").entries, Vec::new());
-    assert!(query::list(&cluster.state, &at("/f01"), b"", 10).is_err());
+    assert_eq!(query::list(&cluster.state, Caller::SYSTEM, &at("/"), b"zzz", 10).expect("a page").entries, Vec::new());
+    assert!(query::list(&cluster.state, Caller::SYSTEM, &at("/f01"), b"", 10).is_err());
+}
+
+#[test]
+fn two_objects_change_places_at_once_whatever_they_are() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    cluster.run(mkdir("/a/tree/deep")).expect("made");
+    cluster.run(put(to("/a/tree/deep/f"), b"12345")).expect("put");
+    cluster.run(mkdir("/b")).expect("made");
+    let (file, block) = cluster.create(session, Some(to("/b/open")));
+    let exchange = |first: &str, second: &str| Command::Exchange { first: at(first), second: at(second) };
+    cluster.run(exchange("/a/tree", "/b/open")).expect("exchanged");
+    assert_eq!((cluster.stat("/a/tree").inode, cluster.stat("/b/open/deep/f").length.get()), (file, 5));
+    let usage = |cluster: &Cluster, path| cluster.stat(path).usage.expect("a directory");
+    assert_eq!(usage(&cluster, "/a"), Usage { entries: 1, files: 1, directories: 0, bytes: 0, raw_bytes: 0 });
+    assert_eq!(usage(&cluster, "/b"), Usage { entries: 1, files: 1, directories: 2, bytes: 5, raw_bytes: 15 });
+    invariants::check(&cluster.state);
+    // A writer follows its file.
+    cluster.by(session, complete(file, Some(done(block.block, 10, &[1, 2, 3])), None)).expect("completes");
+    assert_eq!(cluster.stat("/a/tree").length.get(), 10);
+    let before = cluster.state.clone();
+    for (first, second, expected) in [
+        ("/a", "/nope", Code::NotFound),
+        ("/nope", "/a", Code::NotFound),
+        ("/b", "/b/open/deep", Code::Cycle),
+        ("/b/open/deep", "/b", Code::Cycle),
+        ("/", "/a", Code::InvalidArgument),
+    ] {
+        assert_eq!(code(cluster.run(exchange(first, second))), expected, "{first} and {second}");
+    }
+    assert_eq!(cluster.run(exchange("/a", "/a")), Ok(Reply::Done));
+    assert_eq!(cluster.state, before, "invariant 1");
 }

@@ -10,7 +10,7 @@ fn a_file_without_a_name_appears_whole_when_it_is_complete() {
     let (inode, block) = cluster.create(session, None);
     assert_eq!(cluster.stat("/").usage.expect("a directory").files, 0);
     let place = Where { base: inode, path: Vec::new() };
-    assert_eq!(query::stat(&cluster.state, &place).expect("by inode").links, 0);
+    assert_eq!(query::stat(&cluster.state, Caller::SYSTEM, &place).expect("by inode").links, 0);
     let last = done(block.block, 12, &[1, 2, 3]);
     let publish = Destination { parents: true, ..to("/new/f") };
     let reply = cluster.by(session, complete(inode, Some(last), Some(publish))).expect("completes");
@@ -143,7 +143,9 @@ fn blocks_follow_each_other_and_their_numbers_are_never_used_again() {
     }
     cluster.by(session, complete(inode, Some(done(third, 3, &[2, 3])), None)).expect("completes");
     assert_eq!(cluster.stat("/f").length, ByteSize::new(19));
-    let blocks = |offset, length| match query::open(&cluster.state, &at("/f"), offset, length).expect("a file").content
+    let blocks = |offset, length| match query::open(&cluster.state, Caller::SYSTEM, &at("/f"), offset, length)
+        .expect("a file")
+        .content
     {
         Content::Blocks(blocks) => blocks.iter().map(|located| (located.block, located.offset)).collect::<Vec<_>>(),
         Content::Inline(_) => panic!("it has blocks"),
