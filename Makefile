@@ -22,8 +22,12 @@ setup: ## install the Debian packages that a build needs, where they are missing
 build: setup ## build the release binary
 	@$(MAKE) --no-print-directory release
 
+.PHONY: claim
+claim:
+	@scripts/claim-target.sh
+
 .PHONY: release
-release:
+release: claim
 	cargo build --release --locked -p cli
 	@echo "built $(CARGO_TARGET_DIR)/release/ashlar"
 
@@ -34,10 +38,10 @@ test: setup ## everything that CI runs
 	@$(MAKE) --no-print-directory check
 
 .PHONY: check
-check:
+check: claim
 	@scripts/test.sh
 
-docs: setup ## build the API documentation
+docs: setup claim ## build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 bench: build ## measure this machine and the store on it
