@@ -5,7 +5,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -78,6 +78,8 @@ pub(super) struct Driver {
     waiting: VecDeque<Waiting>,
     waiting_requests: usize,
     reads: Reads,
+    /// When each member was last heard. The library's own flag is cleared at every look at the quorum.
+    heard: BTreeMap<u64, Instant>,
     /// The numbers of the last ready that went to the log thread, and of the last at all.
     handed: u64,
     last_ready: u64,
@@ -153,6 +155,7 @@ impl Driver {
             waiting: VecDeque::new(),
             waiting_requests: 0,
             reads: Reads::default(),
+            heard: BTreeMap::new(),
             handed: 0,
             last_ready: 0,
             leading: None,
@@ -240,6 +243,9 @@ impl Driver {
                 return;
             }
         };
+        if self.node.raft.prs().get(message.from).is_some() {
+            self.heard.insert(message.from, Instant::now());
+        }
         match message.get_msg_type() {
             // Invariant 2 of the module: other members do not propose or read through this one.
             MessageType::MsgPropose | MessageType::MsgReadIndex => {
@@ -488,12 +494,10 @@ impl Driver {
 
     fn transfer(&mut self, to: Option<u64>) {
         let me = self.node.raft.id;
-        let others = self
-            .node
-            .raft
-            .prs()
-            .iter()
-            .filter(|(node, progress)| **node != me && progress.recent_active && to.is_none_or(|to| **node == to));
+        let patience = self.tick * ELECTION_TICKS as u32;
+        let lives = |node: u64| self.heard.get(&node).is_some_and(|heard| heard.elapsed() < patience);
+        let others = self.node.raft.prs().iter();
+        let others = others.filter(|(node, _)| **node != me && lives(**node) && to.is_none_or(|to| **node == to));
         let best = others.max_by_key(|(_, progress)| progress.matched).map(|(node, _)| *node);
         if let Some(node) = best.filter(|_| self.is_leader()) {
             info!(node, "handing over the lead");

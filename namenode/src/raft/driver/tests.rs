@@ -248,3 +248,27 @@ fn a_pulled_snapshot_is_installed_before_it_is_acknowledged() {
     });
     assert_eq!(alone.driver.node.raft.raft_log.last_index(), 71);
 }
+
+/// Invariant 4 of the service: the library forgets regularly whom it has heard, and a hand-over must not depend on when.
+#[test]
+fn the_lead_goes_to_a_member_that_was_heard_lately() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.driver.node.campaign().expect("it may");
+    for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+        alone.written();
+        alone.receive(&message(kind, 1));
+    }
+    assert!(alone.driver.is_leader());
+    alone.written();
+    alone.receive(&Message { index: 1, ..message(MessageType::MsgAppendResponse, 1) });
+    for node in [2, 3] {
+        alone.driver.node.raft.mut_prs().get_mut(node).expect("a member").recent_active = false;
+        alone.sent(node);
+    }
+    alone.driver.transfer(Some(3));
+    alone.turn();
+    assert_eq!(alone.sent(3), [], "it was never heard");
+    alone.driver.transfer(None);
+    alone.turn();
+    assert_eq!(alone.sent(2), [MessageType::MsgTimeoutNow]);
+}

@@ -13,8 +13,8 @@ use super::{Manifest, ManifestFile};
 use crate::store::{self, Store, StoreError};
 
 const PREFIX: &str = "state-snapshot-";
-/// A checkpoint that nobody has asked for so long is removed: it holds space that the store has given up.
-const EXPIRY: Duration = Duration::from_secs(60);
+/// A checkpoint that nobody has asked for so long is removed: it holds space that the store has given up, and the log.
+const EXPIRY: Duration = Duration::from_secs(20);
 /// Read at a time for checksums.
 const BUFFER: usize = 1 << 20;
 
