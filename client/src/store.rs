@@ -18,7 +18,7 @@ use crate::datanode::Pool;
 use crate::error::{Error, Fault};
 use crate::listing::Listing;
 use crate::metadata::{Metadata, Scope};
-use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions};
+use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions, Quota};
 use crate::reader::FileReader;
 use crate::wire;
 use crate::writer::{self, FileWriter};
@@ -115,6 +115,14 @@ impl Client {
     pub async fn set_attr(&self, path: &Path, change: AttrChange) -> Result<Attributes, Error> {
         let op = Op::SetAttr(wire::set_attr(path, &change));
         self.changed(op, path).await.map_err(|fault| Error::new("change attributes of", path, fault))
+    }
+
+    /// Bounds what lies below a directory, in place of earlier bounds. Only the superuser does.
+    pub async fn set_quota(&self, path: &Path, quota: Quota) -> Result<Attributes, Error> {
+        let Quota { raw_bytes, inodes } = quota;
+        let quota = Some(v1::Quota { raw_bytes, inodes });
+        let op = Op::SetQuota(v1::SetQuota { place: Some(wire::place(path)), quota });
+        self.changed(op, path).await.map_err(|fault| Error::new("set the quota of", path, fault))
     }
 
     /// Creates a file and opens it for writing. It is visible at once, empty, unless `atomic`.

@@ -3,7 +3,7 @@
 mod reply;
 
 use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where};
-use namespace::row::NodeRow;
+use namespace::row::{NodeRow, Quota};
 use proto::{WireError, v1};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp};
 
@@ -160,6 +160,10 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             first: place(exchange.first, "Exchange.first")?,
             second: place(exchange.second, "Exchange.second")?,
         },
+        Kind::SetQuota(set) => {
+            let v1::Quota { raw_bytes, inodes } = set.quota.ok_or(wrong("SetQuota.quota", "is missing"))?;
+            Command::SetQuota { place: place(set.place, "SetQuota.place")?, quota: Quota { raw_bytes, inodes } }
+        }
         Kind::Delete(delete) => {
             Command::Delete { place: place(delete.place, "Delete.place")?, recursive: delete.recursive }
         }

@@ -8,7 +8,7 @@
 use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
 
-use crate::row::{Attributes, BlockLocation, NodeRow};
+use crate::row::{Attributes, BlockLocation, NodeRow, Quota};
 
 /// One command as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -336,6 +336,15 @@ pub enum Command {
         first: Where,
         #[n(1)]
         second: Where,
+    },
+    /// Bounds what lies below a directory, in place of earlier bounds. Only the superuser does. It may be less than what
+    /// is there: then nothing can be added.
+    #[n(24)]
+    SetQuota {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        quota: Quota,
     },
 }
 

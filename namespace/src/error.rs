@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId};
 
 use crate::access::Right;
+use crate::quota::Counted;
 use crate::view::ViewError;
 
 /// A refusal, with the thing it is about and the way out. Stored with the session like any other answer.
@@ -336,6 +337,28 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("{place}: operation not permitted: only the superuser does this, and not uid {uid}")]
+    #[n(43)]
+    OnlySuperuser {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        uid: u32,
+    },
+    #[error(
+        "{place}: quota exceeded: {needed} {counted} would be below it, and {limit} are allowed; remove some, or have the quota raised"
+    )]
+    #[n(44)]
+    QuotaExceeded {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        counted: Counted,
+        #[n(2)]
+        limit: u64,
+        #[n(3)]
+        needed: u64,
+    },
 }
 
 impl Error {
@@ -378,7 +401,10 @@ impl Error {
             | Self::FileTooLarge { .. }
             | Self::TreeTooLarge { .. } => Code::TooLarge,
             Self::LastReplica { .. } | Self::AccessDenied { .. } => Code::Denied,
-            Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } => Code::NotPermitted,
+            Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } | Self::OnlySuperuser { .. } => {
+                Code::NotPermitted
+            }
+            Self::QuotaExceeded { .. } => Code::QuotaExceeded,
             Self::ReplicaInTheWay { .. } => Code::Busy,
         }
     }

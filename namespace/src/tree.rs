@@ -122,6 +122,9 @@ fn account<V: View>(
                 reason: format!("its sum {sum} cannot change by {change}"),
             })?;
         }
+        if row.quota.is_some() {
+            txn.watch_quota(at);
+        }
         txn.put_directory(at, &row);
         entries = Entries::Same;
         at = row.parent;
@@ -157,6 +160,7 @@ pub(crate) fn add_directory<V: View>(
         mtime: txn.now,
         ctime: txn.now,
         usage: Usage::default(),
+        quota: None,
     };
     txn.put_directory(inode, &directory);
     account(txn, slot.directory, Entries::Added, Delta::directory(&Usage::default()))?;

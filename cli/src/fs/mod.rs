@@ -15,6 +15,7 @@ mod mv;
 mod object;
 mod parallel;
 mod put;
+mod quota;
 mod remote;
 mod rm;
 mod stat;
@@ -62,6 +63,8 @@ enum Command {
     Stat(stat::StatArgs),
     /// Sum up the space that files take
     Du(du::DuArgs),
+    /// Show or set bounds on what directories hold
+    Quota(quota::QuotaArgs),
     /// Change permission bits
     Chmod(chmod::ChmodArgs),
     /// Change owner and group
@@ -83,6 +86,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Mkdir(args) => mkdir::run(&client, args).await,
         Command::Stat(args) => stat::run(&client, args).await,
         Command::Du(args) => du::run(&client, args).await,
+        Command::Quota(args) => quota::run(&client, args).await,
         Command::Chmod(args) => chmod::run(&client, args).await,
         Command::Chown(args) => chown::run(&client, args).await,
         Command::Touch(args) => touch::run(&client, args).await,

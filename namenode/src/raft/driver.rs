@@ -524,9 +524,10 @@ fn estimate(request: &Request) -> usize {
     REST + groups
         + match &request.command {
             Command::PutInline { content, destination, .. } => content.len() + destination.place.path.len(),
-            Command::Mkdir { place, .. } | Command::Delete { place, .. } | Command::SetAttr { place, .. } => {
-                place.path.len()
-            }
+            Command::Mkdir { place, .. }
+            | Command::Delete { place, .. }
+            | Command::SetAttr { place, .. }
+            | Command::SetQuota { place, .. } => place.path.len(),
             Command::Rename { from, to, .. } | Command::Exchange { first: from, second: to } => {
                 from.path.len() + to.path.len()
             }

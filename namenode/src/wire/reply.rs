@@ -73,6 +73,7 @@ fn attributes(row: &row::Attributes) -> v1::Attributes {
             bytes: usage.bytes,
             raw_bytes: usage.raw_bytes,
         }),
+        quota: row.quota.map(|row::Quota { raw_bytes, inodes }| v1::Quota { raw_bytes, inodes }),
     }
 }
 

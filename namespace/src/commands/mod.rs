@@ -22,3 +22,4 @@ pub(crate) mod rename;
 pub(crate) mod replicas_deleted;
 pub(crate) mod report_bad_replica;
 pub(crate) mod set_attr;
+pub(crate) mod set_quota;

@@ -3,6 +3,7 @@
 mod access;
 mod exactly_once;
 mod garbage;
+mod quota;
 mod replicas;
 mod sessions;
 mod tree;

@@ -17,7 +17,7 @@ use crate::error::{Error, QueryError};
 use crate::memory::MemoryView;
 use crate::overlay::Overlay;
 use crate::query::{self, Content};
-use crate::row::{BlockRow, LocatedBlock};
+use crate::row::{BlockRow, LocatedBlock, Quota};
 
 const STORAGES: u8 = 5;
 /// Uid and gid of the root directory.
@@ -36,6 +36,7 @@ enum Step {
     Exchange { first: Place, second: Place },
     Delete { place: Place, recursive: bool },
     SetAttr { place: Place, change: AttrChange },
+    SetQuota { place: Place, quota: Quota },
     Replica { block: Index, kind: Replicas, storage: u8 },
     Gc { limit: u32 },
     Deleted { storage: u8, limit: usize },
@@ -179,6 +180,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (place(), place()).prop_map(|(first, second)| Step::Exchange { first, second }),
         3 => (place(), any::<bool>()).prop_map(|(place, recursive)| Step::Delete { place, recursive }),
         4 => (place(), change()).prop_map(|(place, change)| Step::SetAttr { place, change }),
+        2 => (place(), prop::option::of(0_u64..300), prop::option::of(0_u64..12))
+            .prop_map(|(place, raw_bytes, inodes)| Step::SetQuota { place, quota: Quota { raw_bytes, inodes } }),
         5 => (any::<Index>(), replicas, 0..STORAGES)
             .prop_map(|(block, kind, storage)| Step::Replica { block, kind, storage }),
         2 => (1_u32..6).prop_map(|limit| Step::Gc { limit }),
@@ -332,6 +335,10 @@ impl History {
             Step::SetAttr { place, change } => {
                 let place = self.place(place);
                 self.client(who, Command::SetAttr { place, change: *change });
+            }
+            Step::SetQuota { place, quota } => {
+                let place = self.place(place);
+                self.client(who, Command::SetQuota { place, quota: *quota });
             }
             Step::Replica { block, kind, storage: number } => {
                 let known = query::blocks(&self.cluster.state, None, usize::MAX).expect("readable");
