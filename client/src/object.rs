@@ -206,6 +206,17 @@ pub struct AttrChange {
     pub touch: bool,
 }
 
+/// Whether an extended attribute may be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XattrMode {
+    #[default]
+    Any,
+    /// It must not.
+    Create,
+    /// It must.
+    Replace,
+}
+
 /// What one namenode says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemberStatus {

@@ -346,6 +346,42 @@ pub enum Command {
         #[n(1)]
         quota: Quota,
     },
+    #[n(25)]
+    SetXattr {
+        #[n(0)]
+        place: Where,
+        /// Begins with `user.`, `trusted.` or `security.`
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        name: Vec<u8>,
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        value: Vec<u8>,
+        #[n(3)]
+        mode: XattrMode,
+    },
+    #[n(26)]
+    RemoveXattr {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        name: Vec<u8>,
+    },
+}
+
+/// Whether an extended attribute may be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum XattrMode {
+    #[n(0)]
+    Any,
+    /// It must not.
+    #[n(1)]
+    Create,
+    /// It must.
+    #[n(2)]
+    Replace,
 }
 
 /// The key of one record of a replica to delete.

@@ -359,6 +359,46 @@ pub enum Error {
         #[n(3)]
         needed: u64,
     },
+    #[error("{name:?} is no name for an attribute; write up to 255 bytes that begin with user., trusted. or security.")]
+    #[n(45)]
+    XattrName {
+        #[n(0)]
+        name: String,
+    },
+    #[error("{place}: the attribute {name} is longer than {limit} bytes; store it as a file")]
+    #[n(46)]
+    XattrTooLarge {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        name: String,
+        #[n(2)]
+        limit: u64,
+    },
+    #[error("{place}: has the attribute {name} already")]
+    #[n(47)]
+    XattrExists {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        name: String,
+    },
+    #[error("{place}: has no attribute {name}")]
+    #[n(48)]
+    NoXattr {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        name: String,
+    },
+    #[error("{place}: has {limit} attributes, and no room for more; remove one")]
+    #[n(49)]
+    TooManyXattrs {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        limit: u32,
+    },
 }
 
 impl Error {
@@ -366,7 +406,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::NotFormatted => Code::Busy,
-            Self::AlreadyFormatted { .. } | Self::Exists { .. } => Code::Exists,
+            Self::AlreadyFormatted { .. } | Self::Exists { .. } | Self::XattrExists { .. } => Code::Exists,
             Self::InvalidPath { .. }
             | Self::RootFixed
             | Self::SessionNeeded
@@ -399,7 +439,11 @@ impl Error {
             Self::InlineTooLarge { .. }
             | Self::TooManyBlocks { .. }
             | Self::FileTooLarge { .. }
+            | Self::XattrTooLarge { .. }
+            | Self::TooManyXattrs { .. }
             | Self::TreeTooLarge { .. } => Code::TooLarge,
+            Self::XattrName { .. } => Code::NotSupported,
+            Self::NoXattr { .. } => Code::NoAttribute,
             Self::LastReplica { .. } | Self::AccessDenied { .. } => Code::Denied,
             Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } | Self::OnlySuperuser { .. } => {
                 Code::NotPermitted

@@ -39,6 +39,7 @@ mod transaction;
 mod tree;
 pub mod view;
 mod writer;
+mod xattr;
 
 #[cfg(test)]
 mod tests;

@@ -215,6 +215,29 @@ pub(crate) struct InodeRow {
     pub(crate) atime: Timestamp,
     #[n(5)]
     pub(crate) body: Body,
+    /// Sorted by name; absent rather than empty.
+    #[n(6)]
+    pub(crate) xattrs: Option<Vec<Xattr>>,
+}
+
+/// An extended attribute as it stands in the row of its inode.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Xattr {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) name: Vec<u8>,
+    /// Absent if it is long: then it has a row of its own.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// The value of a long extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct XattrRow {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

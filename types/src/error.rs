@@ -105,6 +105,8 @@ codes! {
     NotPermitted = 27, Denied, "EPERM", "operation not permitted";
     /// A bound that was set on a directory, not the end of the disks.
     QuotaExceeded = 28, Full, "EDQUOT", "quota exceeded";
+    /// An extended attribute that is not there.
+    NoAttribute = 29, NotFound, "ENODATA", "no such attribute";
 }
 
 impl fmt::Display for Code {

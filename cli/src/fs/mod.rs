@@ -22,6 +22,7 @@ mod stat;
 mod touch;
 mod upload;
 mod walk;
+mod xattr;
 
 pub(crate) use parallel::Failures;
 
@@ -65,6 +66,10 @@ enum Command {
     Du(du::DuArgs),
     /// Show or set bounds on what directories hold
     Quota(quota::QuotaArgs),
+    /// Show extended attributes
+    Getfattr(xattr::GetArgs),
+    /// Set or remove an extended attribute
+    Setfattr(xattr::SetArgs),
     /// Change permission bits
     Chmod(chmod::ChmodArgs),
     /// Change owner and group
@@ -87,6 +92,8 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Stat(args) => stat::run(&client, args).await,
         Command::Du(args) => du::run(&client, args).await,
         Command::Quota(args) => quota::run(&client, args).await,
+        Command::Getfattr(args) => xattr::get(&client, args).await,
+        Command::Setfattr(args) => xattr::set(&client, args).await,
         Command::Chmod(args) => chmod::run(&client, args).await,
         Command::Chown(args) => chown::run(&client, args).await,
         Command::Touch(args) => touch::run(&client, args).await,

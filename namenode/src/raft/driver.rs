@@ -531,6 +531,8 @@ fn estimate(request: &Request) -> usize {
             Command::Rename { from, to, .. } | Command::Exchange { first: from, second: to } => {
                 from.path.len() + to.path.len()
             }
+            Command::SetXattr { place, name, value, .. } => place.path.len() + name.len() + value.len(),
+            Command::RemoveXattr { place, name } => place.path.len() + name.len(),
             Command::ReplicasDeleted { replicas, .. } => 32 * replicas.len(),
             _ => 0,
         }

@@ -97,3 +97,11 @@ pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -
     };
     Answer::Opened(v1::Opened { attributes: Some(attributes(&opened.attributes)), inline, blocks })
 }
+
+pub(crate) const fn xattr(value: Vec<u8>) -> Answer {
+    Answer::Xattr(v1::Xattr { value })
+}
+
+pub(crate) const fn xattr_names(names: Vec<Vec<u8>>) -> Answer {
+    Answer::XattrNames(v1::XattrNames { names })
+}

@@ -23,3 +23,4 @@ pub(crate) mod replicas_deleted;
 pub(crate) mod report_bad_replica;
 pub(crate) mod set_attr;
 pub(crate) mod set_quota;
+pub(crate) mod set_xattr;

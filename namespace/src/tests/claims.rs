@@ -8,6 +8,7 @@ mod replicas;
 mod sessions;
 mod tree;
 mod writers;
+mod xattr;
 
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, SessionId};
 

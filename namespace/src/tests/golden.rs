@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::key;
 use crate::row::{
     self, BlockRow, BlockState, Body, Data, DirectoryRow, FileBody, InodeRow, LeaseRow, Quota, ResultRow, SystemRow,
-    Usage,
+    Usage, Xattr, XattrRow,
 };
 use crate::view::ViewError;
 
@@ -97,7 +97,11 @@ fn rows_keep_their_bytes() {
             writing: true,
             data: Data::Blocks { next_block: 2 },
         }),
+        xattrs: None,
     };
+    let xattr = |name: &str, value: Option<&[u8]>| Xattr { name: name.into(), value: value.map(Vec::from) };
+    let xattrs = Some(vec![xattr("user.a", Some(b"1")), xattr("user.b", None)]);
+    let described = InodeRow { xattrs, ..file.clone() };
     let directory = DirectoryRow {
         parent: InodeId::ROOT,
         name: b"d".to_vec(),
@@ -130,6 +134,9 @@ fn rows_keep_their_bytes() {
     let refused = Err(Error::NotFound { place: "/x".to_owned() });
     let rows = [
         (row::encode(&file), FILE),
+        (row::encode(&described), DESCRIBED),
+        (row::encode(&XattrRow { value: b"long".to_vec() }), XATTR),
+        (key::xattr(InodeId::new(1), b"user.b"), "780000000000000001757365722e62"),
         (row::encode(&directory), DIRECTORY),
         (row::encode(&bounded), BOUNDED),
         (row::encode(&block), BLOCK),
@@ -201,6 +208,9 @@ const LOG: &str = concat!(
     "831a3b9aca07820703821818828201422f6482f609",
 );
 const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f582008102";
+const DESCRIBED: &str =
+    "0187182a1901a41903e818640182018187020319012c031a08000000f582008102828246757365722e6141318146757365722e62";
+const XATTR: &str = "0181446c6f6e67";
 const DIRECTORY: &str = "01850141640203850102031901901904b0";
 const BOUNDED: &str = "01860141640203850102031901901904b0821b000001000000000009";
 const BLOCK: &str =

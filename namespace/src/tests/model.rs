@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, Path, SessionId, StorageId, Timestamp};
 
 use crate::command::{
-    AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, Where,
+    AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, Where, XattrMode,
 };
 use crate::row::{Attributes, BlockLocation, BlockRow, BlockState, Kind, Quota, Usage};
 
@@ -24,6 +24,7 @@ pub(crate) struct Object {
     atime: Timestamp,
     mtime: Timestamp,
     ctime: Timestamp,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) body: Body,
 }
 
@@ -84,6 +85,7 @@ impl Model {
             atime: time,
             mtime: time,
             ctime: time,
+            xattrs: BTreeMap::new(),
             body: Body::Directory(BTreeMap::new()),
         };
         Self {
@@ -268,6 +270,30 @@ impl Model {
                 self.quotas.insert(inode, *quota);
                 self.object_mut(inode).ctime = self.now;
                 Ok(self.attributes_reply(inode))
+            }
+            Command::SetXattr { place, name, value, mode } => {
+                let (_, _, inode) = self.find(place)?;
+                self.need_xattr_change(inode, name)?;
+                let there = self.objects[&inode].xattrs.contains_key(name);
+                match mode {
+                    XattrMode::Create if there => return Err(Code::Exists),
+                    XattrMode::Replace if !there => return Err(Code::NoAttribute),
+                    XattrMode::Any | XattrMode::Create | XattrMode::Replace => {}
+                }
+                let now = self.now;
+                let object = self.object_mut(inode);
+                object.xattrs.insert(name.clone(), value.clone());
+                object.ctime = now;
+                Ok(Reply::Done)
+            }
+            Command::RemoveXattr { place, name } => {
+                let (_, _, inode) = self.find(place)?;
+                self.need_xattr_change(inode, name)?;
+                let now = self.now;
+                let object = self.object_mut(inode);
+                object.xattrs.remove(name).ok_or(Code::NoAttribute)?;
+                object.ctime = now;
+                Ok(Reply::Done)
             }
             Command::Exchange { first, second } => self.exchange(first, second),
             Command::Delete { place, recursive } => {
@@ -690,7 +716,8 @@ impl Model {
     }
 
     fn object(&self, (uid, gid, mode): (u32, u32, u32), body: Body) -> Object {
-        Object { mode, uid, gid, atime: self.now, mtime: self.now, ctime: self.now, body }
+        let xattrs = BTreeMap::new();
+        Object { mode, uid, gid, atime: self.now, mtime: self.now, ctime: self.now, xattrs, body }
     }
 
     fn add_directory(&mut self, parent: InodeId, name: &[u8], (uid, gid): (u32, u32), mode: u32) -> InodeId {
