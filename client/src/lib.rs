@@ -53,7 +53,7 @@ pub use error::Error;
 pub use listing::Listing;
 pub use object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, Kind, Liveness, LogStatistics,
-    Member, MemberStatus, MkdirOptions, ParseDurabilityError, Redundancy, StorageReport, Usage,
+    Member, MemberStatus, MkdirOptions, ParseDurabilityError, Quota, Redundancy, StorageReport, Usage, XattrMode,
 };
 pub use reader::FileReader;
 pub use store::Client;

@@ -125,6 +125,8 @@ impl Metadata {
             v1::reply::Result::Generation(_) => "generation",
             v1::reply::Result::Listing(_) => "listing",
             v1::reply::Result::Opened(_) => "opened",
+            v1::reply::Result::Xattr(_) => "xattr",
+            v1::reply::Result::XattrNames(_) => "xattr names",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

@@ -35,6 +35,8 @@ pub struct Attributes {
     pub writing: bool,
     /// Of directories.
     pub usage: Option<Usage>,
+    /// Of directories that have one.
+    pub quota: Option<Quota>,
 }
 
 impl Attributes {
@@ -56,6 +58,15 @@ pub struct Usage {
     pub bytes: u64,
     /// Lengths of those files times their wanted replicas.
     pub raw_bytes: u64,
+}
+
+/// Bounds on what lies below a directory; what is absent has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Quota {
+    /// Of [`Usage::raw_bytes`].
+    pub raw_bytes: Option<u64>,
+    /// Of files and directories below together.
+    pub inodes: Option<u64>,
 }
 
 /// One name of a directory, and what it names.
@@ -193,6 +204,17 @@ pub struct AttrChange {
     pub replication: Option<u8>,
     /// Both times become the present, unless they are given. Whoever may write may do that.
     pub touch: bool,
+}
+
+/// Whether an extended attribute may be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XattrMode {
+    #[default]
+    Any,
+    /// It must not.
+    Create,
+    /// It must.
+    Replace,
 }
 
 /// What one namenode says of itself.

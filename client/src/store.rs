@@ -18,7 +18,7 @@ use crate::datanode::Pool;
 use crate::error::{Error, Fault};
 use crate::listing::Listing;
 use crate::metadata::{Metadata, Scope};
-use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions};
+use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions, Quota, XattrMode};
 use crate::reader::FileReader;
 use crate::wire;
 use crate::writer::{self, FileWriter};
@@ -115,6 +115,55 @@ impl Client {
     pub async fn set_attr(&self, path: &Path, change: AttrChange) -> Result<Attributes, Error> {
         let op = Op::SetAttr(wire::set_attr(path, &change));
         self.changed(op, path).await.map_err(|fault| Error::new("change attributes of", path, fault))
+    }
+
+    /// Bounds what lies below a directory, in place of earlier bounds. Only the superuser does.
+    pub async fn set_quota(&self, path: &Path, quota: Quota) -> Result<Attributes, Error> {
+        let Quota { raw_bytes, inodes } = quota;
+        let quota = Some(v1::Quota { raw_bytes, inodes });
+        let op = Op::SetQuota(v1::SetQuota { place: Some(wire::place(path)), quota });
+        self.changed(op, path).await.map_err(|fault| Error::new("set the quota of", path, fault))
+    }
+
+    /// Sets an extended attribute. The name begins with `user.`, `trusted.` or `security.`; a value has up to 64 KiB.
+    pub async fn set_xattr(&self, path: &Path, name: &[u8], value: &[u8], mode: XattrMode) -> Result<(), Error> {
+        let mode = match mode {
+            XattrMode::Any => v1::XattrMode::Any,
+            XattrMode::Create => v1::XattrMode::Create,
+            XattrMode::Replace => v1::XattrMode::Replace,
+        };
+        let (name, value) = (name.to_vec(), value.to_vec());
+        let op = Op::SetXattr(v1::SetXattr { place: Some(wire::place(path)), name, value, mode: mode.into() });
+        let answer = self.0.metadata.call(op, Scope::Update).await;
+        answer.map(|_| ()).map_err(|fault| Error::new("set an attribute of", path, fault))
+    }
+
+    pub async fn remove_xattr(&self, path: &Path, name: &[u8]) -> Result<(), Error> {
+        let op = Op::RemoveXattr(v1::RemoveXattr { place: Some(wire::place(path)), name: name.to_vec() });
+        let answer = self.0.metadata.call(op, Scope::Update).await;
+        answer.map(|_| ()).map_err(|fault| Error::new("remove an attribute of", path, fault))
+    }
+
+    /// The value of an extended attribute.
+    pub async fn xattr(&self, path: &Path, name: &[u8]) -> Result<Vec<u8>, Error> {
+        let op = Op::GetXattr(v1::GetXattr { place: Some(wire::place(path)), name: name.to_vec() });
+        let value = match self.0.metadata.call(op, Scope::Read).await {
+            Ok((v1::reply::Result::Xattr(v1::Xattr { value }), _)) => Ok(value),
+            Ok((other, _)) => Err(Metadata::unexpected(&other)),
+            Err(fault) => Err(fault),
+        };
+        value.map_err(|fault| Error::new("read an attribute of", path, fault))
+    }
+
+    /// The names of the extended attributes, in byte order; those of `trusted.` only for the superuser.
+    pub async fn xattr_names(&self, path: &Path) -> Result<Vec<Vec<u8>>, Error> {
+        let op = Op::ListXattrs(v1::ListXattrs { place: Some(wire::place(path)) });
+        let names = match self.0.metadata.call(op, Scope::Read).await {
+            Ok((v1::reply::Result::XattrNames(v1::XattrNames { names }), _)) => Ok(names),
+            Ok((other, _)) => Err(Metadata::unexpected(&other)),
+            Err(fault) => Err(fault),
+        };
+        names.map_err(|fault| Error::new("list the attributes of", path, fault))
     }
 
     /// Creates a file and opens it for writing. It is visible at once, empty, unless `atomic`.

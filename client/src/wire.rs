@@ -11,7 +11,7 @@ use crate::config::User;
 use crate::error::Fault;
 use crate::object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, Kind, Liveness, LogStatistics, Member,
-    MemberStatus, Redundancy, StorageReport, Usage,
+    MemberStatus, Quota, Redundancy, StorageReport, Usage,
 };
 
 fn broken(problem: impl Into<String>) -> Fault {
@@ -92,6 +92,7 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
             bytes: usage.bytes,
             raw_bytes: usage.raw_bytes,
         }),
+        quota: wire.quota.map(|v1::Quota { raw_bytes, inodes }| Quota { raw_bytes, inodes }),
     })
 }
 

@@ -102,6 +102,8 @@ impl Reader {
             Query::List { place, after, limit } => query::list(state, caller, place, after, *limit).map(wire::listing),
             Query::Open { place, offset, length, client_host } => query::open(state, caller, place, *offset, *length)
                 .map(|opened| wire::opened(opened, client_host, &self.datanodes)),
+            Query::Xattr { place, name } => query::xattr(state, caller, place, name).map(wire::xattr),
+            Query::XattrNames(place) => query::xattr_names(state, caller, place).map(wire::xattr_names),
             Query::Session(session) => return Ok(session_answer(lives(state, *session)?, *session)),
         };
         match answer {

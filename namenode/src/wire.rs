@@ -2,15 +2,15 @@
 
 mod reply;
 
-use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where};
-use namespace::row::NodeRow;
+use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where, XattrMode};
+use namespace::row::{NodeRow, Quota};
 use proto::{WireError, v1};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp};
 
 use crate::datanodes::{Heartbeat, StorageReport};
 use crate::settings::Settings;
 
-pub(crate) use reply::{done, listing, opened, reply, stated};
+pub(crate) use reply::{done, listing, opened, reply, stated, xattr, xattr_names};
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
@@ -19,6 +19,8 @@ const FEW: usize = 64;
 /// The longest host name, rack or address.
 const MAX_LABEL: usize = 255;
 const MAX_STORAGES: usize = 256;
+/// Of the value of an extended attribute.
+const MAX_XATTR: usize = 64 << 10;
 /// Groups of a principal: they travel with each of its commands.
 const MAX_GROUPS: usize = 1024;
 
@@ -56,6 +58,11 @@ pub(crate) enum Query {
         length: u64,
         client_host: String,
     },
+    Xattr {
+        place: Where,
+        name: Vec<u8>,
+    },
+    XattrNames(Where),
     /// Whether a session lives.
     Session(SessionId),
 }
@@ -102,6 +109,13 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             let place = place(open.place, "Open.place")?;
             let (offset, length) = (open.offset, open.length);
             return Ok(Asked::Query(Query::Open { place, offset, length, client_host: open.client_host }));
+        }
+        Kind::GetXattr(get) => {
+            let (place, name) = (place(get.place, "GetXattr.place")?, xattr_name(get.name)?);
+            return Ok(Asked::Query(Query::Xattr { place, name }));
+        }
+        Kind::ListXattrs(list) => {
+            return Ok(Asked::Query(Query::XattrNames(place(list.place, "ListXattrs.place")?)));
         }
         Kind::Create(create) => {
             let targets = Targets { exclude: few(create.exclude, "Create.exclude")?, client_host: create.client_host };
@@ -160,6 +174,26 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             first: place(exchange.first, "Exchange.first")?,
             second: place(exchange.second, "Exchange.second")?,
         },
+        Kind::SetQuota(set) => {
+            let v1::Quota { raw_bytes, inodes } = set.quota.ok_or(wrong("SetQuota.quota", "is missing"))?;
+            Command::SetQuota { place: place(set.place, "SetQuota.place")?, quota: Quota { raw_bytes, inodes } }
+        }
+        Kind::SetXattr(set) => {
+            let mode = match set.mode() {
+                v1::XattrMode::Any => XattrMode::Any,
+                v1::XattrMode::Create => XattrMode::Create,
+                v1::XattrMode::Replace => XattrMode::Replace,
+            };
+            if set.value.len() > MAX_XATTR {
+                let message = format!("{} bytes are too many for an attribute; store a file", set.value.len());
+                return Err(Refused { code: Code::TooLarge, message });
+            }
+            let (place, name) = (place(set.place, "SetXattr.place")?, xattr_name(set.name)?);
+            Command::SetXattr { place, name, value: set.value, mode }
+        }
+        Kind::RemoveXattr(remove) => {
+            Command::RemoveXattr { place: place(remove.place, "RemoveXattr.place")?, name: xattr_name(remove.name)? }
+        }
         Kind::Delete(delete) => {
             Command::Delete { place: place(delete.place, "Delete.place")?, recursive: delete.recursive }
         }
@@ -198,6 +232,11 @@ fn put_inline(put: v1::PutInline, settings: &Settings) -> Result<Command, Refuse
         content: put.content.into(),
         mtime: put.mtime.map(Timestamp::from_nanos),
     })
+}
+
+/// Whether it is a legal name is decided with the rest; this only keeps rubbish out of the log.
+fn xattr_name(wire: Vec<u8>) -> Result<Vec<u8>, WireError> {
+    if wire.len() > 2 * MAX_LABEL { Err(wrong("xattr.name", "is too long")) } else { Ok(wire) }
 }
 
 /// Reads whom a client speaks for.

@@ -102,6 +102,14 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
+    /// Refuses everybody but the superuser.
+    pub(crate) fn check_superuser(self, place: impl FnOnce() -> String) -> Result<(), Error> {
+        match self.limited() {
+            Some(principal) => Err(Error::OnlySuperuser { place: place(), uid: principal.uid }),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses unless entries of `directory` may be added.
     pub(crate) fn check_add(self, view: &impl View, directory: InodeId, place: impl FnOnce() -> String) -> Outcome<()> {
         if self.limited().is_some() {

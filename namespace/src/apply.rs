@@ -7,7 +7,7 @@ use crate::commands::complete::Closing;
 use crate::commands::{
     abandon, abandon_block, add_block, add_replica, complete, create, delete, end_session, exchange, extend, format,
     gc_step, mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename,
-    replicas_deleted, report_bad_replica, set_attr,
+    replicas_deleted, report_bad_replica, set_attr, set_quota, set_xattr,
 };
 use crate::error::Error;
 use crate::exactly_once;
@@ -75,6 +75,9 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::Delete { place, recursive } => delete::run(txn, place, *recursive),
         Command::GcStep { limit, grace_nanos } => gc_step::run(txn, *limit, *grace_nanos),
         Command::SetAttr { place, change } => set_attr::run(txn, place, change),
+        Command::SetQuota { place, quota } => set_quota::run(txn, place, *quota),
+        Command::SetXattr { place, name, value, mode } => set_xattr::set(txn, place, name, value, *mode),
+        Command::RemoveXattr { place, name } => set_xattr::remove(txn, place, name),
         Command::RegisterDatanode { node } => register_datanode::run(txn, node),
         Command::AddReplica { block, generation, location } => add_replica::run(txn, *block, *generation, *location),
         Command::RemoveReplica { block, generation, storage } => {

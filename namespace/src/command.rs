@@ -8,7 +8,7 @@
 use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
 
-use crate::row::{Attributes, BlockLocation, NodeRow};
+use crate::row::{Attributes, BlockLocation, NodeRow, Quota};
 
 /// One command as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -337,6 +337,51 @@ pub enum Command {
         #[n(1)]
         second: Where,
     },
+    /// Bounds what lies below a directory, in place of earlier bounds. Only the superuser does. It may be less than what
+    /// is there: then nothing can be added.
+    #[n(24)]
+    SetQuota {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        quota: Quota,
+    },
+    #[n(25)]
+    SetXattr {
+        #[n(0)]
+        place: Where,
+        /// Begins with `user.`, `trusted.` or `security.`
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        name: Vec<u8>,
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        value: Vec<u8>,
+        #[n(3)]
+        mode: XattrMode,
+    },
+    #[n(26)]
+    RemoveXattr {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        name: Vec<u8>,
+    },
+}
+
+/// Whether an extended attribute may be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum XattrMode {
+    #[n(0)]
+    Any,
+    /// It must not.
+    #[n(1)]
+    Create,
+    /// It must.
+    #[n(2)]
+    Replace,
 }
 
 /// The key of one record of a replica to delete.

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId};
 
 use crate::access::Right;
+use crate::quota::Counted;
 use crate::view::ViewError;
 
 /// A refusal, with the thing it is about and the way out. Stored with the session like any other answer.
@@ -336,6 +337,68 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("{place}: operation not permitted: only the superuser does this, and not uid {uid}")]
+    #[n(43)]
+    OnlySuperuser {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        uid: u32,
+    },
+    #[error(
+        "{place}: quota exceeded: {needed} {counted} would be below it, and {limit} are allowed; remove some, or have the quota raised"
+    )]
+    #[n(44)]
+    QuotaExceeded {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        counted: Counted,
+        #[n(2)]
+        limit: u64,
+        #[n(3)]
+        needed: u64,
+    },
+    #[error("{name:?} is no name for an attribute; write up to 255 bytes that begin with user., trusted. or security.")]
+    #[n(45)]
+    XattrName {
+        #[n(0)]
+        name: String,
+    },
+    #[error("{place}: the attribute {name} is longer than {limit} bytes; store it as a file")]
+    #[n(46)]
+    XattrTooLarge {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        name: String,
+        #[n(2)]
+        limit: u64,
+    },
+    #[error("{place}: has the attribute {name} already")]
+    #[n(47)]
+    XattrExists {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        name: String,
+    },
+    #[error("{place}: has no attribute {name}")]
+    #[n(48)]
+    NoXattr {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        name: String,
+    },
+    #[error("{place}: has {limit} attributes, and no room for more; remove one")]
+    #[n(49)]
+    TooManyXattrs {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        limit: u32,
+    },
 }
 
 impl Error {
@@ -343,7 +406,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::NotFormatted => Code::Busy,
-            Self::AlreadyFormatted { .. } | Self::Exists { .. } => Code::Exists,
+            Self::AlreadyFormatted { .. } | Self::Exists { .. } | Self::XattrExists { .. } => Code::Exists,
             Self::InvalidPath { .. }
             | Self::RootFixed
             | Self::SessionNeeded
@@ -376,9 +439,16 @@ impl Error {
             Self::InlineTooLarge { .. }
             | Self::TooManyBlocks { .. }
             | Self::FileTooLarge { .. }
+            | Self::XattrTooLarge { .. }
+            | Self::TooManyXattrs { .. }
             | Self::TreeTooLarge { .. } => Code::TooLarge,
+            Self::XattrName { .. } => Code::NotSupported,
+            Self::NoXattr { .. } => Code::NoAttribute,
             Self::LastReplica { .. } | Self::AccessDenied { .. } => Code::Denied,
-            Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } => Code::NotPermitted,
+            Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } | Self::OnlySuperuser { .. } => {
+                Code::NotPermitted
+            }
+            Self::QuotaExceeded { .. } => Code::QuotaExceeded,
             Self::ReplicaInTheWay { .. } => Code::Busy,
         }
     }

@@ -33,7 +33,8 @@ pub(crate) fn guard<'a, V: View>(
             Earlier::Refused(error) => return Ok(refused(error)),
         }
     }
-    let mut applied = match run(&mut txn) {
+    let reply = run(&mut txn).and_then(|reply| txn.check_quotas().map(|()| reply));
+    let mut applied = match reply {
         Ok(reply) => txn.finish(reply),
         Err(QueryError::Refused(error)) => refused(error),
         Err(QueryError::View(error)) => return Err(error),

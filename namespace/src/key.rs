@@ -15,6 +15,7 @@
 //! | `o` session inode | nothing: a file that the session writes |
 //! | `g` inode | [`GarbageRow`](crate::row::GarbageRow): what was removed and is not freed yet |
 //! | `r` storage due block generation | nothing: a replica to delete |
+//! | `x` inode name | the value of a long extended attribute |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 
 use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp};
@@ -74,6 +75,10 @@ pub(crate) fn entry(directory: InodeId, name: &[u8]) -> Vec<u8> {
 
 pub(crate) fn entries(directory: InodeId) -> Range {
     Range::under(entry(directory, b""))
+}
+
+pub(crate) fn xattr(inode: InodeId, name: &[u8]) -> Vec<u8> {
+    tagged(b'x', &[&inode.get().to_be_bytes(), name])
 }
 
 pub(crate) fn directory(inode: InodeId) -> Vec<u8> {

@@ -14,6 +14,7 @@
 //! 7. A replica scheduled for deletion is not added again before the deletion is confirmed.
 //! 8. Ids of inodes, blocks, sessions and datanodes are handed out once, and time never runs backwards.
 //! 9. What a caller may not do is refused, and changes nothing (see module `access`).
+//! 10. No command makes the sums of a directory grow beyond its quota.
 
 mod access;
 mod apply;
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod overlay;
 pub mod placement;
 pub mod query;
+mod quota;
 pub mod repair;
 mod replicas;
 mod resolve;
@@ -37,6 +39,7 @@ mod transaction;
 mod tree;
 pub mod view;
 mod writer;
+mod xattr;
 
 #[cfg(test)]
 mod tests;
@@ -44,3 +47,4 @@ mod tests;
 pub use access::{Caller, Right};
 pub use apply::{Applied, Effect, apply};
 pub use error::{Error, QueryError};
+pub use quota::Counted;

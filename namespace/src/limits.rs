@@ -13,6 +13,13 @@ pub(crate) const MAX_INLINE: ByteSize = ByteSize::new(64 << 10);
 pub(crate) const MAX_MODE: u32 = 0o7777;
 /// Blocks that one change of attributes rewrites.
 pub(crate) const MAX_BLOCKS_CHANGED: u32 = 10_000;
+/// Of one inode.
+pub(crate) const MAX_XATTRS: usize = 128;
+pub(crate) const MAX_XATTR_NAME: usize = 255;
+pub(crate) const MAX_XATTR_VALUE: usize = 64 << 10;
+/// Longer values are rows of their own, and so is what would make the values in one inode row longer together.
+pub(crate) const SMALL_XATTR: usize = 256;
+pub(crate) const SMALL_XATTRS: usize = 1 << 10;
 /// Entries that one removal looks at to find out whether all of them may go.
 pub(crate) const MAX_CHECKED: usize = 20_000;
 /// Entries, blocks or leases of one bounded step.

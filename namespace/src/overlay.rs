@@ -17,6 +17,11 @@ impl<'a, V: View> Overlay<'a, V> {
         Self { base, writes: BTreeMap::new() }
     }
 
+    /// The state below, without the writes.
+    pub(crate) const fn base(&self) -> &'a V {
+        self.base
+    }
+
     /// Takes in the writes of one command, in their order.
     pub fn absorb(&mut self, writes: Vec<Write>) {
         self.writes.extend(writes.into_iter().map(|write| (write.key, write.value)));

@@ -13,6 +13,7 @@ use crate::row::{
 };
 use crate::rows::Rows;
 use crate::view::{View, ViewError};
+use crate::xattr;
 
 /// The most entries or blocks that one answer holds.
 pub const MAX_PAGE: usize = 10_000;
@@ -107,6 +108,18 @@ pub fn open(
         }
     };
     Ok(Opened { attributes, content })
+}
+
+/// The names of the extended attributes that the caller may know of, in byte order.
+pub fn xattr_names(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<Vec<Vec<u8>>, QueryError> {
+    let (row, _) = find(view, caller, place)?;
+    Ok(xattr::names(caller, &row))
+}
+
+/// The value of an extended attribute.
+pub fn xattr(view: &impl View, caller: Caller<'_>, place: &Where, name: &[u8]) -> Result<Vec<u8>, QueryError> {
+    let (row, _) = find(view, caller, place)?;
+    xattr::get(view, caller, &row, name, || resolve::show(place))
 }
 
 /// The blocks that hold bytes of `from..end`.

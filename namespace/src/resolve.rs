@@ -136,6 +136,18 @@ fn slot_of_inode(view: &impl View, caller: Caller<'_>, inode: InodeId) -> Outcom
     }
 }
 
+/// The path of a directory, as error messages show it.
+pub(crate) fn path_of(view: &impl View, directory: InodeId) -> Result<String, ViewError> {
+    let mut path = String::new();
+    let mut at = directory;
+    while at != InodeId::ROOT && at != InodeId::NONE {
+        let Some(row) = view.directory(at)? else { break };
+        path = format!("/{}{path}", String::from_utf8_lossy(&row.name));
+        at = row.parent;
+    }
+    Ok(if path.is_empty() { "/".to_owned() } else { path })
+}
+
 /// Whether a directory hangs below the root, rather than in a removed tree.
 pub(crate) fn is_attached(view: &impl View, directory: InodeId) -> Result<bool, ViewError> {
     let mut at = directory;

@@ -54,6 +54,9 @@ pub struct Attributes {
     /// Of directories: direct entries, and the sums over everything below.
     #[n(13)]
     pub usage: Option<Usage>,
+    /// Of directories that have one.
+    #[n(14)]
+    pub quota: Option<Quota>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
@@ -73,6 +76,17 @@ pub struct Usage {
     /// Lengths of those files times their wanted replicas.
     #[n(4)]
     pub raw_bytes: u64,
+}
+
+/// Bounds on the sums of a directory; what is absent has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Quota {
+    /// Of [`Usage::raw_bytes`].
+    #[n(0)]
+    pub raw_bytes: Option<u64>,
+    /// Of files and directories below together.
+    #[n(1)]
+    pub inodes: Option<u64>,
 }
 
 /// One storage that holds, or is to hold, a replica, and the node it is in.
@@ -201,6 +215,29 @@ pub(crate) struct InodeRow {
     pub(crate) atime: Timestamp,
     #[n(5)]
     pub(crate) body: Body,
+    /// Sorted by name; absent rather than empty.
+    #[n(6)]
+    pub(crate) xattrs: Option<Vec<Xattr>>,
+}
+
+/// An extended attribute as it stands in the row of its inode.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Xattr {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) name: Vec<u8>,
+    /// Absent if it is long: then it has a row of its own.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// The value of a long extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct XattrRow {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -272,6 +309,7 @@ impl InodeRow {
             block_size: ByteSize::ZERO,
             writing: false,
             usage: directory.map(|row| row.usage),
+            quota: directory.and_then(|row| row.quota),
         };
         if let Some(directory) = directory {
             attributes.mtime = directory.mtime;
@@ -321,6 +359,8 @@ pub(crate) struct DirectoryRow {
     pub(crate) ctime: Timestamp,
     #[n(4)]
     pub(crate) usage: Usage,
+    #[n(5)]
+    pub(crate) quota: Option<Quota>,
 }
 
 /// The way from an inode to its entry.

@@ -1,5 +1,7 @@
 //! One command at work: the state with what the command has written so far, and what it leaves for the leader.
 
+use std::collections::BTreeSet;
+
 use minicbor::Encode;
 use types::{BlockId, GenStamp, InodeId, SessionId, StorageId, Timestamp};
 
@@ -10,6 +12,7 @@ use crate::error::{Error, QueryError};
 use crate::key;
 use crate::limits::FIRST_DATANODE;
 use crate::overlay::Overlay;
+use crate::quota;
 use crate::row::{self, BlockLocation, BlockRow, DirectoryRow, EMPTY, InodeRow, LeaseRow, LinkRow, SystemRow};
 use crate::rows::Rows;
 use crate::view::{View, ViewError};
@@ -28,6 +31,8 @@ pub(crate) struct Transaction<'a, V> {
     /// On whose behalf.
     pub(crate) caller: Caller<'a>,
     effects: Vec<Effect>,
+    /// Directories with a quota whose sums were written.
+    quotas: BTreeSet<InodeId>,
 }
 
 impl<'a, V: View> Transaction<'a, V> {
@@ -48,7 +53,19 @@ impl<'a, V: View> Transaction<'a, V> {
             session: request.origin.map(|origin| origin.session),
             caller: Caller::from(request.principal.as_ref()),
             effects: Vec::new(),
+            quotas: BTreeSet::new(),
         })
+    }
+
+    /// Has the quota of a directory checked at the end.
+    pub(crate) fn watch_quota(&mut self, directory: InodeId) {
+        self.quotas.insert(directory);
+    }
+
+    /// Refuses a command that made something grow beyond its quota (invariant 10). Only the end counts: what a command
+    /// takes from one place to put it into another is no growth of what holds both.
+    pub(crate) fn check_quotas(&self) -> Outcome<()> {
+        self.quotas.iter().try_for_each(|directory| quota::check(self.rows.base(), &self.rows, *directory))
     }
 
     /// Closes the books: a command that wrote something has moved the clock and maybe the counters.

@@ -13,6 +13,7 @@ use crate::row::{Body, Data, DirectoryRow, FileBody, GarbageRow, InodeRow, Kind,
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::view::{View, ViewError};
+use crate::xattr;
 
 /// The mode of parents that are made because they are missing.
 const PARENT_MODE: u32 = 0o755;
@@ -122,6 +123,9 @@ fn account<V: View>(
                 reason: format!("its sum {sum} cannot change by {change}"),
             })?;
         }
+        if row.quota.is_some() {
+            txn.watch_quota(at);
+        }
         txn.put_directory(at, &row);
         entries = Entries::Same;
         at = row.parent;
@@ -146,7 +150,7 @@ pub(crate) fn add_directory<V: View>(
     mode: u32,
 ) -> Result<InodeRow, ViewError> {
     let inode = txn.next_inode();
-    let mut row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory };
+    let mut row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory, xattrs: None };
     if !slot.is_root() {
         txn.caller.inherit(&txn.rows, slot.directory, &mut row)?;
     }
@@ -157,6 +161,7 @@ pub(crate) fn add_directory<V: View>(
         mtime: txn.now,
         ctime: txn.now,
         usage: Usage::default(),
+        quota: None,
     };
     txn.put_directory(inode, &directory);
     account(txn, slot.directory, Entries::Added, Delta::directory(&Usage::default()))?;
@@ -217,6 +222,7 @@ pub(crate) fn place_file<V: View>(
             let old = target.need_file()?.clone();
             check_not_written_by_another(txn, place, inode, &old)?;
             drop_file(txn, inode, &old)?;
+            xattr::drop_all(txn, &target);
             entries = Entries::Touched;
             delta = delta.plus(Delta::file(&old).negated());
         }
@@ -303,6 +309,7 @@ pub(crate) fn detach<V: View>(
     row: &InodeRow,
     recursive: bool,
 ) -> Outcome<()> {
+    xattr::drop_all(txn, row);
     let delta = match &row.body {
         Body::File(file) => {
             drop_file(txn, row.inode, file)?;
@@ -498,7 +505,7 @@ pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> O
         data: new.data,
     };
     let Ownership { uid, gid, mode } = txn.caller.ownership(new.ownership);
-    Ok(InodeRow { inode: txn.next_inode(), mode, uid, gid, atime: txn.now, body: Body::File(file) })
+    Ok(InodeRow { inode: txn.next_inode(), mode, uid, gid, atime: txn.now, body: Body::File(file), xattrs: None })
 }
 
 pub(crate) fn check_mode(mode: u32) -> Outcome<()> {

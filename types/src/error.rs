@@ -103,6 +103,10 @@ codes! {
     TooLarge = 26, Invalid, "EFBIG", "too large";
     /// The caller may not do this, whatever the mode says: it takes the owner or the superuser.
     NotPermitted = 27, Denied, "EPERM", "operation not permitted";
+    /// A bound that was set on a directory, not the end of the disks.
+    QuotaExceeded = 28, Full, "EDQUOT", "quota exceeded";
+    /// An extended attribute that is not there.
+    NoAttribute = 29, NotFound, "ENODATA", "no such attribute";
 }
 
 impl fmt::Display for Code {

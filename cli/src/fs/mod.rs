@@ -15,12 +15,14 @@ mod mv;
 mod object;
 mod parallel;
 mod put;
+mod quota;
 mod remote;
 mod rm;
 mod stat;
 mod touch;
 mod upload;
 mod walk;
+mod xattr;
 
 pub(crate) use parallel::Failures;
 
@@ -62,6 +64,12 @@ enum Command {
     Stat(stat::StatArgs),
     /// Sum up the space that files take
     Du(du::DuArgs),
+    /// Show or set bounds on what directories hold
+    Quota(quota::QuotaArgs),
+    /// Show extended attributes
+    Getfattr(xattr::GetArgs),
+    /// Set or remove an extended attribute
+    Setfattr(xattr::SetArgs),
     /// Change permission bits
     Chmod(chmod::ChmodArgs),
     /// Change owner and group
@@ -83,6 +91,9 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Mkdir(args) => mkdir::run(&client, args).await,
         Command::Stat(args) => stat::run(&client, args).await,
         Command::Du(args) => du::run(&client, args).await,
+        Command::Quota(args) => quota::run(&client, args).await,
+        Command::Getfattr(args) => xattr::get(&client, args).await,
+        Command::Setfattr(args) => xattr::set(&client, args).await,
         Command::Chmod(args) => chmod::run(&client, args).await,
         Command::Chown(args) => chown::run(&client, args).await,
         Command::Touch(args) => touch::run(&client, args).await,

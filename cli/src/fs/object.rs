@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use client::{Attributes, Kind, Usage};
+use client::{Attributes, Kind, Quota, Usage};
 use serde::Serialize;
 use types::Path;
 
@@ -31,6 +31,7 @@ pub(crate) struct Object {
     block_size: Option<u64>,
     writing: bool,
     usage: Option<Usage>,
+    quota: Option<Quota>,
 }
 
 impl Object {
@@ -55,6 +56,7 @@ impl Object {
             block_size: of_file.then_some(attributes.block_size.get()),
             writing: attributes.writing,
             usage: attributes.usage,
+            quota: attributes.quota,
         }
     }
 }

@@ -7,6 +7,7 @@ mod full_disk;
 mod leader_loss;
 mod permissions;
 mod quickstart;
+mod quota;
 mod restart;
 mod trees;
 mod vanished_client;

@@ -59,6 +59,14 @@ async fn users_are_kept_apart_and_told_why() -> Result<()> {
     ensure!(works(&cluster, bob, &["fs", "cat", "/alice/new/f"])? == "of alice");
     refused(&cluster, alice, &["fs", "mv", "--exchange", "/alice/new", "/alice/sub"], "/alice: permission denied")?;
 
+    works(&cluster, bob, &["fs", "setfattr", "-n", "user.colour", "-v", "red", "/alice/sub"])?;
+    ensure!(works(&cluster, bob, &["fs", "getfattr", "-n", "user.colour", "/alice/sub"])? == "red");
+    let dumped = works(&cluster, bob, &["fs", "getfattr", "-d", "/alice/sub"])?;
+    ensure!(dumped == "# file: /alice/sub\nuser.colour=\"red\"\n\n", "{dumped}");
+    refused(&cluster, bob, &["fs", "setfattr", "-n", "trusted.x", "/alice/sub"], "only the superuser does this")?;
+    works(&cluster, bob, &["fs", "setfattr", "-x", "user.colour", "/alice/sub"])?;
+    refused(&cluster, bob, &["fs", "getfattr", "-n", "user.colour", "/alice/sub"], "has no attribute user.colour")?;
+
     // A program sees codes.
     let namenodes = vec![addresses(&cluster)?];
     let user = User { uid: alice, gid: 100, groups: Vec::new() };

@@ -528,12 +528,15 @@ fn estimate(request: &Request) -> usize {
     REST + groups
         + match &request.command {
             Command::PutInline { content, destination, .. } => content.len() + destination.place.path.len(),
-            Command::Mkdir { place, .. } | Command::Delete { place, .. } | Command::SetAttr { place, .. } => {
-                place.path.len()
-            }
+            Command::Mkdir { place, .. }
+            | Command::Delete { place, .. }
+            | Command::SetAttr { place, .. }
+            | Command::SetQuota { place, .. } => place.path.len(),
             Command::Rename { from, to, .. } | Command::Exchange { first: from, second: to } => {
                 from.path.len() + to.path.len()
             }
+            Command::SetXattr { place, name, value, .. } => place.path.len() + name.len() + value.len(),
+            Command::RemoveXattr { place, name } => place.path.len() + name.len(),
             Command::ReplicasDeleted { replicas, .. } => 32 * replicas.len(),
             _ => 0,
         }

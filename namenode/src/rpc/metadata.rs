@@ -315,6 +315,7 @@ impl Client {
         for (tag, request) in updates {
             let size = match &request.command {
                 Command::PutInline { content, .. } => content.len(),
+                Command::SetXattr { value, .. } => value.len(),
                 _ => 0,
             } + request.principal.as_ref().map_or(0, |principal| 5 * principal.groups.len());
             if piece.0.len() >= ENTRY_REQUESTS || bytes + size > ENTRY_BYTES {

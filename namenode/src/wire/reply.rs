@@ -73,6 +73,7 @@ fn attributes(row: &row::Attributes) -> v1::Attributes {
             bytes: usage.bytes,
             raw_bytes: usage.raw_bytes,
         }),
+        quota: row.quota.map(|row::Quota { raw_bytes, inodes }| v1::Quota { raw_bytes, inodes }),
     }
 }
 
@@ -95,4 +96,12 @@ pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -
         Content::Blocks(blocks) => (None, blocks.into_iter().map(located).collect()),
     };
     Answer::Opened(v1::Opened { attributes: Some(attributes(&opened.attributes)), inline, blocks })
+}
+
+pub(crate) const fn xattr(value: Vec<u8>) -> Answer {
+    Answer::Xattr(v1::Xattr { value })
+}
+
+pub(crate) const fn xattr_names(names: Vec<Vec<u8>>) -> Answer {
+    Answer::XattrNames(v1::XattrNames { names })
 }

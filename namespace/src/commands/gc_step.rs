@@ -10,6 +10,7 @@ use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
 use crate::view::{View, ViewError};
+use crate::xattr;
 
 /// Frees at most `limit` entries, blocks and extents of what was removed. Directories below a removed one become
 /// garbage of their own, so a step never descends.
@@ -51,6 +52,7 @@ fn free_directory<V: View>(
     for (key, value) in entries {
         let row: InodeRow = row::decode(&key, &value)?;
         txn.remove(key);
+        xattr::drop_all(txn, &row);
         match &row.body {
             Body::Directory => {
                 let row_of_its_own = GarbageRow { kind: Kind::Directory, never_named: false };

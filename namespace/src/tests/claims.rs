@@ -3,10 +3,12 @@
 mod access;
 mod exactly_once;
 mod garbage;
+mod quota;
 mod replicas;
 mod sessions;
 mod tree;
 mod writers;
+mod xattr;
 
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, SessionId};
 

@@ -11,7 +11,8 @@ use crate::command::{AttrChange, BlockDone, Command, Origin, Principal, Reply, R
 use crate::error::Error;
 use crate::key;
 use crate::row::{
-    self, BlockRow, BlockState, Body, Data, DirectoryRow, FileBody, InodeRow, LeaseRow, ResultRow, SystemRow, Usage,
+    self, BlockRow, BlockState, Body, Data, DirectoryRow, FileBody, InodeRow, LeaseRow, Quota, ResultRow, SystemRow,
+    Usage, Xattr, XattrRow,
 };
 use crate::view::ViewError;
 
@@ -43,6 +44,8 @@ fn batch() -> Batch {
     let principal = Principal { uid: 1000, gid: 100, groups: vec![4, 27] };
     let owned = Command::Format { cluster: CLUSTER, owner: Some((1000, 100)) };
     let exchange = Command::Exchange { first: to("/f").place, second: to("/g").place };
+    let quota = Quota { raw_bytes: None, inodes: Some(9) };
+    let bounds = Command::SetQuota { place: to("/d").place, quota };
     let requests = vec![
         Request { time, origin: None, command: Command::Noop, principal: None },
         Request { time, origin: None, command: Command::Format { cluster: CLUSTER, owner: None }, principal: None },
@@ -52,6 +55,7 @@ fn batch() -> Batch {
         Request { time, origin, command: set_attr, principal: Some(principal) },
         Request { time, origin: None, command: owned, principal: None },
         Request { time, origin, command: exchange, principal: None },
+        Request { time, origin, command: bounds, principal: None },
     ];
     Batch { requests }
 }
@@ -93,14 +97,21 @@ fn rows_keep_their_bytes() {
             writing: true,
             data: Data::Blocks { next_block: 2 },
         }),
+        xattrs: None,
     };
+    let xattr = |name: &str, value: Option<&[u8]>| Xattr { name: name.into(), value: value.map(Vec::from) };
+    let xattrs = Some(vec![xattr("user.a", Some(b"1")), xattr("user.b", None)]);
+    let described = InodeRow { xattrs, ..file.clone() };
     let directory = DirectoryRow {
         parent: InodeId::ROOT,
         name: b"d".to_vec(),
         mtime: Timestamp::from_nanos(2),
         ctime: Timestamp::from_nanos(3),
         usage: Usage { entries: 1, files: 2, directories: 3, bytes: 400, raw_bytes: 1200 },
+        quota: None,
     };
+    let bounded =
+        DirectoryRow { quota: Some(Quota { raw_bytes: Some(1 << 40), inodes: Some(9) }), ..directory.clone() };
     let block = BlockRow {
         generation: GenStamp::new(2),
         length: ByteSize::new(300),
@@ -123,7 +134,11 @@ fn rows_keep_their_bytes() {
     let refused = Err(Error::NotFound { place: "/x".to_owned() });
     let rows = [
         (row::encode(&file), FILE),
+        (row::encode(&described), DESCRIBED),
+        (row::encode(&XattrRow { value: b"long".to_vec() }), XATTR),
+        (key::xattr(InodeId::new(1), b"user.b"), "780000000000000001757365722e62"),
         (row::encode(&directory), DIRECTORY),
+        (row::encode(&bounded), BOUNDED),
         (row::encode(&block), BLOCK),
         (row::encode(&system), SYSTEM),
         (row::encode(&LeaseRow { session: SessionId::new(7), block: Some(1) }), LEASE),
@@ -182,7 +197,7 @@ proptest! {
 }
 
 const LOG: &str = concat!(
-    "018188831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
+    "018189831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
     "0684838201422f66f4f4831903e818641901a48203104568656c6c6f831a3b9aca07820703820b84182a8482182a01021901",
     "2c81500101010101010101010101010101010102838201422f67f4f4831a3b9aca07f6820f821903e8190258",
     "841a3b9aca078207038210828201422f67871901e8f6f6f6f6f6f5831903e818648204181b",
@@ -190,9 +205,14 @@ const LOG: &str = concat!(
     "831a3b9aca07820703821782820142",
     "2f66820142",
     "2f67",
+    "831a3b9aca07820703821818828201422f6482f609",
 );
 const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f582008102";
+const DESCRIBED: &str =
+    "0187182a1901a41903e818640182018187020319012c031a08000000f582008102828246757365722e6141318146757365722e62";
+const XATTR: &str = "0181446c6f6e67";
 const DIRECTORY: &str = "01850141640203850102031901901904b0";
+const BOUNDED: &str = "01860141640203850102031901901904b0821b000001000000000009";
 const BLOCK: &str =
     "01870219012c010381821865500101010101010101010101010101010180818218665002020202020202020202020202020202";
 const SYSTEM: &str = "018750636c7573746572206f6620746573747305182b0818670101";

@@ -11,13 +11,13 @@ use crate::access::Caller;
 use crate::apply::Applied;
 use crate::codec::Batch;
 use crate::command::{
-    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Reply, Request, Where,
+    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Reply, Request, Where, XattrMode,
 };
 use crate::error::{Error, QueryError};
 use crate::memory::MemoryView;
 use crate::overlay::Overlay;
 use crate::query::{self, Content};
-use crate::row::{BlockRow, LocatedBlock};
+use crate::row::{BlockRow, LocatedBlock, Quota};
 
 const STORAGES: u8 = 5;
 /// Uid and gid of the root directory.
@@ -36,6 +36,9 @@ enum Step {
     Exchange { first: Place, second: Place },
     Delete { place: Place, recursive: bool },
     SetAttr { place: Place, change: AttrChange },
+    SetQuota { place: Place, quota: Quota },
+    SetXattr { place: Place, name: &'static str, length: usize, mode: XattrMode },
+    RemoveXattr { place: Place, name: &'static str },
     Replica { block: Index, kind: Replicas, storage: u8 },
     Gc { limit: u32 },
     Deleted { storage: u8, limit: usize },
@@ -151,6 +154,24 @@ fn change() -> impl Strategy<Value = AttrChange> {
         })
 }
 
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "user.a",
+        "user.b",
+        "user.c",
+        "user.d",
+        "user.e",
+        "user.f",
+        "trusted.t",
+        "security.s",
+        "x.y",
+    ])
+}
+
+fn xattr_mode() -> impl Strategy<Value = XattrMode> {
+    prop::sample::select(vec![XattrMode::Any, XattrMode::Any, XattrMode::Create, XattrMode::Replace])
+}
+
 /// On whose behalf a client asks.
 fn caller() -> impl Strategy<Value = Option<Principal>> {
     let user = |uid, gid, groups: &[u32]| Just(Some(Principal { uid, gid, groups: groups.to_vec() }));
@@ -179,6 +200,11 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (place(), place()).prop_map(|(first, second)| Step::Exchange { first, second }),
         3 => (place(), any::<bool>()).prop_map(|(place, recursive)| Step::Delete { place, recursive }),
         4 => (place(), change()).prop_map(|(place, change)| Step::SetAttr { place, change }),
+        2 => (place(), prop::option::of(0_u64..300), prop::option::of(0_u64..12))
+            .prop_map(|(place, raw_bytes, inodes)| Step::SetQuota { place, quota: Quota { raw_bytes, inodes } }),
+        4 => (place(), name(), prop::sample::select(vec![0_usize, 100, 250, 300]), xattr_mode())
+            .prop_map(|(place, name, length, mode)| Step::SetXattr { place, name, length, mode }),
+        2 => (place(), name()).prop_map(|(place, name)| Step::RemoveXattr { place, name }),
         5 => (any::<Index>(), replicas, 0..STORAGES)
             .prop_map(|(block, kind, storage)| Step::Replica { block, kind, storage }),
         2 => (1_u32..6).prop_map(|limit| Step::Gc { limit }),
@@ -333,6 +359,18 @@ impl History {
                 let place = self.place(place);
                 self.client(who, Command::SetAttr { place, change: *change });
             }
+            Step::SetQuota { place, quota } => {
+                let place = self.place(place);
+                self.client(who, Command::SetQuota { place, quota: *quota });
+            }
+            Step::SetXattr { place, name, length, mode } => {
+                let (place, name, value) = (self.place(place), name.as_bytes().to_vec(), vec![7; *length]);
+                self.client(who, Command::SetXattr { place, name, value, mode: *mode });
+            }
+            Step::RemoveXattr { place, name } => {
+                let place = self.place(place);
+                self.client(who, Command::RemoveXattr { place, name: name.as_bytes().to_vec() });
+            }
             Step::Replica { block, kind, storage: number } => {
                 let known = query::blocks(&self.cluster.state, None, usize::MAX).expect("readable");
                 let Some((block, row)) = known.get(block.index(known.len().max(1))) else { return };
@@ -459,6 +497,12 @@ impl History {
         for inode in self.model.objects.keys() {
             let place = Where { base: *inode, path: Vec::new() };
             assert_eq!(query::stat(state, Caller::SYSTEM, &place), Ok(self.model.attributes(*inode)));
+            let xattrs = &self.model.objects[inode].xattrs;
+            let names = query::xattr_names(state, Caller::SYSTEM, &place).expect("it is there");
+            assert!(names.iter().eq(xattrs.keys()));
+            for (name, value) in xattrs {
+                assert_eq!(query::xattr(state, Caller::SYSTEM, &place, name).as_ref(), Ok(value));
+            }
         }
         for inode in &self.model.doomed {
             let place = Where { base: *inode, path: Vec::new() };
@@ -579,6 +623,10 @@ impl History {
         for (name, _) in query::list(&self.cluster.state, Caller::SYSTEM, &root, b"", 1000).expect("the root").entries {
             let place = Where { base: InodeId::ROOT, path: name };
             let request = self.cluster.request(None, Command::Delete { place, recursive: true });
+            assert_eq!(self.apply(&request).reply, Ok(Reply::Done));
+        }
+        for name in query::xattr_names(&self.cluster.state, Caller::SYSTEM, &root).expect("the root") {
+            let request = self.cluster.request(None, Command::RemoveXattr { place: root.clone(), name });
             assert_eq!(self.apply(&request).reply, Ok(Reply::Done));
         }
         self.steps(None, &Command::GcStep { limit: 3, grace_nanos: 10 });

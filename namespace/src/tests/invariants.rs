@@ -8,7 +8,7 @@ use crate::key;
 use crate::memory::MemoryView;
 use crate::row::{
     self, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, GarbageRow, InodeRow, Kind, LeaseRow, LinkRow,
-    NodeRow, ResultRow, SessionRow, SystemRow, Usage,
+    NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
 };
 
 /// Every row, read and sorted by kind.
@@ -27,6 +27,7 @@ struct Rows {
     garbage: BTreeMap<InodeId, Kind>,
     removals: BTreeSet<(StorageId, BlockId)>,
     results_of: BTreeSet<SessionId>,
+    long_xattrs: BTreeSet<(InodeId, Vec<u8>)>,
 }
 
 fn number(key: &[u8]) -> u64 {
@@ -63,6 +64,10 @@ fn read(state: &MemoryView) -> Rows {
                 let removal = key::removal_of(key).expect("a key");
                 assert!(rows.removals.insert((storage, removal.block)), "one removal for each replica: {removal:?}");
             }
+            b'x' => {
+                get::<XattrRow>(key, value);
+                rows.long_xattrs.insert((inode(), key[9..].to_vec()));
+            }
             b'N' => drop(get::<NodeRow>(key, value)),
             tag => panic!("a row of no known kind: {tag}"),
         }
@@ -81,6 +86,11 @@ pub(crate) fn check(state: &MemoryView) {
     assert_eq!(system.sessions, rows.sessions.len() as u64);
     assert!(rows.results_of.is_subset(&rows.sessions), "results of a session that is over");
     check_tree(&rows);
+    let long = rows.entries.values().flat_map(|row| {
+        let long = row.xattrs.iter().flatten().filter(|xattr| xattr.value.is_none());
+        long.map(|xattr| (row.inode, xattr.name.clone()))
+    });
+    assert_eq!(rows.long_xattrs, long.collect(), "long attributes");
     check_files(&rows);
     check_blocks(&rows);
 }

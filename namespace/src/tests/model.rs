@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, Path, SessionId, StorageId, Timestamp};
 
 use crate::command::{
-    AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, Where,
+    AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, Where, XattrMode,
 };
-use crate::row::{Attributes, BlockLocation, BlockRow, BlockState, Kind, Usage};
+use crate::row::{Attributes, BlockLocation, BlockRow, BlockState, Kind, Quota, Usage};
 
 type Outcome<T> = Result<T, Code>;
 
@@ -24,6 +24,7 @@ pub(crate) struct Object {
     atime: Timestamp,
     mtime: Timestamp,
     ctime: Timestamp,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) body: Body,
 }
 
@@ -65,6 +66,7 @@ pub(crate) struct Model {
     /// Everything that can be found, and files without a name.
     pub(crate) objects: BTreeMap<InodeId, Object>,
     pub(crate) doomed: BTreeSet<InodeId>,
+    quotas: BTreeMap<InodeId, Quota>,
 }
 
 /// What a command on a doomed inode is answered, nobody promises.
@@ -83,6 +85,7 @@ impl Model {
             atime: time,
             mtime: time,
             ctime: time,
+            xattrs: BTreeMap::new(),
             body: Body::Directory(BTreeMap::new()),
         };
         Self {
@@ -93,6 +96,7 @@ impl Model {
             sessions: BTreeSet::new(),
             objects: BTreeMap::from([(InodeId::ROOT, root)]),
             doomed: BTreeSet::new(),
+            quotas: BTreeMap::new(),
         }
     }
 
@@ -111,7 +115,10 @@ impl Model {
             // It may have written, and then moved the clock.
             return Expected::Anything;
         }
-        let reply = self.run(session, &request.command);
+        let mut reply = self.run(session, &request.command);
+        if reply.is_ok() && !matches!(request.command, Command::SetQuota { .. }) && self.breaks_a_quota(&before) {
+            reply = Err(Code::QuotaExceeded);
+        }
         if reply.is_err() {
             *self = before;
         }
@@ -252,6 +259,42 @@ impl Model {
                 Ok(Reply::Done)
             }
             Command::Rename { from, to, overwrite } => self.rename(from, to, *overwrite, session),
+            Command::SetQuota { place, quota } => {
+                let (_, _, inode) = self.find(place)?;
+                if self.restricted().is_some() {
+                    return Err(Code::NotPermitted);
+                }
+                if !self.is_directory(inode) {
+                    return Err(Code::NotDirectory);
+                }
+                self.quotas.insert(inode, *quota);
+                self.object_mut(inode).ctime = self.now;
+                Ok(self.attributes_reply(inode))
+            }
+            Command::SetXattr { place, name, value, mode } => {
+                let (_, _, inode) = self.find(place)?;
+                self.need_xattr_change(inode, name)?;
+                let there = self.objects[&inode].xattrs.contains_key(name);
+                match mode {
+                    XattrMode::Create if there => return Err(Code::Exists),
+                    XattrMode::Replace if !there => return Err(Code::NoAttribute),
+                    XattrMode::Any | XattrMode::Create | XattrMode::Replace => {}
+                }
+                let now = self.now;
+                let object = self.object_mut(inode);
+                object.xattrs.insert(name.clone(), value.clone());
+                object.ctime = now;
+                Ok(Reply::Done)
+            }
+            Command::RemoveXattr { place, name } => {
+                let (_, _, inode) = self.find(place)?;
+                self.need_xattr_change(inode, name)?;
+                let now = self.now;
+                let object = self.object_mut(inode);
+                object.xattrs.remove(name).ok_or(Code::NoAttribute)?;
+                object.ctime = now;
+                Ok(Reply::Done)
+            }
             Command::Exchange { first, second } => self.exchange(first, second),
             Command::Delete { place, recursive } => {
                 let (parent, name, inode) = self.find(place)?;
@@ -313,6 +356,16 @@ impl Model {
             }
             other => panic!("the model does not know {other:?}"),
         }
+    }
+
+    /// Whether a sum is over its bound that was less before.
+    fn breaks_a_quota(&self, before: &Self) -> bool {
+        let grew_over = |limit: Option<u64>, had: u64, has: u64| limit.is_some_and(|limit| has > limit) && has > had;
+        self.quotas.iter().filter(|(directory, _)| self.objects.contains_key(directory)).any(|(directory, quota)| {
+            let (had, has) = (before.usage(*directory), self.usage(*directory));
+            grew_over(quota.raw_bytes, had.raw_bytes, has.raw_bytes)
+                || grew_over(quota.inodes, had.files + had.directories, has.files + has.directories)
+        })
     }
 
     /// What the last step of ending a session leaves.
@@ -663,7 +716,8 @@ impl Model {
     }
 
     fn object(&self, (uid, gid, mode): (u32, u32, u32), body: Body) -> Object {
-        Object { mode, uid, gid, atime: self.now, mtime: self.now, ctime: self.now, body }
+        let xattrs = BTreeMap::new();
+        Object { mode, uid, gid, atime: self.now, mtime: self.now, ctime: self.now, xattrs, body }
     }
 
     fn add_directory(&mut self, parent: InodeId, name: &[u8], (uid, gid): (u32, u32), mode: u32) -> InodeId {
@@ -748,6 +802,7 @@ impl Model {
             block_size: file.map_or(ByteSize::ZERO, |file| file.block_size),
             writing: file.is_some_and(|file| file.writer.is_some()),
             usage: if file.is_some() { None } else { Some(self.usage(inode)) },
+            quota: self.quotas.get(&inode).copied().filter(|quota| *quota != Quota::default()),
         }
     }
 

@@ -64,6 +64,18 @@ impl Model {
         Ok(())
     }
 
+    pub(super) fn need_xattr_change(&self, inode: InodeId, name: &[u8]) -> Outcome<()> {
+        if name.starts_with(b"user.") {
+            self.need(inode, 2)
+        } else if !name.starts_with(b"trusted.") && !name.starts_with(b"security.") {
+            Err(Code::NotSupported)
+        } else if self.restricted().is_some() {
+            Err(Code::NotPermitted)
+        } else {
+            Ok(())
+        }
+    }
+
     pub(super) fn need_attributes(&self, inode: InodeId, change: &AttrChange) -> Outcome<()> {
         let Some(caller) = self.restricted() else { return Ok(()) };
         let object = &self.objects[&inode];

@@ -1,0 +1,41 @@
+use crate::command::{Reply, Where, XattrMode};
+use crate::key;
+use crate::resolve::{self, Slot};
+use crate::row::{Body, DirectoryRow, InodeRow};
+use crate::rows::Rows;
+use crate::transaction::{Outcome, Transaction};
+use crate::view::{View, ViewError};
+use crate::xattr;
+
+pub(crate) fn set<V: View>(
+    txn: &mut Transaction<'_, V>,
+    place: &Where,
+    name: &[u8],
+    value: &[u8],
+    mode: XattrMode,
+) -> Outcome<Reply> {
+    let (slot, mut row) = resolve::find(&txn.rows, txn.caller, place)?;
+    xattr::set(txn, &mut row, name, value, mode, || resolve::show(place))?;
+    save(txn, &slot, row)?;
+    Ok(Reply::Done)
+}
+
+pub(crate) fn remove<V: View>(txn: &mut Transaction<'_, V>, place: &Where, name: &[u8]) -> Outcome<Reply> {
+    let (slot, mut row) = resolve::find(&txn.rows, txn.caller, place)?;
+    xattr::remove(txn, &mut row, name, || resolve::show(place))?;
+    save(txn, &slot, row)?;
+    Ok(Reply::Done)
+}
+
+fn save<V: View>(txn: &mut Transaction<'_, V>, slot: &Slot, mut row: InodeRow) -> Result<(), ViewError> {
+    match &mut row.body {
+        Body::File(file) => file.ctime = txn.now,
+        Body::Directory => {
+            let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
+            directory.ctime = txn.now;
+            txn.put_directory(row.inode, &directory);
+        }
+    }
+    txn.put_entry(slot.directory, &slot.name, &row);
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Extended attributes: names and short values stand in the row of the inode, long values in rows of their own.
+//!
+//! The first part of a name decides who may do what, as on Linux: `user.` goes by the mode of the object, `trusted.` is
+//! for the superuser and hidden from others, `security.` is read by all and written by the superuser.
+
+use crate::access::{Caller, Right};
+use crate::command::XattrMode;
+use crate::error::Error;
+use crate::key;
+use crate::limits::{MAX_XATTR_NAME, MAX_XATTR_VALUE, MAX_XATTRS, SMALL_XATTR, SMALL_XATTRS};
+use crate::row::{InodeRow, Xattr, XattrRow};
+use crate::rows::Rows;
+use crate::transaction::{Outcome, Transaction};
+use crate::view::{View, ViewError};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    User,
+    Trusted,
+    Security,
+}
+
+fn class(name: &[u8]) -> Result<Class, Error> {
+    let class = [(&b"user."[..], Class::User), (b"trusted.", Class::Trusted), (b"security.", Class::Security)]
+        .into_iter()
+        .find(|(prefix, _)| name.starts_with(prefix) && name.len() > prefix.len());
+    match class {
+        Some((_, class)) if name.len() <= MAX_XATTR_NAME && !name.contains(&0) => Ok(class),
+        _ => Err(Error::XattrName { name: show(name) }),
+    }
+}
+
+fn show(name: &[u8]) -> String {
+    String::from_utf8_lossy(&name[..name.len().min(MAX_XATTR_NAME)]).into_owned()
+}
+
+pub(crate) fn set<V: View>(
+    txn: &mut Transaction<'_, V>,
+    row: &mut InodeRow,
+    name: &[u8],
+    value: &[u8],
+    mode: XattrMode,
+    place: impl Fn() -> String,
+) -> Outcome<()> {
+    check_change(txn.caller, row, name, &place)?;
+    if value.len() > MAX_XATTR_VALUE {
+        return Err(Error::XattrTooLarge { place: place(), name: show(name), limit: MAX_XATTR_VALUE as u64 }.into());
+    }
+    let inode = row.inode;
+    let xattrs = row.xattrs.get_or_insert_default();
+    let found = xattrs.binary_search_by(|xattr| xattr.name.as_slice().cmp(name));
+    match (found, mode) {
+        (Ok(_), XattrMode::Create) => return Err(Error::XattrExists { place: place(), name: show(name) }.into()),
+        (Err(_), XattrMode::Replace) => return Err(Error::NoXattr { place: place(), name: show(name) }.into()),
+        (Err(_), _) if xattrs.len() >= MAX_XATTRS => {
+            return Err(Error::TooManyXattrs { place: place(), limit: MAX_XATTRS as u32 }.into());
+        }
+        (Ok(_) | Err(_), _) => {}
+    }
+    let others = xattrs.iter().filter(|xattr| xattr.name != name);
+    let small: usize = others.filter_map(|xattr| xattr.value.as_ref().map(Vec::len)).sum();
+    let is_small = value.len() <= SMALL_XATTR && small + value.len() <= SMALL_XATTRS;
+    let xattr = Xattr { name: name.to_vec(), value: is_small.then(|| value.to_vec()) };
+    let key = key::xattr(inode, name);
+    match found {
+        Ok(at) => {
+            if is_small && xattrs[at].value.is_none() {
+                txn.remove(key.clone());
+            }
+            xattrs[at] = xattr;
+        }
+        Err(at) => xattrs.insert(at, xattr),
+    }
+    if !is_small {
+        txn.put(key, &XattrRow { value: value.to_vec() });
+    }
+    Ok(())
+}
+
+pub(crate) fn remove<V: View>(
+    txn: &mut Transaction<'_, V>,
+    row: &mut InodeRow,
+    name: &[u8],
+    place: impl Fn() -> String,
+) -> Outcome<()> {
+    check_change(txn.caller, row, name, &place)?;
+    let mut xattrs = row.xattrs.take().unwrap_or_default();
+    let Some(at) = xattrs.iter().position(|xattr| xattr.name == name) else {
+        return Err(Error::NoXattr { place: place(), name: show(name) }.into());
+    };
+    if xattrs.remove(at).value.is_none() {
+        txn.remove(key::xattr(row.inode, name));
+    }
+    row.xattrs = Some(xattrs).filter(|xattrs| !xattrs.is_empty());
+    Ok(())
+}
+
+/// The long values of an inode that goes.
+pub(crate) fn drop_all<V: View>(txn: &mut Transaction<'_, V>, row: &InodeRow) {
+    for xattr in row.xattrs.iter().flatten().filter(|xattr| xattr.value.is_none()) {
+        txn.remove(key::xattr(row.inode, &xattr.name));
+    }
+}
+
+/// The names that the caller may know of.
+pub(crate) fn names(caller: Caller<'_>, row: &InodeRow) -> Vec<Vec<u8>> {
+    let all = row.xattrs.iter().flatten().map(|xattr| &xattr.name);
+    all.filter(|name| class(name) != Ok(Class::Trusted) || caller.check_superuser(String::new).is_ok())
+        .cloned()
+        .collect()
+}
+
+pub(crate) fn get(
+    view: &impl View,
+    caller: Caller<'_>,
+    row: &InodeRow,
+    name: &[u8],
+    place: impl Fn() -> String,
+) -> Outcome<Vec<u8>> {
+    match class(name)? {
+        Class::User => caller.check(row, Right::Read, &place)?,
+        Class::Trusted => caller.check_superuser(&place)?,
+        Class::Security => {}
+    }
+    match row.xattrs.iter().flatten().find(|xattr| xattr.name == name) {
+        Some(Xattr { value: Some(value), .. }) => Ok(value.clone()),
+        Some(Xattr { value: None, .. }) => Ok(long(view, row, name)?),
+        None => Err(Error::NoXattr { place: place(), name: show(name) }.into()),
+    }
+}
+
+fn long(view: &impl View, row: &InodeRow, name: &[u8]) -> Result<Vec<u8>, ViewError> {
+    Ok(view.need::<XattrRow>(&key::xattr(row.inode, name))?.value)
+}
+
+fn check_change(caller: Caller<'_>, row: &InodeRow, name: &[u8], place: &impl Fn() -> String) -> Result<(), Error> {
+    match class(name)? {
+        Class::User => caller.check(row, Right::Write, place),
+        Class::Trusted | Class::Security => caller.check_superuser(place),
+    }
+}
