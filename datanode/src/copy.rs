@@ -113,6 +113,8 @@ async fn begin(volume: &Arc<Volume>, copy: &Copy) -> Result<Begun, (Code, String
         match volume.begin(&begin) {
             Err(StoreError::Stale { have }) if have == generation => {
                 if volume.verify(block, generation, length).is_ok() {
+                    // An attempt that was killed may have named it and not synced the name.
+                    volume.sync_final(block, generation)?;
                     return Ok(Begun::AlreadyThere);
                 }
                 volume.delete(block, generation)?;

@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use transfer::Level;
+use types::{BlockId, GenStamp};
 
 use super::StoreError;
 use super::error::during;
@@ -44,6 +45,14 @@ impl Volume {
     pub(super) fn sync_writing(&self, file: &File, named: bool) -> Result<(), StoreError> {
         self.sync(file, "syncing the replica")?;
         if named { Ok(()) } else { self.sync_directory(&self.root.join(crate::replica::WRITING)) }
+    }
+
+    /// Makes a complete replica outlive a power cut, whoever left it.
+    pub(crate) fn sync_final(&self, block: BlockId, generation: GenStamp) -> Result<(), StoreError> {
+        let path = final_path(&self.root, block, generation);
+        let file = File::open(path).map_err(during("opening a replica"))?;
+        self.sync(&file, "syncing the replica")?;
+        self.sync_directory(&final_directory(&self.root, block))
     }
 
     fn sync(&self, file: &File, action: &'static str) -> Result<(), StoreError> {
