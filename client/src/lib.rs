@@ -42,6 +42,7 @@ mod error;
 mod listing;
 mod metadata;
 mod object;
+mod place;
 mod reader;
 mod store;
 mod wire;
@@ -55,6 +56,7 @@ pub use object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, Kind, Liveness, LogStatistics,
     Member, MemberStatus, MkdirOptions, ParseDurabilityError, Quota, Redundancy, StorageReport, Usage, XattrMode,
 };
+pub use place::Place;
 pub use reader::FileReader;
 pub use store::Client;
 pub use writer::FileWriter;

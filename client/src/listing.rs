@@ -1,11 +1,11 @@
 //! A directory, page by page.
 
 use proto::v1;
-use types::Path;
 
 use crate::error::{Error, Fault};
 use crate::metadata::{Metadata, Scope};
 use crate::object::Entry;
+use crate::place::Place;
 use crate::store::Client;
 use crate::wire;
 
@@ -17,7 +17,7 @@ const PAGE: u32 = 1000;
 #[derive(Debug)]
 pub struct Listing {
     client: Client,
-    path: Path,
+    place: Place,
     /// A page that was fetched and not yet handed out.
     ready: Option<Vec<Entry>>,
     after: Vec<u8>,
@@ -25,8 +25,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    pub(crate) async fn start(client: Client, path: Path) -> Result<Self, Error> {
-        let mut listing = Self { client, path, ready: None, after: Vec::new(), more: true };
+    pub(crate) async fn start(client: Client, place: Place) -> Result<Self, Error> {
+        let mut listing = Self { client, place, ready: None, after: Vec::new(), more: true };
         listing.ready = Some(listing.fetch().await?);
         Ok(listing)
     }
@@ -46,7 +46,7 @@ impl Listing {
     }
 
     async fn fetch(&mut self) -> Result<Vec<Entry>, Error> {
-        let page = self.ask().await.map_err(|fault| Error::new("list", &self.path, fault))?;
+        let page = self.ask().await.map_err(|fault| Error::new("list", &self.place, fault))?;
         if let Some(last) = page.last() {
             self.after = last.name.as_bytes().to_vec();
         }
@@ -54,7 +54,7 @@ impl Listing {
     }
 
     async fn ask(&mut self) -> Result<Vec<Entry>, Fault> {
-        let list = v1::List { place: Some(wire::place(&self.path)), after: self.after.clone(), limit: PAGE };
+        let list = v1::List { place: Some(wire::place(&self.place)), after: self.after.clone(), limit: PAGE };
         match self.client.0.metadata.call(v1::op::Kind::List(list), Scope::Read).await?.0 {
             v1::reply::Result::Listing(page) => {
                 // A page that is empty and promises more would be asked for again and again.

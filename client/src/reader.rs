@@ -9,10 +9,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use transfer::frame::MAX_DATA;
-use types::Path;
 
 use crate::error::{Error, Fault};
 use crate::object::Attributes;
+use crate::place::Place;
 use crate::store::Client;
 
 use blocks::OpenFile;
@@ -37,8 +37,8 @@ struct Ahead {
 }
 
 impl FileReader {
-    pub(crate) async fn open(client: Client, path: Path) -> Result<Self, Error> {
-        let file = OpenFile::open(client, &path).await.map_err(|fault| Error::new("open", &path, fault))?;
+    pub(crate) async fn open(client: Client, place: Place) -> Result<Self, Error> {
+        let file = OpenFile::open(client, &place).await.map_err(|fault| Error::new("open", &place, fault))?;
         Ok(Self { file: Arc::new(file), position: 0, rest: Bytes::new(), ahead: None })
     }
 
@@ -128,7 +128,7 @@ impl FileReader {
     }
 
     fn failed(&self, fault: Fault) -> Error {
-        Error::new("read", &self.file.path, fault)
+        Error::new("read", &self.file.place, fault)
     }
 }
 

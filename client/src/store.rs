@@ -1,4 +1,4 @@
-//! The client: one connection to the metadata, and the operations on paths.
+//! The client: one connection to the metadata, and the operations on places: paths, mostly.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use proto::v1::op::Kind as Op;
 use tokio_util::task::TaskTracker;
 use transfer::Buffers;
 use transfer::frame::MAX_DATA;
-use types::Path;
 
 use crate::admin::Admin;
 use crate::config::Config;
@@ -19,6 +18,7 @@ use crate::error::{Error, Fault};
 use crate::listing::Listing;
 use crate::metadata::{Metadata, Scope};
 use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions, Quota, XattrMode};
+use crate::place::Place;
 use crate::reader::FileReader;
 use crate::wire;
 use crate::writer::{self, FileWriter};
@@ -74,117 +74,138 @@ impl Client {
         self.0.metadata.defaults()
     }
 
-    pub async fn stat(&self, path: &Path) -> Result<Attributes, Error> {
-        let op = Op::Stat(v1::Stat { place: Some(wire::place(path)) });
-        self.0.metadata.attributes(op, Scope::Read).await.map_err(|fault| Error::new("stat", path, fault))
+    pub async fn stat(&self, at: impl Into<Place>) -> Result<Attributes, Error> {
+        let at = &at.into();
+        let op = Op::Stat(v1::Stat { place: Some(wire::place(at)) });
+        self.0.metadata.attributes(op, Scope::Read).await.map_err(|fault| Error::new("stat", at, fault))
     }
 
     /// Lists a directory in byte order, page by page; the first page is fetched at once.
-    pub async fn list(&self, path: &Path) -> Result<Listing, Error> {
-        Listing::start(self.clone(), path.clone()).await
+    pub async fn list(&self, at: impl Into<Place>) -> Result<Listing, Error> {
+        let at = &at.into();
+        Listing::start(self.clone(), at.clone()).await
     }
 
-    pub async fn mkdir(&self, path: &Path, options: MkdirOptions) -> Result<Attributes, Error> {
+    pub async fn mkdir(&self, at: impl Into<Place>, options: MkdirOptions) -> Result<Attributes, Error> {
+        let at = &at.into();
         let ownership = wire::ownership(&self.0.config.user, options.mode, options.uid, options.gid);
-        let place = Some(wire::place(path));
+        let place = Some(wire::place(at));
         let op = Op::Mkdir(v1::Mkdir { place, ownership: Some(ownership), parents: options.parents });
-        self.changed(op, path).await.map_err(|fault| Error::new("make directory", path, fault))
+        self.changed(op, at).await.map_err(|fault| Error::new("make directory", at, fault))
     }
 
     /// Moves an object. With `overwrite`, replaces what is there as rename(2) does.
-    pub async fn rename(&self, from: &Path, to: &Path, overwrite: bool) -> Result<(), Error> {
+    pub async fn rename(&self, from: impl Into<Place>, to: impl Into<Place>, overwrite: bool) -> Result<(), Error> {
+        let (from, to) = (&from.into(), &to.into());
         let op = Op::Rename(v1::Rename { from: Some(wire::place(from)), to: Some(wire::place(to)), overwrite });
         let answer = self.0.metadata.call(op, Scope::Update).await;
         answer.map(|_| ()).map_err(|fault| Error::new("rename", format_args!("{from} to {to}"), fault))
     }
 
     /// Puts each of two objects in the place of the other, at once.
-    pub async fn exchange(&self, first: &Path, second: &Path) -> Result<(), Error> {
+    pub async fn exchange(&self, first: impl Into<Place>, second: impl Into<Place>) -> Result<(), Error> {
+        let (first, second) = (&first.into(), &second.into());
         let op = Op::Exchange(v1::Exchange { first: Some(wire::place(first)), second: Some(wire::place(second)) });
         let answer = self.0.metadata.call(op, Scope::Update).await;
         answer.map(|_| ()).map_err(|fault| Error::new("exchange", format_args!("{first} and {second}"), fault))
     }
 
     /// Removes an object. A directory must be empty unless `recursive`.
-    pub async fn delete(&self, path: &Path, recursive: bool) -> Result<(), Error> {
-        let op = Op::Delete(v1::Delete { place: Some(wire::place(path)), recursive });
+    pub async fn delete(&self, at: impl Into<Place>, recursive: bool) -> Result<(), Error> {
+        let at = &at.into();
+        let op = Op::Delete(v1::Delete { place: Some(wire::place(at)), recursive });
         let answer = self.0.metadata.call(op, Scope::Update).await;
-        answer.map(|_| ()).map_err(|fault| Error::new("delete", path, fault))
+        answer.map(|_| ()).map_err(|fault| Error::new("delete", at, fault))
     }
 
-    pub async fn set_attr(&self, path: &Path, change: AttrChange) -> Result<Attributes, Error> {
-        let op = Op::SetAttr(wire::set_attr(path, &change));
-        self.changed(op, path).await.map_err(|fault| Error::new("change attributes of", path, fault))
+    pub async fn set_attr(&self, at: impl Into<Place>, change: AttrChange) -> Result<Attributes, Error> {
+        let at = &at.into();
+        let op = Op::SetAttr(wire::set_attr(at, &change));
+        self.changed(op, at).await.map_err(|fault| Error::new("change attributes of", at, fault))
     }
 
     /// Bounds what lies below a directory, in place of earlier bounds. Only the superuser does.
-    pub async fn set_quota(&self, path: &Path, quota: Quota) -> Result<Attributes, Error> {
+    pub async fn set_quota(&self, at: impl Into<Place>, quota: Quota) -> Result<Attributes, Error> {
+        let at = &at.into();
         let Quota { raw_bytes, inodes } = quota;
         let quota = Some(v1::Quota { raw_bytes, inodes });
-        let op = Op::SetQuota(v1::SetQuota { place: Some(wire::place(path)), quota });
-        self.changed(op, path).await.map_err(|fault| Error::new("set the quota of", path, fault))
+        let op = Op::SetQuota(v1::SetQuota { place: Some(wire::place(at)), quota });
+        self.changed(op, at).await.map_err(|fault| Error::new("set the quota of", at, fault))
     }
 
     /// Sets an extended attribute. The name begins with `user.`, `trusted.` or `security.`; a value has up to 64 KiB.
-    pub async fn set_xattr(&self, path: &Path, name: &[u8], value: &[u8], mode: XattrMode) -> Result<(), Error> {
+    pub async fn set_xattr(
+        &self,
+        at: impl Into<Place>,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<(), Error> {
+        let at = &at.into();
         let mode = match mode {
             XattrMode::Any => v1::XattrMode::Any,
             XattrMode::Create => v1::XattrMode::Create,
             XattrMode::Replace => v1::XattrMode::Replace,
         };
         let (name, value) = (name.to_vec(), value.to_vec());
-        let op = Op::SetXattr(v1::SetXattr { place: Some(wire::place(path)), name, value, mode: mode.into() });
+        let op = Op::SetXattr(v1::SetXattr { place: Some(wire::place(at)), name, value, mode: mode.into() });
         let answer = self.0.metadata.call(op, Scope::Update).await;
-        answer.map(|_| ()).map_err(|fault| Error::new("set an attribute of", path, fault))
+        answer.map(|_| ()).map_err(|fault| Error::new("set an attribute of", at, fault))
     }
 
-    pub async fn remove_xattr(&self, path: &Path, name: &[u8]) -> Result<(), Error> {
-        let op = Op::RemoveXattr(v1::RemoveXattr { place: Some(wire::place(path)), name: name.to_vec() });
+    pub async fn remove_xattr(&self, at: impl Into<Place>, name: &[u8]) -> Result<(), Error> {
+        let at = &at.into();
+        let op = Op::RemoveXattr(v1::RemoveXattr { place: Some(wire::place(at)), name: name.to_vec() });
         let answer = self.0.metadata.call(op, Scope::Update).await;
-        answer.map(|_| ()).map_err(|fault| Error::new("remove an attribute of", path, fault))
+        answer.map(|_| ()).map_err(|fault| Error::new("remove an attribute of", at, fault))
     }
 
     /// The value of an extended attribute.
-    pub async fn xattr(&self, path: &Path, name: &[u8]) -> Result<Vec<u8>, Error> {
-        let op = Op::GetXattr(v1::GetXattr { place: Some(wire::place(path)), name: name.to_vec() });
+    pub async fn xattr(&self, at: impl Into<Place>, name: &[u8]) -> Result<Vec<u8>, Error> {
+        let at = &at.into();
+        let op = Op::GetXattr(v1::GetXattr { place: Some(wire::place(at)), name: name.to_vec() });
         let value = match self.0.metadata.call(op, Scope::Read).await {
             Ok((v1::reply::Result::Xattr(v1::Xattr { value }), _)) => Ok(value),
             Ok((other, _)) => Err(Metadata::unexpected(&other)),
             Err(fault) => Err(fault),
         };
-        value.map_err(|fault| Error::new("read an attribute of", path, fault))
+        value.map_err(|fault| Error::new("read an attribute of", at, fault))
     }
 
     /// The names of the extended attributes, in byte order; those of `trusted.` only for the superuser.
-    pub async fn xattr_names(&self, path: &Path) -> Result<Vec<Vec<u8>>, Error> {
-        let op = Op::ListXattrs(v1::ListXattrs { place: Some(wire::place(path)) });
+    pub async fn xattr_names(&self, at: impl Into<Place>) -> Result<Vec<Vec<u8>>, Error> {
+        let at = &at.into();
+        let op = Op::ListXattrs(v1::ListXattrs { place: Some(wire::place(at)) });
         let names = match self.0.metadata.call(op, Scope::Read).await {
             Ok((v1::reply::Result::XattrNames(v1::XattrNames { names }), _)) => Ok(names),
             Ok((other, _)) => Err(Metadata::unexpected(&other)),
             Err(fault) => Err(fault),
         };
-        names.map_err(|fault| Error::new("list the attributes of", path, fault))
+        names.map_err(|fault| Error::new("list the attributes of", at, fault))
     }
 
     /// Creates a file and opens it for writing. It is visible at once, empty, unless `atomic`.
-    pub async fn create(&self, path: &Path, options: CreateOptions) -> Result<FileWriter, Error> {
-        FileWriter::create(self.clone(), path.clone(), options).await
+    pub async fn create(&self, at: impl Into<Place>, options: CreateOptions) -> Result<FileWriter, Error> {
+        let at = &at.into();
+        FileWriter::create(self.clone(), at.clone(), options).await
     }
 
     /// Stores a whole object: it appears complete or not at all. Short ones cost a single metadata operation.
-    pub async fn put(&self, path: &Path, content: Bytes, options: CreateOptions) -> Result<Attributes, Error> {
+    pub async fn put(&self, at: impl Into<Place>, content: Bytes, options: CreateOptions) -> Result<Attributes, Error> {
+        let at = &at.into();
         let size_hint = Some(content.len() as u64);
         if content.len() as u64 <= self.defaults().inline_max.get() {
-            let stored = writer::put_inline(self, path, content, &options).await;
-            return stored.map_err(|fault| Error::new("put", path, fault));
+            let stored = writer::put_inline(self, at, content, &options).await;
+            return stored.map_err(|fault| Error::new("put", at, fault));
         }
-        let mut writer = self.create(path, CreateOptions { atomic: true, size_hint, ..options }).await?;
+        let mut writer = self.create(at, CreateOptions { atomic: true, size_hint, ..options }).await?;
         writer.write(content).await?;
         writer.close().await
     }
 
-    pub async fn open(&self, path: &Path) -> Result<FileReader, Error> {
-        FileReader::open(self.clone(), path.clone()).await
+    pub async fn open(&self, at: impl Into<Place>) -> Result<FileReader, Error> {
+        let at = &at.into();
+        FileReader::open(self.clone(), at.clone()).await
     }
 
     /// What an administrator asks.
@@ -192,12 +213,12 @@ impl Client {
         Admin::new(self.clone())
     }
 
-    /// Sends an update that is answered with the attributes of the object at `path`.
-    async fn changed(&self, op: Op, path: &Path) -> Result<Attributes, Fault> {
+    /// Sends an update that is answered with the attributes of the object at `at`.
+    async fn changed(&self, op: Op, at: &Place) -> Result<Attributes, Fault> {
         match self.0.metadata.call(op, Scope::Update).await?.0 {
             v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
             v1::reply::Result::Done(_) => {
-                let stat = Op::Stat(v1::Stat { place: Some(wire::place(path)) });
+                let stat = Op::Stat(v1::Stat { place: Some(wire::place(at)) });
                 self.0.metadata.attributes(stat, Scope::Read).await
             }
             other => Err(Metadata::unexpected(&other)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::v1;
 use transfer::Hop;
-use types::{BlockId, ByteSize, GenStamp, InodeId, Name, NodeId, Path, StorageId, Timestamp};
+use types::{BlockId, ByteSize, GenStamp, InodeId, Name, NodeId, StorageId, Timestamp};
 
 use crate::config::User;
 use crate::error::Fault;
@@ -13,14 +13,15 @@ use crate::object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, Kind, Liveness, LogStatistics, Member,
     MemberStatus, Quota, Redundancy, StorageReport, Usage,
 };
+use crate::place::Place;
 
 fn broken(problem: impl Into<String>) -> Fault {
     Fault::Protocol { peer: "the namenode".to_owned(), problem: problem.into() }
 }
 
-/// A path seen from the root.
-pub(crate) fn place(path: &Path) -> v1::Where {
-    v1::Where { base: InodeId::ROOT.get(), path: path.to_bytes() }
+pub(crate) fn place(place: &Place) -> v1::Where {
+    let path = if place.path.is_root() { Vec::new() } else { place.path.to_bytes() };
+    v1::Where { base: place.base.get(), path }
 }
 
 /// An inode itself.
@@ -28,8 +29,8 @@ pub(crate) fn inode(inode: InodeId) -> v1::Where {
     v1::Where { base: inode.get(), path: Vec::new() }
 }
 
-pub(crate) fn destination(path: &Path, options: &CreateOptions) -> v1::Destination {
-    v1::Destination { place: Some(place(path)), overwrite: options.overwrite, parents: options.parents }
+pub(crate) fn destination(at: &Place, options: &CreateOptions) -> v1::Destination {
+    v1::Destination { place: Some(place(at)), overwrite: options.overwrite, parents: options.parents }
 }
 
 pub(crate) fn principal(user: &User) -> v1::Principal {
@@ -48,9 +49,9 @@ pub(crate) fn layout(options: &CreateOptions) -> v1::Layout {
     }
 }
 
-pub(crate) fn set_attr(path: &Path, change: &AttrChange) -> v1::SetAttr {
+pub(crate) fn set_attr(at: &Place, change: &AttrChange) -> v1::SetAttr {
     v1::SetAttr {
-        place: Some(place(path)),
+        place: Some(place(at)),
         mode: change.mode,
         uid: change.uid,
         gid: change.gid,

@@ -13,11 +13,12 @@ use tokio::time::Instant;
 use transfer::frame::MAX_DATA;
 use transfer::message::MAX_BLOCK;
 use transfer::{Buffer, Buffers, Level};
-use types::{Code, Path};
+use types::Code;
 
 use crate::error::{Error, Fault};
 use crate::metadata::{Metadata, Scope};
 use crate::object::{Attributes, CreateOptions, Durability};
+use crate::place::Place;
 use crate::store::Client;
 use crate::wire;
 
@@ -32,7 +33,7 @@ const COMMANDS: usize = 2;
 #[derive(Debug)]
 pub struct FileWriter {
     client: Client,
-    path: Path,
+    place: Place,
     options: CreateOptions,
     state: State,
     position: u64,
@@ -57,16 +58,16 @@ struct Running {
 }
 
 impl FileWriter {
-    pub(crate) async fn create(client: Client, path: Path, options: CreateOptions) -> Result<Self, Error> {
+    pub(crate) async fn create(client: Client, place: Place, options: CreateOptions) -> Result<Self, Error> {
         let short = options.size_hint.is_none_or(|hint| hint <= client.defaults().inline_max.get());
         let state = if options.atomic && short {
             Ok(State::Held(Vec::new()))
         } else {
-            start(&client, &path, &options).await.map(State::Running)
+            start(&client, &place, &options).await.map(State::Running)
         };
         match state {
-            Ok(state) => Ok(Self { client, path, options, state, position: 0 }),
-            Err(fault) => Err(Error::new("create", &path, fault)),
+            Ok(state) => Ok(Self { client, place, options, state, position: 0 }),
+            Err(fault) => Err(Error::new("create", &place, fault)),
         }
     }
 
@@ -93,7 +94,7 @@ impl FileWriter {
             }
             Ok(())
         };
-        written.await.map_err(|fault| Error::new("write", &self.path, fault))?;
+        written.await.map_err(|fault| Error::new("write", &self.place, fault))?;
         self.position += length;
         Ok(())
     }
@@ -112,35 +113,35 @@ impl FileWriter {
             }
             Ok(())
         };
-        written.await.map_err(|fault| Error::new("write", &self.path, fault))?;
+        written.await.map_err(|fault| Error::new("write", &self.place, fault))?;
         self.position += length as u64;
         Ok(())
     }
 
     /// Waits until new readers see all that was written so far. Of a file without a name nobody sees anything.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.flushed(false).await.map_err(|fault| Error::new("flush", &self.path, fault))
+        self.flushed(false).await.map_err(|fault| Error::new("flush", &self.place, fault))
     }
 
     /// As [`Self::flush`], and what was written is on the disks of all live members of the pipeline.
     pub async fn sync(&mut self) -> Result<(), Error> {
-        self.flushed(true).await.map_err(|fault| Error::new("sync", &self.path, fault))
+        self.flushed(true).await.map_err(|fault| Error::new("sync", &self.place, fault))
     }
 
     /// Completes the file, as durable as was asked for. Gives its attributes.
     pub async fn close(self) -> Result<Attributes, Error> {
-        let Self { client, path, options, state, position: _ } = self;
+        let Self { client, place, options, state, position: _ } = self;
         let closed = match state {
-            State::Held(content) => put_inline(&client, &path, content.into(), &options).await,
+            State::Held(content) => put_inline(&client, &place, content.into(), &options).await,
             State::Running(mut running) => running.close().await,
         };
-        closed.map_err(|fault| Error::new("close", &path, fault))
+        closed.map_err(|fault| Error::new("close", &place, fault))
     }
 
     /// Gives up. A file without a name is gone; one with a name keeps what was written so far.
     pub async fn abort(self) -> Result<(), Error> {
         let State::Running(mut running) = self.state else { return Ok(()) };
-        running.abort().await.map_err(|fault| Error::new("abort", &self.path, fault))
+        running.abort().await.map_err(|fault| Error::new("abort", &self.place, fault))
     }
 
     /// The task, begun if `more` bytes are too many to be held; none if they are to be held.
@@ -149,9 +150,9 @@ impl FileWriter {
         if let State::Held(held) = &mut self.state
             && (held.len() + more) as u64 > inline_max
         {
-            let mut running = match start(&self.client, &self.path, &self.options).await {
+            let mut running = match start(&self.client, &self.place, &self.options).await {
                 Ok(running) => running,
-                Err(fault) => return Err(Error::new("write", &self.path, fault)),
+                Err(fault) => return Err(Error::new("write", &self.place, fault)),
             };
             let mut tail = self.client.0.buffers.take();
             tail.bytes_mut().extend_from_slice(held);
@@ -228,12 +229,12 @@ impl Running {
 /// Stores a whole small object in one operation.
 pub(crate) async fn put_inline(
     client: &Client,
-    path: &Path,
+    place: &Place,
     content: Bytes,
     options: &CreateOptions,
 ) -> Result<Attributes, Fault> {
     let put = v1::PutInline {
-        destination: Some(wire::destination(path, options)),
+        destination: Some(wire::destination(place, options)),
         ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
         layout: Some(wire::layout(options)),
         content,
@@ -243,7 +244,7 @@ pub(crate) async fn put_inline(
         v1::reply::Result::Attributes(attributes)
         | v1::reply::Result::Created(v1::Created { attributes: Some(attributes), .. }) => wire::attributes(attributes),
         v1::reply::Result::Done(_) => {
-            let stat = Op::Stat(v1::Stat { place: Some(wire::place(path)) });
+            let stat = Op::Stat(v1::Stat { place: Some(wire::place(place)) });
             client.0.metadata.attributes(stat, Scope::Read).await
         }
         other => Err(Metadata::unexpected(&other)),
@@ -251,8 +252,8 @@ pub(crate) async fn put_inline(
 }
 
 /// Opens the file at the namenode and starts the task that writes it.
-async fn start(client: &Client, path: &Path, options: &CreateOptions) -> Result<Running, Fault> {
-    let destination = wire::destination(path, options);
+async fn start(client: &Client, place: &Place, options: &CreateOptions) -> Result<Running, Fault> {
+    let destination = wire::destination(place, options);
     let create = v1::Create {
         destination: (!options.atomic).then(|| destination.clone()),
         ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),

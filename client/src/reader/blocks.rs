@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use proto::v1;
-use types::Path;
 
 use crate::error::Fault;
 use crate::metadata::{Metadata, Scope};
 use crate::object::Attributes;
+use crate::place::Place;
 use crate::store::Client;
 use crate::wire::{self, LocatedBlock};
 
@@ -22,7 +22,7 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) client: Client,
-    pub(super) path: Path,
+    pub(super) place: Place,
     pub(super) attributes: Attributes,
     inline: Option<Bytes>,
     /// By offset in the file.
@@ -30,15 +30,15 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    pub(super) async fn open(client: Client, path: &Path) -> Result<Self, Fault> {
-        let opened = ask(&client, wire::place(path), 0).await?;
+    pub(super) async fn open(client: Client, place: &Place) -> Result<Self, Fault> {
+        let opened = ask(&client, wire::place(place), 0).await?;
         let attributes = wire::attributes(opened.attributes.ok_or_else(|| broken("an open file has no attributes"))?)?;
         let inline = opened.inline.map(Bytes::from);
         if inline.as_ref().is_some_and(|content| content.len() as u64 != attributes.length.get()) {
             return Err(broken("the content of a small file is not as long as the file"));
         }
         let blocks = read_map(opened.blocks)?;
-        Ok(Self { client, path: path.clone(), attributes, inline, blocks: Mutex::new(blocks) })
+        Ok(Self { client, place: place.clone(), attributes, inline, blocks: Mutex::new(blocks) })
     }
 
     pub(super) fn length(&self) -> u64 {
