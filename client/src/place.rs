@@ -61,6 +61,6 @@ mod tests {
         let path = Path::parse(b"/a/b").expect("a path");
         let name = Name::new(b"c").expect("a name");
         let shown = [Place::from(&path), Place::from(InodeId::new(7)), Place::from((InodeId::new(7), name))];
-        assert_eq!(shown.map(|place| place.to_string()), ["/a/b", "inode_7", "inode_7:/c"]);
+        assert_eq!(shown.map(|place| place.to_string()), ["/a/b", "ino_7", "ino_7:/c"]);
     }
 }
