@@ -14,7 +14,7 @@ use crate::command::{AttrChange, Ownership, Principal};
 use crate::error::Error;
 use crate::key;
 use crate::limits::MAX_CHECKED;
-use crate::row::{self, Body, DirectoryRow, InodeRow};
+use crate::row::{Body, DirectoryRow, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::Outcome;
 use crate::view::{View, ViewError};
@@ -162,7 +162,7 @@ impl<'a> Caller<'a> {
                 return Err(Error::TreeTooLarge { place: place.to_owned(), limit: MAX_CHECKED as u32 }.into());
             }
             for (key, value) in entries {
-                let entry: InodeRow = row::decode(&key, &value)?;
+                let entry = view.entry_of(&key, &value)?;
                 if is_kept_by_sticky(principal, &row, &entry) {
                     return Err(Error::Sticky { place: entry.inode.to_string(), uid: principal.uid }.into());
                 }
@@ -258,7 +258,7 @@ fn is_kept_by_sticky(principal: &Principal, directory: &InodeRow, row: &InodeRow
 /// The row of a directory that is in the tree, and the directory above.
 fn directory_entry(view: &impl View, directory: InodeId) -> Result<(InodeRow, InodeId), ViewError> {
     let DirectoryRow { parent, name, .. } = view.need(&key::directory(directory))?;
-    Ok((view.need(&key::entry(parent, &name))?, parent))
+    Ok((view.need::<InodeRow>(&key::entry(parent, &name))?, parent))
 }
 
 fn show(directory: InodeId) -> String {

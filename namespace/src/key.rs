@@ -3,10 +3,10 @@
 //! | key | value |
 //! |---|---|
 //! | `S` | [`SystemRow`](crate::row::SystemRow): cluster, time, counters |
-//! | `n` directory name | [`InodeRow`](crate::row::InodeRow): a directory entry with its inode; the root under directory 0 and no name |
+//! | `n` directory name | [`EntryRow`](crate::row::EntryRow): a directory entry with its inode, or its number; the root under directory 0 and no name |
 //! | `d` directory | [`DirectoryRow`](crate::row::DirectoryRow): its parent and name, times, sums |
 //! | `i` inode | [`LinkRow`](crate::row::LinkRow): directory and name of a file |
-//! | `h` inode | [`InodeRow`](crate::row::InodeRow) of a file without a name |
+//! | `h` inode | [`InodeRow`](crate::row::InodeRow) of an inode with several names or none (module `home`) |
 //! | `e` inode offset | [`ExtentRow`](crate::row::ExtentRow): what holds the bytes from this offset |
 //! | `b` block | [`BlockRow`](crate::row::BlockRow) |
 //! | `l` inode | [`LeaseRow`](crate::row::LeaseRow): who writes the file |
@@ -89,7 +89,7 @@ pub(crate) fn link(inode: InodeId) -> Vec<u8> {
     number(b'i', inode.get())
 }
 
-pub(crate) fn unnamed(inode: InodeId) -> Vec<u8> {
+pub(crate) fn shared(inode: InodeId) -> Vec<u8> {
     number(b'h', inode.get())
 }
 

@@ -23,6 +23,7 @@ pub mod command;
 mod commands;
 mod error;
 mod exactly_once;
+mod home;
 mod key;
 mod limits;
 pub mod memory;

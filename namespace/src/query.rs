@@ -47,8 +47,8 @@ pub enum Content {
 
 /// What is at a place, if every directory on the way lets the caller through. A file without a name is found by its inode.
 pub fn stat(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<Attributes, QueryError> {
-    let (row, links) = find(view, caller, place)?;
-    Ok(attributes(view, &row, links)?)
+    let row = find(view, caller, place)?;
+    Ok(attributes(view, &row)?)
 }
 
 /// At most `limit` entries of a directory, in byte order, that follow the name `after`.
@@ -59,7 +59,7 @@ pub fn list(
     after: &[u8],
     limit: usize,
 ) -> Result<Listing, QueryError> {
-    let (row, _) = find(view, caller, place)?;
+    let row = find(view, caller, place)?;
     if row.body != Body::Directory {
         return Err(Error::NotDirectory { place: resolve::show(place) }.into());
     }
@@ -75,8 +75,8 @@ pub fn list(
     let more = rows.len() > limit;
     rows.truncate(limit);
     let entry = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let row = row::decode(&key, &value)?;
-        Ok((key::name_of(&key)?.to_vec(), attributes(view, &row, 1)?))
+        let row = view.entry_of(&key, &value)?;
+        Ok((key::name_of(&key)?.to_vec(), attributes(view, &row)?))
     };
     let entries = rows.into_iter().map(entry).collect::<Result<_, ViewError>>()?;
     Ok(Listing { entries, more })
@@ -93,8 +93,8 @@ pub fn open(
     offset: u64,
     length: u64,
 ) -> Result<Opened, QueryError> {
-    let (row, links) = find(view, caller, place)?;
-    let attributes = attributes(view, &row, links)?;
+    let row = find(view, caller, place)?;
+    let attributes = attributes(view, &row)?;
     if row.body == Body::Directory {
         return Err(Error::IsDirectory { place: resolve::show(place) }.into());
     }
@@ -112,13 +112,13 @@ pub fn open(
 
 /// The names of the extended attributes that the caller may know of, in byte order.
 pub fn xattr_names(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<Vec<Vec<u8>>, QueryError> {
-    let (row, _) = find(view, caller, place)?;
+    let row = find(view, caller, place)?;
     Ok(xattr::names(caller, &row))
 }
 
 /// The value of an extended attribute.
 pub fn xattr(view: &impl View, caller: Caller<'_>, place: &Where, name: &[u8]) -> Result<Vec<u8>, QueryError> {
-    let (row, _) = find(view, caller, place)?;
+    let row = find(view, caller, place)?;
     xattr::get(view, caller, &row, name, || resolve::show(place))
 }
 
@@ -243,18 +243,18 @@ pub fn known_result(view: &impl View, origin: Origin) -> Result<Option<Result<Re
     exactly_once::known_result(view, origin)
 }
 
-fn find(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<(InodeRow, u32), QueryError> {
-    let row = resolve::find_inode(view, caller, place);
+fn find(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<InodeRow, QueryError> {
+    let row = resolve::find_inode(view, caller, place).map(|(_, row)| row);
     if matches!(row, Err(QueryError::Refused(Error::NotFound { .. }))) && view.system()?.is_none() {
         return Err(Error::NotFormatted.into());
     }
     row
 }
 
-fn attributes(view: &impl View, row: &InodeRow, links: u32) -> Result<Attributes, ViewError> {
+fn attributes(view: &impl View, row: &InodeRow) -> Result<Attributes, ViewError> {
     let directory = match row.body {
         Body::Directory => Some(view.need::<DirectoryRow>(&key::directory(row.inode))?),
         Body::File(_) => None,
     };
-    Ok(row.attributes(directory.as_ref(), links))
+    Ok(row.attributes(directory.as_ref()))
 }

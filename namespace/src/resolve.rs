@@ -6,6 +6,7 @@ use types::{InodeId, Path};
 use crate::access::{Caller, Right};
 use crate::command::Where;
 use crate::error::{Error, QueryError};
+use crate::home::Home;
 use crate::row::{Body, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::Outcome;
@@ -94,14 +95,15 @@ pub(crate) fn find(view: &impl View, caller: Caller<'_>, place: &Where) -> Outco
     }
 }
 
-/// The inode at a place, even a file without a name, and how many names it has.
-pub(crate) fn find_inode(view: &impl View, caller: Caller<'_>, place: &Where) -> Outcome<(InodeRow, u32)> {
+/// The inode at a place, even a file without a name, and where its row is.
+pub(crate) fn find_inode(view: &impl View, caller: Caller<'_>, place: &Where) -> Outcome<(Home, InodeRow)> {
     match find(view, caller, place) {
         Err(QueryError::Refused(Error::NotFound { place: shown })) => {
-            let unnamed = if place.path.is_empty() { view.unnamed(place.base)? } else { None };
-            unnamed.map(|row| (row, 0)).ok_or_else(|| Error::NotFound { place: shown }.into())
+            let shared = if place.path.is_empty() { view.shared(place.base)? } else { None };
+            let unnamed = shared.filter(|row| row.links() == 0);
+            unnamed.map(|row| (Home::Shared, row)).ok_or_else(|| Error::NotFound { place: shown }.into())
         }
-        found => found.map(|(_, row)| (row, 1)),
+        found => found.map(|(slot, row)| (Home::at(&slot, &row), row)),
     }
 }
 
@@ -113,7 +115,7 @@ pub(crate) fn base_directory(view: &impl View, caller: Caller<'_>, base: InodeId
     }
     let is_file = match view.link(base)? {
         Some(link) => is_attached(view, link.parent)?,
-        None => view.unnamed(base)?.is_some(),
+        None => view.shared(base)?.is_some(),
     };
     let place = base.to_string();
     Err(if is_file { Error::NotDirectory { place } } else { Error::NotFound { place } }.into())

@@ -200,7 +200,7 @@ pub(crate) struct SystemRow {
     pub(crate) sessions: u64,
 }
 
-/// A directory entry together with its inode, or a file without a name.
+/// An inode: part of the entry of its only name, or a row of its own (module `home`).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct InodeRow {
     #[n(0)]
@@ -218,6 +218,27 @@ pub(crate) struct InodeRow {
     /// Sorted by name; absent rather than empty.
     #[n(6)]
     pub(crate) xattrs: Option<Vec<Xattr>>,
+    /// Of a row under `h`: how many entries refer to it. Absent in an entry, which is the only one then.
+    #[n(7)]
+    pub(crate) names: Option<u32>,
+}
+
+/// What stands under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EntryRow {
+    Inode(InodeRow),
+    /// The row is under `h`: the inode has, or had, several names.
+    Reference(InodeId),
+}
+
+/// A row is an array, a reference a plain number.
+impl<'b> Decode<'b, ()> for EntryRow {
+    fn decode(decoder: &mut minicbor::Decoder<'b>, context: &mut ()) -> Result<Self, minicbor::decode::Error> {
+        match decoder.datatype()? {
+            minicbor::data::Type::Array => InodeRow::decode(decoder, context).map(Self::Inode),
+            _ => InodeId::decode(decoder, context).map(Self::Reference),
+        }
+    }
 }
 
 /// An extended attribute as it stands in the row of its inode.
@@ -292,8 +313,13 @@ impl InodeRow {
         ViewError::Row { key: self.inode.to_string(), reason: "a directory stands where a file must be".to_owned() }
     }
 
+    /// The number of names.
+    pub(crate) fn links(&self) -> u32 {
+        self.names.unwrap_or(1)
+    }
+
     /// What `stat` tells; `directory` is the row of a directory.
-    pub(crate) fn attributes(&self, directory: Option<&DirectoryRow>, links: u32) -> Attributes {
+    pub(crate) fn attributes(&self, directory: Option<&DirectoryRow>) -> Attributes {
         let mut attributes = Attributes {
             inode: self.inode,
             kind: Kind::Directory,
@@ -304,7 +330,7 @@ impl InodeRow {
             atime: self.atime,
             mtime: self.atime,
             ctime: self.atime,
-            links,
+            links: self.links(),
             replication: 0,
             block_size: ByteSize::ZERO,
             writing: false,

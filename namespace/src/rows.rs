@@ -4,7 +4,7 @@ use minicbor::Decode;
 use types::{BlockId, InodeId, SessionId};
 
 use crate::key::{self, Range};
-use crate::row::{self, BlockRow, DirectoryRow, InodeRow, LeaseRow, LinkRow, SessionRow, SystemRow};
+use crate::row::{self, BlockRow, DirectoryRow, EntryRow, InodeRow, LeaseRow, LinkRow, SessionRow, SystemRow};
 use crate::view::{Page, View, ViewError};
 
 pub(crate) trait Rows: View {
@@ -26,8 +26,18 @@ pub(crate) trait Rows: View {
         self.row(key::SYSTEM)
     }
 
+    /// The inode under a name, wherever its row is.
     fn entry(&self, directory: InodeId, name: &[u8]) -> Result<Option<InodeRow>, ViewError> {
-        self.row(&key::entry(directory, name))
+        let key = key::entry(directory, name);
+        self.get(&key)?.map(|value| self.entry_of(&key, &value)).transpose()
+    }
+
+    /// The inode that an entry stands for.
+    fn entry_of(&self, key: &[u8], value: &[u8]) -> Result<InodeRow, ViewError> {
+        match row::decode(key, value)? {
+            EntryRow::Inode(row) => Ok(row),
+            EntryRow::Reference(inode) => self.need_shared(inode),
+        }
     }
 
     fn directory(&self, inode: InodeId) -> Result<Option<DirectoryRow>, ViewError> {
@@ -38,8 +48,20 @@ pub(crate) trait Rows: View {
         self.row(&key::link(inode))
     }
 
-    fn unnamed(&self, inode: InodeId) -> Result<Option<InodeRow>, ViewError> {
-        self.row(&key::unnamed(inode))
+    /// The row of an inode with several names or none.
+    fn shared(&self, inode: InodeId) -> Result<Option<InodeRow>, ViewError> {
+        let mut row: Option<InodeRow> = self.row(&key::shared(inode))?;
+        if let Some(row) = &mut row {
+            // Rows of before the count was kept belong to files without a name.
+            row.names.get_or_insert(0);
+        }
+        Ok(row)
+    }
+
+    fn need_shared(&self, inode: InodeId) -> Result<InodeRow, ViewError> {
+        let key = key::shared(inode);
+        let missing = || ViewError::Row { key: key::show(&key), reason: "it is missing".to_owned() };
+        self.shared(inode)?.ok_or_else(missing)
     }
 
     fn block(&self, block: BlockId) -> Result<Option<BlockRow>, ViewError> {

@@ -110,6 +110,12 @@ impl<'a, V: View> Transaction<'a, V> {
         self.put(key::entry(directory, name), row);
     }
 
+    /// The row of an inode with several names or none, which has their number.
+    pub(crate) fn put_shared(&mut self, row: &InodeRow) {
+        debug_assert!(row.names.is_some(), "a row under `h` counts its names");
+        self.put(key::shared(row.inode), row);
+    }
+
     pub(crate) fn put_link(&mut self, inode: InodeId, parent: InodeId, name: &[u8]) {
         self.put(key::link(inode), &LinkRow { parent, name: name.to_vec() });
     }

@@ -150,7 +150,7 @@ pub(crate) fn add_directory<V: View>(
     mode: u32,
 ) -> Result<InodeRow, ViewError> {
     let inode = txn.next_inode();
-    let mut row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory, xattrs: None };
+    let mut row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory, xattrs: None, names: None };
     if !slot.is_root() {
         txn.caller.inherit(&txn.rows, slot.directory, &mut row)?;
     }
@@ -505,7 +505,8 @@ pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> O
         data: new.data,
     };
     let Ownership { uid, gid, mode } = txn.caller.ownership(new.ownership);
-    Ok(InodeRow { inode: txn.next_inode(), mode, uid, gid, atime: txn.now, body: Body::File(file), xattrs: None })
+    let (inode, atime, body) = (txn.next_inode(), txn.now, Body::File(file));
+    Ok(InodeRow { inode, mode, uid, gid, atime, body, xattrs: None, names: None })
 }
 
 pub(crate) fn check_mode(mode: u32) -> Outcome<()> {

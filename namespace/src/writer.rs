@@ -5,9 +5,9 @@ use types::{BlockId, BlockOffset, ByteSize, GenStamp, InodeId, SessionId};
 use crate::apply::Effect;
 use crate::command::{BlockDone, NewBlock};
 use crate::error::Error;
+use crate::home::Home;
 use crate::key;
 use crate::limits::{MAX_FILE, MAX_REPLICATION};
-use crate::resolve::Slot;
 use crate::row::{BlockLocation, BlockRow, BlockState, Data, ExtentRow, InodeRow, LeaseRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
@@ -17,8 +17,7 @@ use crate::view::{View, ViewError};
 pub(crate) struct OpenFile {
     pub(crate) row: InodeRow,
     pub(crate) lease: LeaseRow,
-    /// Where it is in the tree; none for a file without a name.
-    pub(crate) slot: Option<Slot>,
+    pub(crate) home: Home,
     /// The file as its directories have it in their sums.
     counted: Delta,
 }
@@ -27,7 +26,7 @@ impl OpenFile {
     /// A file that was just made and is in no row yet.
     pub(crate) fn create(row: InodeRow, session: SessionId) -> Result<Self, ViewError> {
         let counted = Delta::file(row.need_file()?);
-        Ok(Self { row, lease: LeaseRow { session, block: None }, slot: None, counted })
+        Ok(Self { row, lease: LeaseRow { session, block: None }, home: Home::Shared, counted })
     }
 
     /// The file that the asking session has open for writing.
@@ -41,15 +40,13 @@ impl OpenFile {
 
     /// The file under a lease that was read already.
     pub(crate) fn load<V: View>(txn: &Transaction<'_, V>, inode: InodeId, lease: LeaseRow) -> Result<Self, ViewError> {
-        let (row, slot): (InodeRow, _) = match txn.rows.link(inode)? {
-            Some(link) => {
-                let row = txn.rows.need(&key::entry(link.parent, &link.name))?;
-                (row, Some(Slot { directory: link.parent, name: link.name }))
-            }
-            None => (txn.rows.need(&key::unnamed(inode))?, None),
-        };
+        let (home, row) = Home::need(&txn.rows, inode)?;
         let counted = Delta::file(row.need_file()?);
-        Ok(Self { row, lease, slot, counted })
+        Ok(Self { row, lease, home, counted })
+    }
+
+    pub(crate) fn has_name(&self) -> bool {
+        self.row.links() > 0
     }
 
     pub(crate) const fn inode(&self) -> InodeId {
@@ -70,12 +67,9 @@ impl OpenFile {
             txn.remove_lease(self.inode(), self.lease.session);
         }
         let change = Delta::between(self.counted, Delta::file(file));
-        match &self.slot {
-            Some(slot) => {
-                txn.put_entry(slot.directory, &slot.name, &self.row);
-                tree::account_change(txn, slot.directory, change)?;
-            }
-            None => txn.put(key::unnamed(self.inode()), &self.row),
+        self.home.put(txn, &self.row);
+        if let Some(directory) = self.home.counted_in(&txn.rows, self.inode())? {
+            tree::account_change(txn, directory, change)?;
         }
         Ok(())
     }

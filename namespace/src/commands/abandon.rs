@@ -10,7 +10,7 @@ use crate::writer::OpenFile;
 /// Gives up a file without a name.
 pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId) -> Outcome<Reply> {
     let open = OpenFile::of_session(txn, inode)?;
-    if open.slot.is_some() {
+    if open.has_name() {
         return Err(Error::AlreadyNamed { inode }.into());
     }
     end_session::abandon(txn, &open)?;

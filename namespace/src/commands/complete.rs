@@ -28,19 +28,20 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, closing
     file.writing = false;
     file.mtime = closing.mtime.unwrap_or(txn.now);
     file.ctime = txn.now;
-    match (&open.slot, closing.publish) {
-        (Some(_), None) => {
-            let attributes = open.row.attributes(None, 1);
+    match (open.has_name(), closing.publish) {
+        (true, None) => {
+            let attributes = open.row.attributes(None);
             open.save(txn)?;
             Ok(Reply::Attributes { attributes })
         }
-        (Some(_), Some(_)) => Err(Error::AlreadyNamed { inode }.into()),
-        (None, None) => Err(Error::NameNeeded { inode }.into()),
-        (None, Some(destination)) => {
-            txn.remove(key::unnamed(inode));
+        (true, Some(_)) => Err(Error::AlreadyNamed { inode }.into()),
+        (false, None) => Err(Error::NameNeeded { inode }.into()),
+        (false, Some(destination)) => {
+            txn.remove(key::shared(inode));
             txn.remove_lease(inode, open.lease.session);
+            open.row.names = None;
             tree::place_file(txn, destination, &mut open.row)?;
-            Ok(Reply::Attributes { attributes: open.row.attributes(None, 1) })
+            Ok(Reply::Attributes { attributes: open.row.attributes(None) })
         }
     }
 }

@@ -1,6 +1,7 @@
 use types::ByteSize;
 
 use crate::command::{Destination, Layout, Ownership, Reply};
+use crate::home::Home;
 use crate::key;
 use crate::row::{BlockLocation, Data};
 use crate::transaction::{Outcome, Transaction};
@@ -25,14 +26,15 @@ pub(crate) fn run<V: View>(
         length: ByteSize::ZERO,
         data: Data::Blocks { next_block: 0 },
     };
-    let row = tree::new_file(txn, new)?;
+    let mut row = tree::new_file(txn, new)?;
+    row.names = destination.is_none().then_some(0);
     let inode = row.inode;
     let mut open = OpenFile::create(row, session)?;
     if let Some(destination) = destination {
-        open.slot = Some(tree::place_file(txn, destination, &mut open.row)?);
+        open.home = Home::Entry(tree::place_file(txn, destination, &mut open.row)?);
     }
     let block = if targets.is_empty() { None } else { Some(open.begin_block(txn, targets)?) };
-    let attributes = open.row.attributes(None, u32::from(destination.is_some()));
+    let attributes = open.row.attributes(None);
     txn.mark(key::open_file(session, inode));
     open.save(txn)?;
     Ok(Reply::Created { attributes, block })

@@ -9,6 +9,7 @@ use crate::transaction::{Outcome, Transaction};
 use crate::tree;
 use crate::view::{View, ViewError};
 use crate::writer::OpenFile;
+use crate::xattr;
 
 /// The client leaves in order. What is too much for one step is left to `ExpireSession`.
 pub(crate) fn close<V: View>(txn: &mut Transaction<'_, V>, session: SessionId) -> Outcome<Reply> {
@@ -41,7 +42,7 @@ pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, 
 fn release<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId) -> Result<(), ViewError> {
     let lease: LeaseRow = txn.rows.need(&key::lease(inode))?;
     let mut open = OpenFile::load(txn, inode, lease)?;
-    if open.slot.is_none() {
+    if !open.has_name() {
         return abandon(txn, &open);
     }
     open.finish_block_as_visible(txn)?;
@@ -52,7 +53,8 @@ fn release<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId) -> Result<(), 
 /// Removes a file without a name; its blocks become garbage.
 pub(crate) fn abandon<V: View>(txn: &mut Transaction<'_, V>, open: &OpenFile) -> Result<(), ViewError> {
     let inode = open.inode();
-    txn.remove(key::unnamed(inode));
+    txn.remove(key::shared(inode));
+    xattr::drop_all(txn, &open.row);
     txn.remove_lease(inode, open.lease.session);
     tree::add_file_garbage(txn, inode, open.row.need_file()?, true);
     Ok(())

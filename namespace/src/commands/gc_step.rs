@@ -5,7 +5,7 @@ use types::{InodeId, Timestamp};
 use crate::command::Reply;
 use crate::key;
 use crate::limits::MAX_STEP;
-use crate::row::{self, BlockRow, Body, GarbageRow, InodeRow, Kind};
+use crate::row::{self, BlockRow, Body, GarbageRow, Kind};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
@@ -50,7 +50,7 @@ fn free_directory<V: View>(
     let entries = txn.rows.page(&key::entries(directory), asked)?;
     let last_page = entries.len() < asked;
     for (key, value) in entries {
-        let row: InodeRow = row::decode(&key, &value)?;
+        let row = txn.rows.entry_of(&key, &value)?;
         txn.remove(key);
         xattr::drop_all(txn, &row);
         match &row.body {

@@ -32,5 +32,5 @@ pub(crate) fn run<V: View>(
         Some(_) => return Err(Error::Exists { place: resolve::show(place) }.into()),
     };
     let directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
-    Ok(Reply::Attributes { attributes: row.attributes(Some(&directory), 1) })
+    Ok(Reply::Attributes { attributes: row.attributes(Some(&directory)) })
 }

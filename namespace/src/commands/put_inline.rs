@@ -31,5 +31,5 @@ pub(crate) fn run<V: View>(
     };
     let mut row = tree::new_file(txn, new)?;
     tree::place_file(txn, destination, &mut row)?;
-    Ok(Reply::Attributes { attributes: row.attributes(None, 1) })
+    Ok(Reply::Attributes { attributes: row.attributes(None) })
 }

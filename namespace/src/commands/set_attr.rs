@@ -4,9 +4,10 @@ use crate::access;
 use crate::apply::Effect;
 use crate::command::{AttrChange, Reply, Where};
 use crate::error::Error;
+use crate::home::Home;
 use crate::key;
 use crate::limits::MAX_BLOCKS_CHANGED;
-use crate::resolve::{self, Slot};
+use crate::resolve;
 use crate::row::{self, BlockRow, Body, DirectoryRow, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
@@ -15,7 +16,7 @@ use crate::view::View;
 
 /// Changes attributes; what is absent stays.
 pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: &AttrChange) -> Outcome<Reply> {
-    let (slot, mut row) = resolve::find(&txn.rows, txn.caller, place)?;
+    let (home, mut row) = resolve::find_inode(&txn.rows, txn.caller, place)?;
     txn.caller.check_attributes(&row, change, || resolve::show(place))?;
     let (atime, mtime) = times(change, txn.now);
     // As if the owner were given first: a mode given with it holds.
@@ -38,14 +39,14 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: 
             directory.mtime = mtime.unwrap_or(directory.mtime);
             directory.ctime = txn.now;
             txn.put_directory(row.inode, &directory);
-            row.attributes(Some(&directory), 1)
+            row.attributes(Some(&directory))
         }
         Body::File(_) => {
-            change_file(txn, place, &slot, &mut row, change)?;
-            row.attributes(None, 1)
+            change_file(txn, place, &home, &mut row, change)?;
+            row.attributes(None)
         }
     };
-    txn.put_entry(slot.directory, &slot.name, &row);
+    home.put(txn, &row);
     Ok(Reply::Attributes { attributes })
 }
 
@@ -58,7 +59,7 @@ fn times(change: &AttrChange, now: Timestamp) -> (Option<Timestamp>, Option<Time
 fn change_file<V: View>(
     txn: &mut Transaction<'_, V>,
     place: &Where,
-    slot: &Slot,
+    home: &Home,
     row: &mut InodeRow,
     change: &AttrChange,
 ) -> Outcome<()> {
@@ -85,6 +86,8 @@ fn change_file<V: View>(
             txn.effect(Effect::ReplicationShort(block));
         }
     }
-    tree::account_change(txn, slot.directory, delta)?;
+    if let Some(directory) = home.counted_in(&txn.rows, inode)? {
+        tree::account_change(txn, directory, delta)?;
+    }
     Ok(())
 }

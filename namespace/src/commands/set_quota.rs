@@ -18,5 +18,5 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, quota: Q
     directory.quota = (quota != Quota::default()).then_some(quota);
     directory.ctime = txn.now;
     txn.put_directory(row.inode, &directory);
-    Ok(Reply::Attributes { attributes: row.attributes(Some(&directory), 1) })
+    Ok(Reply::Attributes { attributes: row.attributes(Some(&directory)) })
 }

@@ -1,6 +1,7 @@
 use crate::command::{Reply, Where, XattrMode};
+use crate::home::Home;
 use crate::key;
-use crate::resolve::{self, Slot};
+use crate::resolve;
 use crate::row::{Body, DirectoryRow, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
@@ -14,20 +15,20 @@ pub(crate) fn set<V: View>(
     value: &[u8],
     mode: XattrMode,
 ) -> Outcome<Reply> {
-    let (slot, mut row) = resolve::find(&txn.rows, txn.caller, place)?;
+    let (home, mut row) = resolve::find_inode(&txn.rows, txn.caller, place)?;
     xattr::set(txn, &mut row, name, value, mode, || resolve::show(place))?;
-    save(txn, &slot, row)?;
+    save(txn, &home, row)?;
     Ok(Reply::Done)
 }
 
 pub(crate) fn remove<V: View>(txn: &mut Transaction<'_, V>, place: &Where, name: &[u8]) -> Outcome<Reply> {
-    let (slot, mut row) = resolve::find(&txn.rows, txn.caller, place)?;
+    let (home, mut row) = resolve::find_inode(&txn.rows, txn.caller, place)?;
     xattr::remove(txn, &mut row, name, || resolve::show(place))?;
-    save(txn, &slot, row)?;
+    save(txn, &home, row)?;
     Ok(Reply::Done)
 }
 
-fn save<V: View>(txn: &mut Transaction<'_, V>, slot: &Slot, mut row: InodeRow) -> Result<(), ViewError> {
+fn save<V: View>(txn: &mut Transaction<'_, V>, home: &Home, mut row: InodeRow) -> Result<(), ViewError> {
     match &mut row.body {
         Body::File(file) => file.ctime = txn.now,
         Body::Directory => {
@@ -36,6 +37,6 @@ fn save<V: View>(txn: &mut Transaction<'_, V>, slot: &Slot, mut row: InodeRow) -
             txn.put_directory(row.inode, &directory);
         }
     }
-    txn.put_entry(slot.directory, &slot.name, &row);
+    home.put(txn, &row);
     Ok(())
 }

@@ -11,8 +11,8 @@ use crate::command::{AttrChange, BlockDone, Command, Origin, Principal, Reply, R
 use crate::error::Error;
 use crate::key;
 use crate::row::{
-    self, BlockRow, BlockState, Body, Data, DirectoryRow, FileBody, InodeRow, LeaseRow, Quota, ResultRow, SystemRow,
-    Usage, Xattr, XattrRow,
+    self, BlockRow, BlockState, Body, Data, DirectoryRow, EntryRow, FileBody, InodeRow, LeaseRow, Quota, ResultRow,
+    SystemRow, Usage, Xattr, XattrRow,
 };
 use crate::view::ViewError;
 
@@ -98,10 +98,12 @@ fn rows_keep_their_bytes() {
             data: Data::Blocks { next_block: 2 },
         }),
         xattrs: None,
+        names: None,
     };
     let xattr = |name: &str, value: Option<&[u8]>| Xattr { name: name.into(), value: value.map(Vec::from) };
     let xattrs = Some(vec![xattr("user.a", Some(b"1")), xattr("user.b", None)]);
     let described = InodeRow { xattrs, ..file.clone() };
+    let shared = InodeRow { names: Some(2), ..file.clone() };
     let directory = DirectoryRow {
         parent: InodeId::ROOT,
         name: b"d".to_vec(),
@@ -135,6 +137,8 @@ fn rows_keep_their_bytes() {
     let rows = [
         (row::encode(&file), FILE),
         (row::encode(&described), DESCRIBED),
+        (row::encode(&shared), SHARED),
+        (row::encode(&InodeId::new(42)), "01182a"),
         (row::encode(&XattrRow { value: b"long".to_vec() }), XATTR),
         (key::xattr(InodeId::new(1), b"user.b"), "780000000000000001757365722e62"),
         (row::encode(&directory), DIRECTORY),
@@ -150,7 +154,8 @@ fn rows_keep_their_bytes() {
     ];
     let (written, golden): (Vec<_>, Vec<_>) = rows.iter().map(|(bytes, golden)| (hex(bytes), *golden)).unzip();
     assert_eq!(written, golden);
-    assert_eq!(row::decode(b"n", &row::encode(&file)), Ok(file));
+    assert_eq!(row::decode(b"n", &row::encode(&file)), Ok(EntryRow::Inode(file)));
+    assert_eq!(row::decode(b"n", &row::encode(&InodeId::new(42))), Ok(EntryRow::Reference(InodeId::new(42))));
     assert_eq!(row::decode(b"b", &row::encode(&block)), Ok(block));
 }
 
@@ -178,7 +183,7 @@ proptest! {
         let versioned = [&[row::VERSION], bytes.as_slice()].concat();
         let _ = Batch::decode(&versioned);
         let _ = Request::decode(&versioned);
-        let _ = row::decode::<InodeRow>(b"n", &versioned);
+        let _ = row::decode::<EntryRow>(b"n", &versioned);
         let _ = row::decode::<BlockRow>(b"b", &versioned);
         let _ = row::decode::<ResultRow>(b"q", &versioned);
         let _ = (key::block_of(&bytes), key::removal_of(&bytes), key::offset_of(&bytes), key::name_of(&bytes));
@@ -210,6 +215,7 @@ const LOG: &str = concat!(
 const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f582008102";
 const DESCRIBED: &str =
     "0187182a1901a41903e818640182018187020319012c031a08000000f582008102828246757365722e6141318146757365722e62";
+const SHARED: &str = "0188182a1901a41903e818640182018187020319012c031a08000000f582008102f602";
 const XATTR: &str = "0181446c6f6e67";
 const DIRECTORY: &str = "01850141640203850102031901901904b0";
 const BOUNDED: &str = "01860141640203850102031901901904b0821b000001000000000009";

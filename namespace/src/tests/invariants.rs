@@ -86,7 +86,7 @@ pub(crate) fn check(state: &MemoryView) {
     assert_eq!(system.sessions, rows.sessions.len() as u64);
     assert!(rows.results_of.is_subset(&rows.sessions), "results of a session that is over");
     check_tree(&rows);
-    let long = rows.entries.values().flat_map(|row| {
+    let long = rows.entries.values().chain(rows.unnamed.values()).flat_map(|row| {
         let long = row.xattrs.iter().flatten().filter(|xattr| xattr.value.is_none());
         long.map(|xattr| (row.inode, xattr.name.clone()))
     });

@@ -272,7 +272,7 @@ impl Model {
                 Ok(self.attributes_reply(inode))
             }
             Command::SetXattr { place, name, value, mode } => {
-                let (_, _, inode) = self.find(place)?;
+                let inode = self.find_inode(place)?;
                 self.need_xattr_change(inode, name)?;
                 let there = self.objects[&inode].xattrs.contains_key(name);
                 match mode {
@@ -287,7 +287,7 @@ impl Model {
                 Ok(Reply::Done)
             }
             Command::RemoveXattr { place, name } => {
-                let (_, _, inode) = self.find(place)?;
+                let inode = self.find_inode(place)?;
                 self.need_xattr_change(inode, name)?;
                 let now = self.now;
                 let object = self.object_mut(inode);
@@ -313,7 +313,7 @@ impl Model {
                 Ok(Reply::Done)
             }
             Command::SetAttr { place, change } => {
-                let (_, _, inode) = self.find(place)?;
+                let inode = self.find_inode(place)?;
                 self.set_attr(inode, change)?;
                 Ok(self.attributes_reply(inode))
             }
@@ -672,6 +672,15 @@ impl Model {
         let (parent, name) = self.slot(place)?;
         let inode = self.child(parent, &name).ok_or(Code::NotFound)?;
         Ok((parent, name, inode))
+    }
+
+    /// Also a file without a name.
+    fn find_inode(&self, place: &Where) -> Outcome<InodeId> {
+        let nameless = |inode: &InodeId| self.objects.contains_key(inode) && self.parent_of(*inode).is_none();
+        match place.path.is_empty().then_some(place.base).filter(nameless) {
+            Some(InodeId::ROOT) | None => self.find(place).map(|(_, _, inode)| inode),
+            Some(inode) => Ok(inode),
+        }
     }
 
     fn child(&self, parent: InodeId, name: &[u8]) -> Option<InodeId> {

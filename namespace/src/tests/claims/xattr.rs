@@ -119,3 +119,23 @@ fn the_first_part_of_a_name_says_who_may() {
         assert_eq!(code(cluster.apply(&request).reply), expected);
     }
 }
+
+#[test]
+fn a_file_without_a_name_has_attributes_and_takes_them_along() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let (file, block) = cluster.create(session, None);
+    let (kept, gone) = (vec![1; 300], vec![2; 300]);
+    let set = |inode, value: &Vec<u8>| {
+        let (name, value) = (b"user.a".to_vec(), value.clone());
+        Command::SetXattr { place: Where { base: inode, path: Vec::new() }, name, value, mode: XattrMode::Any }
+    };
+    cluster.run(set(file, &kept)).expect("by its number");
+    cluster.by(session, complete(file, Some(done(block.block, 10, &[1, 2, 3])), Some(to("/f")))).expect("published");
+    assert_eq!(cluster.xattr("/f", "user.a"), Ok(kept));
+    let (other, _) = cluster.create(session, None);
+    cluster.run(set(other, &gone)).expect("by its number");
+    cluster.by(session, Command::Abandon { inode: other }).expect("given up");
+    assert_eq!(cluster.long_values(), 1);
+    invariants::check(&cluster.state);
+}
