@@ -1,13 +1,13 @@
 //! Runs one request against the state.
 
-use types::{BlockId, StorageId};
+use types::{BlockId, InodeId, StorageId};
 
 use crate::command::{Command, Reply, Request};
 use crate::commands::complete::Closing;
 use crate::commands::{
     abandon, abandon_block, add_block, add_replica, complete, create, delete, end_session, exchange, extend, format,
     gc_step, mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename,
-    replicas_deleted, report_bad_replica, set_attr, set_quota, set_xattr,
+    replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota, set_xattr,
 };
 use crate::error::Error;
 use crate::exactly_once;
@@ -33,6 +33,8 @@ pub enum Effect {
     ReplicasToDelete(StorageId),
     /// This block has fewer good replicas than wanted.
     ReplicationShort(BlockId),
+    /// Locks on this inode are gone or weaker: who waits for one may ask again.
+    LocksReleased(InodeId),
 }
 
 /// Runs one committed request against the state as of its log index.
@@ -78,6 +80,8 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::SetQuota { place, quota } => set_quota::run(txn, place, *quota),
         Command::SetXattr { place, name, value, mode } => set_xattr::set(txn, place, name, value, *mode),
         Command::RemoveXattr { place, name } => set_xattr::remove(txn, place, name),
+        Command::SetLock { inode, wish, .. } => set_lock::run(txn, *inode, wish),
+        Command::ReleaseLocks { inode, owner } => set_lock::release(txn, *inode, *owner),
         Command::RegisterDatanode { node } => register_datanode::run(txn, node),
         Command::AddReplica { block, generation, location } => add_replica::run(txn, *block, *generation, *location),
         Command::RemoveReplica { block, generation, storage } => {

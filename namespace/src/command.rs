@@ -8,6 +8,7 @@
 use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
 
+use crate::lock::LockWish;
 use crate::row::{Attributes, BlockLocation, NodeRow, Quota};
 
 /// One command as it stands in the log.
@@ -367,6 +368,26 @@ pub enum Command {
         #[n(1)]
         #[cbor(with = "minicbor::bytes")]
         name: Vec<u8>,
+    },
+    /// Locks or unlocks bytes of a file for an owner of the session. In the way of others: refused.
+    #[n(50)]
+    SetLock {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        wish: LockWish,
+        /// Asked again until it succeeds, so a conflict is no answer and is not kept. Such a request has no sequence
+        /// number: locking twice is as good as once.
+        #[n(2)]
+        wait: bool,
+    },
+    /// Takes away everything that an owner of the session holds on an inode, as close(2) does.
+    #[n(51)]
+    ReleaseLocks {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        owner: u64,
     },
 }
 

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId};
 
 use crate::access::Right;
+use crate::lock::{HeldLock, LockRange};
 use crate::quota::Counted;
 use crate::view::ViewError;
 
@@ -399,6 +400,36 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("{inode} is locked: {} has a {} lock on the bytes {}", .held.owner.session, .held.kind, .held.range)]
+    #[n(70)]
+    LockConflict {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        held: HeldLock,
+    },
+    #[error("the bytes {range} are no range; the last comes after the first")]
+    #[n(71)]
+    BadLockRange {
+        #[n(0)]
+        range: LockRange,
+    },
+    #[error("{inode} has {limit} locks, and no room for more; unlock some, or lock longer ranges")]
+    #[n(72)]
+    TooManyLocks {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("{session} holds {limit} locks and can hold no more; unlock some")]
+    #[n(73)]
+    TooManyLocksHeld {
+        #[n(0)]
+        session: SessionId,
+        #[n(1)]
+        limit: u32,
+    },
 }
 
 impl Error {
@@ -450,6 +481,9 @@ impl Error {
             }
             Self::QuotaExceeded { .. } => Code::QuotaExceeded,
             Self::ReplicaInTheWay { .. } => Code::Busy,
+            Self::LockConflict { .. } => Code::LockConflict,
+            Self::BadLockRange { .. } => Code::InvalidArgument,
+            Self::TooManyLocks { .. } | Self::TooManyLocksHeld { .. } => Code::NoLocks,
         }
     }
 

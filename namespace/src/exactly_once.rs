@@ -3,7 +3,7 @@
 //! A session keeps the answers of its last [`RESULT_SLOTS`] operations, one slot each by sequence number. It has at most
 //! that many operations unanswered, so the slot of an operation that may be sent again is not taken by a later one.
 
-use types::Sequence;
+use types::{Sequence, SessionId};
 
 use crate::apply::Applied;
 use crate::command::{Command, Origin, Reply, Request};
@@ -24,6 +24,11 @@ pub(crate) fn guard<'a, V: View>(
     let mut txn = Transaction::begin(view, request)?;
     if txn.system.cluster.is_none() && !matches!(request.command, Command::Format { .. } | Command::Noop) {
         return Ok(refused(Error::NotFormatted));
+    }
+    if let (Command::SetLock { wait: true, .. }, Some(Origin { session, .. })) = (&request.command, request.origin)
+        && is_over(view, session)?
+    {
+        return Ok(refused(Error::SessionExpired { session }));
     }
     let origin = origin_of(request);
     if let Some(origin) = origin {
@@ -50,12 +55,17 @@ fn refused(error: Error) -> Applied {
     Applied { reply: Err(error), writes: Vec::new(), effects: Vec::new() }
 }
 
-/// Closing a session takes its stored answers away and is harmless twice, so it needs none of its own.
+/// Closing a session takes its stored answers away and is harmless twice, so it needs none of its own. A lock that is
+/// waited for is asked for again and again.
 const fn origin_of(request: &Request) -> Option<Origin> {
     match request.command {
-        Command::CloseSession { .. } => None,
+        Command::CloseSession { .. } | Command::SetLock { wait: true, .. } => None,
         _ => request.origin,
     }
+}
+
+fn is_over(view: &impl View, session: SessionId) -> Result<bool, ViewError> {
+    Ok(view.session(session)?.is_none_or(|row| row.ending))
 }
 
 enum Earlier {
@@ -66,7 +76,7 @@ enum Earlier {
 
 fn earlier_answer(view: &impl View, origin: Origin) -> Result<Earlier, ViewError> {
     let Origin { session, sequence } = origin;
-    if view.session(session)?.is_none_or(|row| row.ending) {
+    if is_over(view, session)? {
         return Ok(Earlier::Refused(Error::SessionExpired { session }));
     }
     let stored: Option<ResultRow> = view.row(&slot_key(origin))?;

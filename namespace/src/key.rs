@@ -16,11 +16,14 @@
 //! | `g` inode | [`GarbageRow`](crate::row::GarbageRow): what was removed and is not freed yet |
 //! | `r` storage due block generation | nothing: a replica to delete |
 //! | `x` inode name | the value of a long extended attribute |
+//! | `k` inode session family owner | [`LocksRow`](crate::lock::LocksRow): what one owner of a session has locked |
+//! | `K` session inode | nothing: an inode on which the session holds locks |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 
 use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp};
 
 use crate::command::DeletedReplica;
+use crate::lock::{LockFamily, LockOwner};
 use crate::view::ViewError;
 
 /// The one row of counters.
@@ -141,6 +144,27 @@ pub(crate) fn open_files(session: SessionId) -> Range {
     Range::under(number(b'o', session.get()))
 }
 
+pub(crate) fn lock(inode: InodeId, family: LockFamily, owner: LockOwner) -> Vec<u8> {
+    let (inode, session, number) = (inode.get().to_be_bytes(), owner.session.get().to_be_bytes(), [family.number()]);
+    tagged(b'k', &[&inode, &session, &number, &owner.owner.to_be_bytes()])
+}
+
+pub(crate) fn locks(inode: InodeId) -> Range {
+    Range::under(number(b'k', inode.get()))
+}
+
+pub(crate) fn locks_of_session(inode: InodeId, session: SessionId) -> Range {
+    Range::under(tagged(b'k', &[&inode.get().to_be_bytes(), &session.get().to_be_bytes()]))
+}
+
+pub(crate) fn locked_inode(session: SessionId, inode: InodeId) -> Vec<u8> {
+    tagged(b'K', &[&session.get().to_be_bytes(), &inode.get().to_be_bytes()])
+}
+
+pub(crate) fn locked_inodes(session: SessionId) -> Range {
+    Range::under(number(b'K', session.get()))
+}
+
 pub(crate) fn garbage(inode: InodeId) -> Vec<u8> {
     number(b'g', inode.get())
 }
@@ -253,8 +277,19 @@ pub(crate) fn number_of(key: &[u8]) -> Result<u64, ViewError> {
     reader.end(number)
 }
 
-/// The inode in the key of an open file.
-pub(crate) fn open_file_of(key: &[u8]) -> Result<InodeId, ViewError> {
+/// The family and owner in the key of locks.
+pub(crate) fn lock_of(key: &[u8]) -> Result<(LockFamily, LockOwner), ViewError> {
+    let mut reader = Reader::new(key);
+    reader.u64()?;
+    let session = SessionId::new(reader.u64()?);
+    let [family] = reader.take::<1>()?;
+    let family = LockFamily::from_number(family).ok_or_else(|| reader.damaged())?;
+    let owner = LockOwner { session, owner: reader.u64()? };
+    reader.end((family, owner))
+}
+
+/// The inode in a key of a session and an inode.
+pub(crate) fn inode_of_session(key: &[u8]) -> Result<InodeId, ViewError> {
     let mut reader = Reader::new(key);
     reader.u64()?;
     let inode = InodeId::new(reader.u64()?);

@@ -26,6 +26,7 @@ mod exactly_once;
 mod home;
 mod key;
 mod limits;
+pub mod lock;
 pub mod memory;
 pub mod overlay;
 pub mod placement;

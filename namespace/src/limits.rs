@@ -26,6 +26,10 @@ pub(crate) const MAX_CHECKED: usize = 20_000;
 pub(crate) const MAX_STEP: u32 = 10_000;
 /// Leases that one `CloseSession` releases itself.
 pub(crate) const CLOSE_LEASES: u32 = 1000;
+/// Ranges locked on one inode, by everybody together.
+pub(crate) const MAX_LOCKS_OF_INODE: u32 = 2048;
+/// Ranges that one session holds locked, on all inodes together.
+pub(crate) const MAX_LOCKS_OF_SESSION: u32 = 1 << 16;
 /// Results kept for a session, and operations of a session that may be unanswered.
 pub(crate) const RESULT_SLOTS: u64 = 1024;
 /// Bytes of a client's, host's, rack's or address's name.

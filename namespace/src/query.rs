@@ -7,6 +7,7 @@ use crate::command::{DeletedReplica, Origin, Reply, Where};
 use crate::error::{Error, QueryError};
 use crate::exactly_once;
 use crate::key::{self, Range};
+use crate::lock::{HeldLock, LockOwner, LockTable, LockWish};
 use crate::resolve;
 use crate::row::{
     self, Attributes, BlockRow, Body, Data, DirectoryRow, ExtentRow, InodeRow, LocatedBlock, NodeRow, Totals,
@@ -188,6 +189,21 @@ pub fn nodes(view: &impl View) -> Result<Vec<NodeRow>, ViewError> {
             _ => return Ok(nodes),
         }
     }
+}
+
+/// The first lock of another that keeps an owner of a session from locking what it wishes; none if nothing does.
+pub fn lock_holder(
+    view: &impl View,
+    caller: Caller<'_>,
+    session: SessionId,
+    inode: InodeId,
+    wish: &LockWish,
+) -> Result<Option<HeldLock>, QueryError> {
+    find(view, caller, &Where { base: inode, path: Vec::new() })?;
+    let owner = LockOwner { session, owner: wish.owner };
+    let Some(kind) = wish.kind else { return Ok(None) };
+    let table = LockTable::load(view, inode, wish.family)?;
+    Ok(table.conflicts(owner, wish.range, kind).min_by_key(|held| held.range.first))
 }
 
 /// At most `limit` sessions that are not ended yet, in the order of their ids, that follow `after`.

@@ -430,6 +430,10 @@ pub(crate) struct SessionRow {
     /// Its leases are being released step by step; it can do nothing more.
     #[n(2)]
     pub(crate) ending: bool,
+    /// Ranges that it holds locked.
+    #[n(3)]
+    #[cbor(default)]
+    pub(crate) locks: u32,
 }
 
 /// The answer of an operation, kept for retries.

@@ -107,6 +107,13 @@ codes! {
     QuotaExceeded = 28, Full, "EDQUOT", "quota exceeded";
     /// An extended attribute that is not there.
     NoAttribute = 29, NotFound, "ENODATA", "no such attribute";
+    /// Another owner has locked what was to be locked.
+    LockConflict = 30, Retry, "EAGAIN", "locked by another";
+    /// Waiting would never end: the holder waits for the one that asks.
+    Deadlock = 31, Denied, "EDEADLK", "deadlock between locks";
+    NoLocks = 32, Full, "ENOLCK", "too many locks";
+    /// Waiting ended because the caller said so.
+    Interrupted = 33, Retry, "EINTR", "interrupted";
 }
 
 impl fmt::Display for Code {

@@ -1,6 +1,7 @@
 use types::{InodeId, SessionId};
 
 use crate::command::Reply;
+use crate::commands::set_lock;
 use crate::key;
 use crate::limits::{CLOSE_LEASES, MAX_STEP, RESULT_SLOTS};
 use crate::row::{LeaseRow, SessionRow};
@@ -16,15 +17,17 @@ pub(crate) fn close<V: View>(txn: &mut Transaction<'_, V>, session: SessionId) -
     expire(txn, session, CLOSE_LEASES)
 }
 
-/// Releases at most `limit` leases; the session can do nothing from the first step on, and goes with the last.
+/// Releases at most `limit` leases and owners of locks; the session can do nothing from the first step on, and goes with the last.
 pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, limit: u32) -> Outcome<Reply> {
     let Some(row) = txn.rows.session(session)? else { return Ok(Reply::Step { more: false }) };
     let limit = limit.clamp(1, MAX_STEP) as usize;
     let open_files = txn.rows.page(&key::open_files(session), limit + 1)?;
     for (key, _) in open_files.iter().take(limit) {
-        release(txn, key::open_file_of(key)?)?;
+        release(txn, key::inode_of_session(key)?)?;
     }
-    if open_files.len() > limit {
+    let mut budget = limit - open_files.len().min(limit);
+    let unlocked = set_lock::release_session(txn, session, &mut budget)?;
+    if open_files.len() > limit || !unlocked {
         if !row.ending {
             txn.put(key::session(session), &SessionRow { ending: true, ..row });
         }

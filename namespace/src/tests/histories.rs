@@ -1,5 +1,7 @@
 //! Random histories: several sessions, retries, expiries and garbage collection, each step compared with the model.
 
+mod locks;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::BoxedStrategy;

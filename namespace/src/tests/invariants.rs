@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{BlockId, InodeId, SessionId, StorageId};
 
 use crate::key;
+use crate::lock::{LockFamily, LockKind, LockOwner, LocksRow};
 use crate::memory::MemoryView;
 use crate::row::{
     self, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, GarbageRow, InodeRow, Kind, LeaseRow, LinkRow,
@@ -28,6 +29,10 @@ struct Rows {
     removals: BTreeSet<(StorageId, BlockId)>,
     results_of: BTreeSet<SessionId>,
     long_xattrs: BTreeSet<(InodeId, Vec<u8>)>,
+    locks: BTreeMap<(InodeId, LockFamily, LockOwner), LocksRow>,
+    locked_inodes: BTreeSet<(SessionId, InodeId)>,
+    /// Ranges that the session says it has locked; none for one that is ending.
+    locks_held: BTreeMap<SessionId, Option<u32>>,
 }
 
 fn number(key: &[u8]) -> u64 {
@@ -48,15 +53,16 @@ fn read(state: &MemoryView) -> Rows {
             b'b' => drop(rows.blocks.insert(key::block_of(key).expect("a key"), get(key, value))),
             b'l' => drop(rows.leases.insert(inode(), get(key, value))),
             b's' => {
-                get::<SessionRow>(key, value);
+                let row: SessionRow = get(key, value);
                 rows.sessions.insert(SessionId::new(number(key)));
+                rows.locks_held.insert(SessionId::new(number(key)), (!row.ending).then_some(row.locks));
             }
             b'q' => {
                 get::<ResultRow>(key, value);
                 rows.results_of.insert(SessionId::new(number(key)));
             }
             b'o' => {
-                rows.open_files.insert((SessionId::new(number(key)), key::open_file_of(key).expect("a key")));
+                rows.open_files.insert((SessionId::new(number(key)), key::inode_of_session(key).expect("a key")));
             }
             b'g' => drop(rows.garbage.insert(inode(), get::<GarbageRow>(key, value).kind)),
             b'r' => {
@@ -67,6 +73,13 @@ fn read(state: &MemoryView) -> Rows {
             b'x' => {
                 get::<XattrRow>(key, value);
                 rows.long_xattrs.insert((inode(), key[9..].to_vec()));
+            }
+            b'k' => {
+                let (family, owner) = key::lock_of(key).expect("a key");
+                rows.locks.insert((inode(), family, owner), get(key, value));
+            }
+            b'K' => {
+                rows.locked_inodes.insert((SessionId::new(number(key)), key::inode_of_session(key).expect("a key")));
             }
             b'N' => drop(get::<NodeRow>(key, value)),
             tag => panic!("a row of no known kind: {tag}"),
@@ -93,6 +106,7 @@ pub(crate) fn check(state: &MemoryView) {
     assert_eq!(rows.long_xattrs, long.collect(), "long attributes");
     check_files(&rows);
     check_blocks(&rows);
+    check_locks(&rows);
 }
 
 /// Invariant 3, and that each entry and its way back agree.
@@ -188,6 +202,44 @@ fn check_files(rows: &Rows) {
     assert!(rows.unnamed.values().all(|row| rows.leases.contains_key(&row.inode)), "a file nobody can name or end");
     assert_eq!(rows.open_files, written);
     assert_eq!(rows.leases.len(), written.len(), "a lease on nothing");
+}
+
+/// The invariants of module `lock`.
+fn check_locks(rows: &Rows) {
+    let mut held_by: BTreeMap<SessionId, u32> = BTreeMap::new();
+    for ((inode, family, owner), row) in &rows.locks {
+        assert!(rows.sessions.contains(&owner.session), "{inode} is locked by a session that is over");
+        assert!(
+            rows.locked_inodes.contains(&(owner.session, *inode)),
+            "a lock on {inode} that its session cannot find"
+        );
+        assert!(!row.held.is_empty(), "a row of no lock");
+        for held in &row.held {
+            assert!(held.range.first <= held.range.last);
+        }
+        for two in row.held.windows(2) {
+            let gap = two[0].range.last.checked_add(1).expect("another follows");
+            assert!(gap < two[1].range.first || gap == two[1].range.first && two[0].kind != two[1].kind, "{row:?}");
+        }
+        for ((other_inode, other_family, other), others) in &rows.locks {
+            if (other_inode, other_family) != (inode, family) || other == owner {
+                continue;
+            }
+            for (mine, theirs) in row.held.iter().flat_map(|mine| others.held.iter().map(move |held| (mine, held))) {
+                let shared = mine.kind == LockKind::Read && theirs.kind == LockKind::Read;
+                assert!(shared || !mine.range.overlaps(theirs.range), "{owner:?} and {other:?} on {inode}");
+            }
+        }
+        *held_by.entry(owner.session).or_default() += u32::try_from(row.held.len()).expect("few");
+    }
+    for (session, said) in &rows.locks_held {
+        let counted = held_by.get(session).copied().unwrap_or_default();
+        assert!(said.is_none_or(|said| said == counted), "{session} says {said:?} and has {counted}");
+    }
+    for (session, inode) in &rows.locked_inodes {
+        let has = rows.locks.keys().any(|(of, _, owner)| of == inode && owner.session == *session);
+        assert!(has, "{session} has no lock on {inode}");
+    }
 }
 
 /// Invariants 4, 6 and 7.
