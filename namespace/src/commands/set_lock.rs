@@ -132,7 +132,7 @@ fn count<V: View>(txn: &mut Transaction<'_, V>, owner: LockOwner, change: i64) -
 /// Refuses a lock that the caller could not have opened the file for.
 fn check_right<V: View>(txn: &Transaction<'_, V>, inode: InodeId, family: LockFamily, kind: LockKind) -> Outcome<()> {
     let place = Where { base: inode, path: Vec::new() };
-    let (row, _) = resolve::find_inode(&txn.rows, txn.caller, &place)?;
+    let (_, row) = resolve::find_inode(&txn.rows, txn.caller, &place)?;
     let check = |right| txn.caller.check(&row, right, || inode.to_string());
     match (family, kind) {
         (LockFamily::Ranges, LockKind::Read) => check(Right::Read)?,
