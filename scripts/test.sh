@@ -25,7 +25,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
 step "the pure crates alone, without the C++"
 # Shows that a change to them can be tested in seconds.
-cargo test --locked --quiet -p types -p namespace -p transfer
+cargo test --locked --quiet -p types -p namespace -p consensus -p transfer
 
 step "unit, property and integration tests"
 cargo test --workspace --exclude types --exclude namespace --exclude transfer --locked

@@ -1,31 +1,22 @@
-//! The replicated log: three threads around the Raft library.
+//! The replicated log: three threads around the [`consensus`] core.
 //!
-//! The *raft thread* owns the protocol and does no IO; the *log thread* writes and syncs; the *apply thread* runs what is
+//! The *raft thread* feeds the core and does no IO; the *log thread* writes and syncs; the *apply thread* runs what is
 //! committed. Many requests share an entry, many entries a sync, many entries a batch of the store.
 //!
-//! Invariants, cited by tests and comments:
-//! 1. A message of a follower or candidate leaves only after everything it acknowledges is durable.
-//! 2. Only the leader proposes, and only itself: nothing is forwarded.
-//! 3. A proposal is answered by the entry that has its index *and* its term; otherwise its outcome is unknown.
-//! 4. A failed write or sync of the log ends the process.
-//! 5. The log is cut only below what the state of this member has on disk, and below what *every* member has, unless it
-//!    grew longer than is kept for one that is away: that one gets a snapshot (see [`snapshot`]), and the log stays
-//!    behind it while it is pulled. Members tell each other with every batch of messages how far their state on disk is,
-//!    and the leader tells how far all may cut.
-//! 6. A read is answered by a state that includes everything acknowledged before the read was asked for.
+//! The invariants of the core are kept here as follows, cited by tests and comments:
+//! 1. The log thread sends the messages of a write after it is synced.
+//! 2. Numbers between the threads only grow: see [`Progress`].
+//! 3. A failed write or sync of the log ends the process.
+//! 4. Members tell each other with every batch of messages how far their state on disk is, and the leader tells how far
+//!    all may cut their logs.
 //!
-//! The types of the Raft library stay below this module; its messages leave as bytes.
+//! The types of the Raft library stay below this module and in the core; its messages leave as bytes.
 
 mod apply;
 mod driver;
 mod engine;
-mod length;
-mod log;
-mod logger;
 mod outbox;
-mod reads;
 mod snapshot;
-mod storage;
 #[cfg(test)]
 mod tests;
 mod watermark;
@@ -36,6 +27,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use consensus::{AppliedState, LogStore, StartError};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use namespace::command::{Reply, Request};
 use tokio::sync::watch;
@@ -43,34 +35,20 @@ use types::{BlockId, ClusterId};
 
 use crate::failure::Failures;
 use crate::progress::Progress;
-use crate::store::{AppliedState, Store, StoreError};
+use crate::store::{Store, StoreError};
 
+pub use consensus::LogError;
+pub(crate) use consensus::{ENTRY_BYTES, ENTRY_REQUESTS, Leadership, ManifestFile, Refusal, Status};
 pub(crate) use driver::wall_clock;
-pub use log::LogError;
 pub(crate) use outbox::{Outbox, Queue};
 pub use snapshot::InstallError;
-pub(crate) use snapshot::{Export, Exports, Fetch, Home, Incoming, ManifestFile, Staging, StagingError};
+pub(crate) use snapshot::{Export, Exports, Fetch, Home, Incoming, Staging, StagingError};
 
 /// Inputs that wait for the raft thread; each may be a whole batch.
 const INPUTS: usize = 8192;
 
 /// How long the raft thread may take to tell how it stands.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Requests in one entry, and their bytes: past either, the next entry begins.
-pub(crate) const ENTRY_REQUESTS: usize = 512;
-pub(crate) const ENTRY_BYTES: usize = 256 << 10;
-
-/// Why a proposal or a read got no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// This member does not lead, or has lost the lead meanwhile. A proposal may still take effect.
-    NotLeader,
-    /// Too much is under way. The proposal has no effect.
-    Busy,
-    /// Another entry took the place of the proposal in the log.
-    Unknown,
-}
 
 /// What the requests of one proposal answered, in their order.
 #[derive(Debug)]
@@ -85,11 +63,8 @@ pub(crate) type Answered = Box<dyn FnOnce(Result<Answers, Refusal>) + Send>;
 /// Called once with the applied index when the state may be read.
 pub(crate) type Readable = Box<dyn FnOnce(Result<u64, Refusal>) + Send>;
 
-/// Requests that are applied in their order, side by side. At most [`ENTRY_REQUESTS`] of about [`ENTRY_BYTES`].
-pub(crate) struct Proposal {
-    pub(crate) requests: Vec<Request>,
-    pub(crate) answered: Answered,
-}
+/// Requests to be applied side by side, and who waits for the answers.
+pub(crate) type Proposal = consensus::Proposal<Answered>;
 
 /// What reaches the raft thread.
 pub(crate) enum Input {
@@ -112,29 +87,6 @@ pub(crate) enum Input {
     Stop,
 }
 
-/// Who leads, as this member knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Leadership {
-    pub(crate) term: u64,
-    /// 0: not known.
-    pub(crate) leader: u64,
-    /// This member leads, has applied an entry of its own term, and the namespace is formatted.
-    pub(crate) serving: bool,
-}
-
-/// How the protocol stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) term: u64,
-    pub(crate) leader: u64,
-    pub(crate) commit: u64,
-    /// The log begins here; it may be empty.
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-    /// Members and how far their logs match; zeros unless this member leads.
-    pub(crate) matched: Vec<(u64, u64)>,
-}
-
 /// What a member needs to take part.
 pub(crate) struct Membership {
     pub(crate) cluster: ClusterId,
@@ -155,16 +107,12 @@ pub enum RaftError {
     Log(#[from] LogError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the state is at log index {applied} and the log begins after {cut}: one of them is from another time")]
-    Gap { applied: u64, cut: u64 },
-    #[error("the state is at log index {applied} and the log ends at {last}: acknowledged entries are lost")]
-    LogShort { applied: u64, last: u64 },
+    #[error(transparent)]
+    Start(#[from] StartError),
     #[error("the state was made by the members {stored:?}, and {configured:?} are configured; they cannot change yet")]
     Members { stored: Vec<u64>, configured: Vec<u64> },
     #[error("a snapshot is not installed: {0}")]
     Install(#[from] InstallError),
-    #[error("the raft library: {0}")]
-    Library(String),
     #[error("a thread does not start: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -192,10 +140,10 @@ impl Handle {
     }
 
     pub(crate) fn propose(&self, requests: Vec<Request>, answered: Answered) {
-        match self.inputs.try_send(Input::Proposal(Proposal { requests, answered })) {
+        match self.inputs.try_send(Input::Proposal(Proposal { requests, ticket: answered })) {
             Ok(()) => {}
-            Err(TrySendError::Full(Input::Proposal(proposal))) => (proposal.answered)(Err(Refusal::Busy)),
-            Err(TrySendError::Disconnected(Input::Proposal(proposal))) => (proposal.answered)(Err(Refusal::NotLeader)),
+            Err(TrySendError::Full(Input::Proposal(proposal))) => (proposal.ticket)(Err(Refusal::Busy)),
+            Err(TrySendError::Disconnected(Input::Proposal(proposal))) => (proposal.ticket)(Err(Refusal::NotLeader)),
             Err(_) => unreachable!("what is refused is what was sent"),
         }
     }
@@ -322,7 +270,7 @@ impl Raft {
         failures: &Failures,
     ) -> Result<Self, RaftError> {
         let Parts { store, progress, inbox, outbox, exports, fetches } = parts;
-        let log: Arc<dyn log::LogStore> = Arc::new(engine::EngineLog::open(&home.log())?);
+        let log: Arc<dyn LogStore> = Arc::new(engine::EngineLog::open(&home.log())?);
         let applied = check_members(&store, &membership)?;
         progress.applied.raise(applied.index);
         progress.persisted.raise(store.persisted()?);
@@ -340,6 +288,7 @@ impl Raft {
             &membership,
             &applied,
             &log,
+            exports.clone(),
             driver::Channels {
                 inputs: inbox.receiver,
                 log: log_sender,
@@ -347,7 +296,6 @@ impl Raft {
                 outbox: outbox.clone(),
                 leadership: leadership_sender,
                 fetches,
-                exports: exports.clone(),
             },
             progress.clone(),
         )?;

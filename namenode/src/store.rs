@@ -16,7 +16,7 @@ mod view;
 use std::path::{Path, PathBuf};
 use std::sync::{RwLock, RwLockReadGuard};
 
-use minicbor::{Decode, Encode};
+use consensus::AppliedState;
 use namespace::view::Write;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -42,18 +42,6 @@ pub enum StoreError {
     Rocks { action: &'static str, reason: String },
     #[error("the applied index in the state store cannot be read: {0}")]
     Applied(String),
-}
-
-/// How far the state has come, and with whom.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-pub(crate) struct AppliedState {
-    #[n(0)]
-    pub(crate) index: u64,
-    #[n(1)]
-    pub(crate) term: u64,
-    /// The members that vote, as of `index`.
-    #[n(2)]
-    pub(crate) voters: Vec<u64>,
 }
 
 pub(crate) struct Store {

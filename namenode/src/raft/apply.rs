@@ -4,40 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use consensus::{AppliedState, Committed, LogStore, Manifest};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use namespace::Effect;
-use namespace::codec::Batch;
-use namespace::command::Command;
 use namespace::overlay::Overlay;
-use raft::eraftpb::{Entry, EntryType};
 use tracing::{debug, info};
 
-use super::log::LogStore;
-use super::snapshot::{self, Home, Manifest};
+use super::snapshot::{self, Home};
 use super::{Answered, Answers, Input, Observer};
 use crate::failure::{AbortOnPanic, abort};
 use crate::progress::Progress;
-use crate::store::{AppliedState, Store};
+use crate::store::Store;
 
 /// Tasks that wait; past it the raft thread waits too.
 pub(super) const TASKS: usize = 1024;
 /// Bytes of entries that go into one batch of the store.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// The requests of one proposal, and who waits for what they answer.
-pub(super) struct Waiter {
-    pub(super) requests: usize,
-    pub(super) answered: Answered,
-}
-
-pub(super) struct Committed {
-    pub(super) entry: Entry,
-    /// In the order of the requests in the entry; empty for one that this member did not propose.
-    pub(super) waiters: Vec<Waiter>,
-}
-
 pub(super) enum ApplyTask {
-    Entries(Vec<Committed>),
+    Entries(Vec<Committed<Answered>>),
     /// Install the snapshot that is staged, then tell. Meanwhile nobody writes the log.
     Install {
         manifest: Manifest,
@@ -99,61 +84,26 @@ impl Applier {
     }
 
     /// Applies entries as one batch of the store, then answers who waits.
-    fn apply(&mut self, entries: Vec<Committed>) -> Result<(), String> {
+    fn apply(&mut self, entries: Vec<Committed<Answered>>) -> Result<(), String> {
         let mut overlay = Overlay::new(&*self.store);
-        let mut answers: Vec<(Answered, Vec<_>)> = Vec::new();
-        let mut effects = Vec::new();
-        let (mut nodes_changed, mut formatted) = (false, false);
-        let mut commands = 0;
-        for Committed { entry, waiters } in entries {
-            if entry.index != self.state.index + 1 {
-                return Err(format!("entry {} follows {} in the committed log", entry.index, self.state.index));
-            }
-            (self.state.index, self.state.term) = (entry.index, entry.term);
-            // The kind is compared rather than guessed from the bytes: a change of members may come back from the
-            // library as an empty entry.
-            match entry.get_entry_type() {
-                EntryType::EntryNormal => {}
-                kind => return Err(format!("entry {} is {kind:?}, and members cannot change yet", entry.index)),
-            }
-            // A new leader's first entry is empty.
-            if entry.data.is_empty() {
-                continue;
-            }
-            let batch = Batch::decode(&entry.data).map_err(|error| format!("entry {}: {error}", entry.index))?;
-            let mut outcomes = Vec::with_capacity(batch.requests.len());
-            for request in &batch.requests {
-                nodes_changed |= matches!(request.command, Command::RegisterDatanode { .. });
-                formatted |= matches!(request.command, Command::Format { .. });
-                let applied = namespace::apply(&overlay, request)
-                    .map_err(|error| format!("entry {} cannot be applied: {error}", entry.index))?;
-                overlay.absorb(applied.writes);
-                effects.extend(applied.effects);
-                outcomes.push(applied.reply);
-            }
-            commands += batch.requests.len() as u64;
-            let mut outcomes = outcomes.into_iter();
-            for Waiter { requests, answered } in waiters {
-                answers.push((answered, outcomes.by_ref().take(requests).collect()));
-            }
-        }
+        let executed = consensus::execute(&mut overlay, &mut self.state, entries).map_err(|error| error.to_string())?;
         let writes = overlay.into_writes();
         if let Err(error) = self.store.commit(&writes, &self.state) {
             abort("apply thread", error);
         }
-        self.progress.counters.commands.fetch_add(commands, Ordering::Relaxed);
-        if formatted {
+        self.progress.counters.commands.fetch_add(executed.commands, Ordering::Relaxed);
+        if executed.formatted {
             self.progress.formatted.store(true, Ordering::Release);
         }
         self.progress.applied.raise(self.state.index);
-        if nodes_changed {
+        if executed.nodes_changed {
             let nodes = namespace::query::nodes(&*self.store).map_err(|error| error.to_string())?;
             self.observer.nodes_changed(nodes);
         }
-        for (answered, outcomes) in answers {
-            answered(Ok(Answers { applied: self.state.index, outcomes }));
+        for consensus::Answered { ticket, outcomes } in executed.answers {
+            ticket(Ok(Answers { applied: self.state.index, outcomes }));
         }
-        self.observe(effects);
+        self.observe(executed.effects);
         // A full inbox needs no waking.
         let _ = self.wake.try_send(Input::Wake);
         Ok(())
@@ -202,7 +152,7 @@ impl Applier {
     }
 }
 
-fn length(entries: &[Committed]) -> usize {
+fn length(entries: &[Committed<Answered>]) -> usize {
     entries.iter().map(|committed| committed.entry.data.len()).sum()
 }
 
@@ -240,53 +190,5 @@ impl Flusher {
             }
             Err(error) => abort("flush thread", error),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crossbeam_channel::bounded;
-    use namespace::row::NodeRow;
-    use types::{BlockId, ByteSize};
-
-    use super::super::engine::EngineLog;
-    use super::*;
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn nodes_changed(&mut self, _: Vec<NodeRow>) {}
-        fn garbage_added(&mut self) {}
-        fn replication_short(&mut self, _: BlockId) {}
-    }
-
-    /// The library may answer with an empty entry where a change of members was proposed: its kind tells.
-    #[test]
-    fn an_entry_that_changes_members_is_not_taken_for_an_empty_one() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let home = Home::new(dir.path());
-        let (wake, _inputs) = bounded(9);
-        let (flush, _nudges) = bounded(9);
-        let mut applier = Applier {
-            tasks: bounded(1).1,
-            store: Arc::new(Store::open(&home.state(), ByteSize::mib(8)).expect("opens")),
-            progress: Arc::new(Progress::new(1)),
-            wake,
-            flush,
-            flush_log: u64::MAX,
-            unflushed: 0,
-            state: AppliedState { index: 4, term: 1, voters: vec![1] },
-            observer: Box::new(Nobody),
-            log: Arc::new(EngineLog::open(&home.log()).expect("opens")),
-            home,
-        };
-        let mut apply = |index, kind| {
-            let entry = Entry { entry_type: kind, index, term: 1, ..Entry::default() };
-            applier.apply(vec![Committed { entry, waiters: vec![] }])
-        };
-        assert_eq!(apply(5, EntryType::EntryNormal), Ok(()));
-        assert!(apply(7, EntryType::EntryNormal).is_err(), "one is missing");
-        assert!(apply(6, EntryType::EntryConfChange).is_err());
-        assert!(apply(6, EntryType::EntryConfChangeV2).is_err());
     }
 }

@@ -7,10 +7,10 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
+use consensus::{Append, Contents, LogError, LogStore};
 use raft::eraftpb::{Entry, HardState};
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
 
-use super::log::{Append, Contents, LogError, LogStore};
 use super::watermark::WatermarkFile;
 
 /// The engine holds many groups; here there is one.

@@ -13,15 +13,15 @@
 
 mod export;
 mod install;
-mod manifest;
 mod staging;
 #[cfg(test)]
 mod tests;
 
+use consensus::Manifest;
+
 pub(crate) use export::{Export, Exporter, Exports};
 pub use install::InstallError;
 pub(crate) use install::{Home, finish, install};
-pub(crate) use manifest::{Manifest, ManifestFile};
 pub(crate) use staging::{Incoming, Staging, StagingError};
 
 /// A snapshot that is needed, and the member that has it.

@@ -117,10 +117,8 @@ fn the_log_is_cut_behind_the_state_on_disk() {
     let member = Member::cutting(dir.path(), vec![1], 1).expect("starts");
     member.until_serving();
     let applied = member.propose(1).expect("it leads").applied;
-    let cut = || -> Result<u64, LogError> {
-        use log::LogStore as _;
-        Ok(engine::EngineLog::open(&dir.path().join("log"))?.contents()?.truncated.0)
-    };
+    let cut =
+        || -> Result<u64, LogError> { Ok(engine::EngineLog::open(&dir.path().join("log"))?.contents()?.truncated.0) };
     let deadline = std::time::Instant::now() + WAIT;
     while member.progress.truncatable.get() < applied {
         assert!(std::time::Instant::now() < deadline, "the state reaches the disk");
@@ -159,7 +157,7 @@ fn a_log_shorter_than_the_state_is_refused() {
     member.propose(1).expect("it leads");
     member.raft.stop();
     std::fs::remove_dir_all(dir.path().join("log")).expect("removed");
-    assert!(matches!(Member::start(dir.path(), vec![1]), Err(RaftError::LogShort { last: 0, .. })));
+    assert!(matches!(Member::start(dir.path(), vec![1]), Err(RaftError::Start(StartError::LogShort { last: 0, .. }))));
 }
 
 /// Invariant 2: a member without the lead refuses at once. Other members cannot make it propose either.

@@ -12,9 +12,8 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use consensus::LogError;
 use raft::eraftpb::{Entry, HardState};
-
-use super::log::LogError;
 
 const MAGIC: &[u8; 4] = b"AWM1";
 const LENGTH: usize = 40;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use consensus::{Manifest, ManifestFile, Snapshots};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tracing::{info, warn};
 
-use super::{Manifest, ManifestFile};
 use crate::store::{self, Store, StoreError};
 
 const PREFIX: &str = "state-snapshot-";
@@ -84,7 +84,7 @@ impl Exports {
     }
 
     /// The checkpoint, if it is at `least` or later; else one is ordered.
-    pub(crate) fn get_or_order(&self, least: u64) -> Option<Arc<Export>> {
+    pub(crate) fn export_or_order(&self, least: u64) -> Option<Arc<Export>> {
         let mut current = self.current();
         match &*current {
             Current::Made(export) if export.manifest.index >= least => {
@@ -114,23 +114,6 @@ impl Exports {
         }
     }
 
-    /// The log is needed behind this index (invariant 4 of the module). `truncated`: where it begins now.
-    pub(crate) fn hold(&self, truncated: u64) -> Option<u64> {
-        match &*self.current() {
-            Current::None => None,
-            Current::Making => Some(truncated),
-            Current::Made(export) => Some(export.manifest.index),
-        }
-    }
-
-    /// How long nobody has asked for anything of the checkpoint; nothing without one.
-    pub(crate) fn idle(&self) -> Option<Duration> {
-        match &*self.current() {
-            Current::Made(export) => Some(export.idle()),
-            _ => None,
-        }
-    }
-
     /// Lets go of a checkpoint that nobody has pulled for `idle`.
     pub(crate) fn expire(&self, idle: Duration) {
         let mut current = self.current();
@@ -146,6 +129,28 @@ impl Exports {
         let before = std::mem::replace(&mut *self.current(), made);
         // Removing files takes its time: not under the lock.
         drop(before);
+    }
+}
+
+impl Snapshots for Exports {
+    fn get_or_order(&self, least: u64) -> Option<Manifest> {
+        self.export_or_order(least).map(|export| export.manifest.clone())
+    }
+
+    /// Invariant 4 of the module.
+    fn hold(&self, truncated: u64) -> Option<u64> {
+        match &*self.current() {
+            Current::None => None,
+            Current::Making => Some(truncated),
+            Current::Made(export) => Some(export.manifest.index),
+        }
+    }
+
+    fn idle(&self) -> Option<Duration> {
+        match &*self.current() {
+            Current::Made(export) => Some(export.idle()),
+            _ => None,
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Manifest, staging};
-use crate::raft::log::{LogError, LogStore};
+use consensus::{LogError, LogStore, Manifest};
+
+use super::staging;
 
 const MARKER: &str = "state-install";
 const REPLACED: &str = "state-replaced";

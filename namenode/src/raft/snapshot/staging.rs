@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::export::checksum;
-use super::{Manifest, ManifestFile};
+use consensus::{Manifest, ManifestFile};
+
 use crate::store::{self, StoreError};
 
 pub(super) const NAME: &str = "state-incoming";

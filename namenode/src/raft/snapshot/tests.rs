@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::raft::eraftpb::{Entry, HardState};
+use consensus::{Append, AppliedState, LogStore as _, Snapshots as _};
 use namespace::view::{View as _, Write};
 use tempfile::TempDir;
 use types::ByteSize;
 
 use super::super::engine::EngineLog;
-use super::super::log::{Append, LogStore as _};
 use super::*;
-use crate::store::{AppliedState, Store, peek};
+use crate::store::{Store, peek};
 
 fn store(dir: &Path) -> Arc<Store> {
     Arc::new(Store::open(dir, ByteSize::mib(8)).expect("opens"))
@@ -186,13 +186,13 @@ fn a_checkpoint_is_made_once_and_kept_while_it_is_used() {
     let exporter = Exporter::new(dir.path(), store, &exports).expect("starts");
     assert!(!dir.path().join("state-snapshot-3").exists(), "of an earlier process");
     assert_eq!(exports.hold(9), None);
-    assert!(exports.get_or_order(1).is_none());
-    assert!(exports.get_or_order(1).is_none());
+    assert!(exports.export_or_order(1).is_none());
+    assert!(exports.export_or_order(1).is_none());
     assert_eq!(exports.hold(9), Some(9), "it may be of any index from here on");
     let thread = std::thread::spawn(move || exporter.run());
     let deadline = Instant::now() + Duration::from_secs(20);
     let export = loop {
-        if let Some(export) = exports.get_or_order(70) {
+        if let Some(export) = exports.export_or_order(70) {
             break export;
         }
         assert!(Instant::now() < deadline, "it is made");

@@ -12,24 +12,24 @@ pub enum LogError {
 
 /// What a log holds when it is opened.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Contents {
-    pub(crate) hard_state: HardState,
+pub struct Contents {
+    pub hard_state: HardState,
     /// Index and term of the last entry that was cut off at the front; zeros when none was.
-    pub(crate) truncated: (u64, u64),
+    pub truncated: (u64, u64),
     /// Index of the last entry; that of `truncated` when there is none.
-    pub(crate) last: u64,
+    pub last: u64,
 }
 
 /// What goes to the log in one write.
 #[derive(Debug, Default)]
-pub(crate) struct Append {
+pub struct Append {
     /// Contiguous. They replace what the log holds from the first of them on.
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) hard_state: Option<HardState>,
+    pub entries: Vec<Entry>,
+    pub hard_state: Option<HardState>,
 }
 
 /// A log on stable storage. One thread writes; reads come from others.
-pub(crate) trait LogStore: Send + Sync + 'static {
+pub trait LogStore: Send + Sync + 'static {
     fn contents(&self) -> Result<Contents, LogError>;
 
     /// Entries with `low <= index < high`: the first always, more while the sum of their lengths stays within `budget`.

@@ -6,60 +6,70 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::store::AppliedState;
-
 const VERSION: u8 = 1;
 /// More files than any store has.
 const FILES: usize = 1 << 20;
 
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Manifest {
+/// How far a state has come, and with whom.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct AppliedState {
     #[n(0)]
-    pub(crate) index: u64,
+    pub index: u64,
     #[n(1)]
-    pub(crate) term: u64,
+    pub term: u64,
     /// The members that vote, as of `index`.
     #[n(2)]
-    pub(crate) voters: Vec<u64>,
-    #[n(3)]
-    pub(crate) files: Vec<ManifestFile>,
+    pub voters: Vec<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct ManifestFile {
+pub struct Manifest {
+    #[n(0)]
+    pub index: u64,
+    #[n(1)]
+    pub term: u64,
+    /// The members that vote, as of `index`.
+    #[n(2)]
+    pub voters: Vec<u64>,
+    #[n(3)]
+    pub files: Vec<ManifestFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ManifestFile {
     /// A plain name, without a directory.
     #[n(0)]
-    pub(crate) name: String,
+    pub name: String,
     #[n(1)]
-    pub(crate) length: u64,
+    pub length: u64,
     #[n(2)]
-    pub(crate) crc: u32,
+    pub crc: u32,
 }
 
 impl Manifest {
-    pub(crate) fn new(applied: AppliedState, files: Vec<ManifestFile>) -> Self {
+    pub fn new(applied: AppliedState, files: Vec<ManifestFile>) -> Self {
         Self { index: applied.index, term: applied.term, voters: applied.voters, files }
     }
 
     /// Index and term.
-    pub(crate) fn at(&self) -> (u64, u64) {
+    pub fn at(&self) -> (u64, u64) {
         (self.index, self.term)
     }
 
     /// The state that the files hold.
-    pub(crate) fn applied(&self) -> AppliedState {
+    pub fn applied(&self) -> AppliedState {
         AppliedState { index: self.index, term: self.term, voters: self.voters.clone() }
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.length).sum()
     }
 
-    pub(crate) fn file(&self, name: &str) -> Option<&ManifestFile> {
+    pub fn file(&self, name: &str) -> Option<&ManifestFile> {
         self.files.iter().find(|file| file.name == name)
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         minicbor::encode(self, &mut bytes).expect("writing to memory does not fail");
         let crc = crc32fast::hash(&bytes);
@@ -68,7 +78,7 @@ impl Manifest {
     }
 
     /// Reads what [`encode`](Self::encode) made, and checks that every name is one of a file in a directory.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let split = bytes.len().checked_sub(4).ok_or("it is too short")?;
         let (head, crc) = bytes.split_at(split);
         if crc != crc32fast::hash(head).to_be_bytes() {

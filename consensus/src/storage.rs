@@ -7,19 +7,32 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
-use super::length::Length;
-use super::log::LogStore;
-use super::snapshot::Exports;
+use crate::length::Length;
+use crate::log::LogStore;
+use crate::manifest::Manifest;
 
 /// Durable entries are kept in memory up to this sum, for followers that are a little behind.
 const CACHE_BYTES: u64 = 32 << 20;
 
-pub(super) struct Storage {
+/// The snapshots of its own state that this member has for others.
+pub trait Snapshots: std::fmt::Debug + Send + Sync {
+    /// A snapshot at `least` or later, if there is one; else one is ordered.
+    fn get_or_order(&self, least: u64) -> Option<Manifest>;
+
+    /// The log is needed behind this index, by who installs a snapshot. `truncated`: where it begins now.
+    fn hold(&self, truncated: u64) -> Option<u64>;
+
+    /// How long nobody has asked for anything of the snapshot; nothing without one.
+    fn idle(&self) -> Option<Duration>;
+}
+
+pub(crate) struct Storage {
     log: Arc<dyn LogStore>,
     hard_state: HardState,
     voters: Vec<u64>,
@@ -29,24 +42,24 @@ pub(super) struct Storage {
     cache: VecDeque<Entry>,
     cached_bytes: u64,
     length: Length,
-    exports: Arc<Exports>,
+    snapshots: Arc<dyn Snapshots>,
 }
 
 impl Storage {
-    pub(super) fn new(
+    pub(crate) fn new(
         log: Arc<dyn LogStore>,
         hard_state: HardState,
         voters: Vec<u64>,
         truncated: (u64, u64),
         last: u64,
-        exports: Arc<Exports>,
+        snapshots: Arc<dyn Snapshots>,
     ) -> Self {
         let (cache, length) = (VecDeque::new(), Length::default());
-        Self { log, hard_state, voters, truncated, last, cache, cached_bytes: 0, length, exports }
+        Self { log, hard_state, voters, truncated, last, cache, cached_bytes: 0, length, snapshots }
     }
 
     /// Shows entries that are on their way to the log (invariants 1 and 2).
-    pub(super) fn show(&mut self, entries: &[Entry]) {
+    pub(crate) fn show(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(first.index > self.truncated.0 && first.index <= self.last + 1, "entries follow the log");
         while self.cache.back().is_some_and(|entry| entry.index >= first.index) {
@@ -63,7 +76,7 @@ impl Storage {
     }
 
     /// Lets go of entries up to `durable` that memory has no room for (invariant 3).
-    pub(super) fn shrink(&mut self, durable: u64) {
+    pub(crate) fn shrink(&mut self, durable: u64) {
         while self.cached_bytes > CACHE_BYTES && self.cache.front().is_some_and(|entry| entry.index <= durable) {
             let entry = self.cache.pop_front().expect("just seen");
             self.cached_bytes -= size(&entry);
@@ -71,7 +84,7 @@ impl Storage {
     }
 
     /// The front of the log ends at `index` from now on. The log store forgets it later; Raft asks for nothing before.
-    pub(super) fn truncate(&mut self, index: u64) -> raft::Result<u64> {
+    pub(crate) fn truncate(&mut self, index: u64) -> raft::Result<u64> {
         let term = raft::Storage::term(self, index)?;
         self.truncated = (index, term);
         self.length.cut(index);
@@ -83,23 +96,27 @@ impl Storage {
     }
 
     /// The log has begun anew behind `index`: a snapshot is installed.
-    pub(super) fn reset(&mut self, index: u64, term: u64, voters: Vec<u64>) {
+    pub(crate) fn reset(&mut self, index: u64, term: u64, voters: Vec<u64>) {
         (self.truncated, self.last, self.voters) = ((index, term), index, voters);
         self.cache.clear();
         self.cached_bytes = 0;
         self.length = Length::default();
     }
 
-    pub(super) fn length(&self) -> &Length {
+    pub(crate) fn length(&self) -> &Length {
         &self.length
     }
 
-    /// The log is needed behind this index, by who installs a snapshot.
-    pub(super) fn hold(&self) -> Option<u64> {
-        self.exports.hold(self.truncated.0)
+    pub(crate) fn snapshots(&self) -> &dyn Snapshots {
+        &*self.snapshots
     }
 
-    pub(super) fn truncated(&self) -> u64 {
+    /// The log is needed behind this index, by who installs a snapshot.
+    pub(crate) fn hold(&self) -> Option<u64> {
+        self.snapshots.hold(self.truncated.0)
+    }
+
+    pub(crate) fn truncated(&self) -> u64 {
         self.truncated.0
     }
 
@@ -187,60 +204,23 @@ impl raft::Storage for Storage {
 
     /// The manifest of a checkpoint that the log goes on from. Without one it is ordered, and Raft asks again.
     fn snapshot(&self, request_index: u64, _: u64) -> raft::Result<Snapshot> {
-        let Some(export) = self.exports.get_or_order(request_index.max(self.truncated.0)) else {
+        let Some(manifest) = self.snapshots.get_or_order(request_index.max(self.truncated.0)) else {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         };
-        let mut snapshot = Snapshot { data: export.manifest.encode().into(), ..Snapshot::default() };
+        let mut snapshot = Snapshot { data: manifest.encode().into(), ..Snapshot::default() };
         let metadata = snapshot.mut_metadata();
-        (metadata.index, metadata.term) = export.manifest.at();
-        metadata.set_conf_state(ConfState { voters: export.manifest.voters.clone(), ..ConfState::default() });
+        (metadata.index, metadata.term) = manifest.at();
+        metadata.set_conf_state(ConfState { voters: manifest.voters.clone(), ..ConfState::default() });
         Ok(snapshot)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use raft::Storage as _;
 
-    use super::super::log::{Append, Contents, LogError};
     use super::*;
-
-    /// The durable log, as a list from index 1.
-    #[derive(Default)]
-    struct List(Mutex<Vec<Entry>>);
-
-    impl LogStore for List {
-        fn contents(&self) -> Result<Contents, LogError> {
-            Ok(Contents::default())
-        }
-
-        fn entries(&self, low: u64, high: u64, budget: u64) -> Result<Vec<Entry>, LogError> {
-            let mut left = budget;
-            let all = self.0.lock().expect("no test panics with it");
-            let range = all[low as usize - 1..high as usize - 1].iter().enumerate();
-            let fitting = range.take_while(|(at, entry)| {
-                let fits = *at == 0 || size(entry) <= left;
-                left = left.saturating_sub(size(entry));
-                fits
-            });
-            Ok(fitting.map(|(_, entry)| entry.clone()).collect())
-        }
-
-        fn append(&self, _: &Append) -> Result<u64, LogError> {
-            Ok(0)
-        }
-
-        fn truncate(&self, _: u64, _: u64) -> Result<(), LogError> {
-            Ok(())
-        }
-
-        fn reset(&self, _: u64, _: u64) -> Result<(), LogError> {
-            self.0.lock().expect("no test panics with it").clear();
-            Ok(())
-        }
-    }
+    use crate::tests::{List, NoSnapshots};
 
     fn entry(index: u64, term: u64) -> Entry {
         Entry { index, term, data: vec![7; 100].into(), ..Entry::default() }
@@ -259,7 +239,7 @@ mod tests {
     fn new_entries_are_visible_at_once_and_replace_old_ones() {
         let log = Arc::new(List::default());
         *log.0.lock().expect("free") = vec![entry(1, 1), entry(2, 1)];
-        let mut storage = Storage::new(log, HardState::default(), vec![1], (0, 0), 2, Exports::new());
+        let mut storage = Storage::new(log, HardState::default(), vec![1], (0, 0), 2, Arc::new(NoSnapshots));
         storage.show(&[entry(3, 1), entry(4, 1)]);
         assert_eq!(read(&storage, 1, 5, u64::MAX), [(1, 1), (2, 1), (3, 1), (4, 1)]);
         storage.show(&[entry(2, 2), entry(3, 2)]);
@@ -273,7 +253,7 @@ mod tests {
     #[test]
     fn a_truncated_front_keeps_its_last_term() {
         let mut storage =
-            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Exports::new());
+            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Arc::new(NoSnapshots));
         storage.show(&[entry(1, 1), entry(2, 4), entry(3, 4)]);
         assert_eq!(storage.truncate(2), Ok(4));
         assert_eq!((storage.first_index(), storage.term(2), storage.term(3)), (Ok(3), Ok(4), Ok(4)));
@@ -285,7 +265,7 @@ mod tests {
     #[test]
     fn only_durable_entries_leave_memory() {
         let mut storage =
-            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Exports::new());
+            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Arc::new(NoSnapshots));
         let big = |index| Entry { data: vec![0; (CACHE_BYTES / 2) as usize].into(), ..entry(index, 1) };
         storage.show(&[big(1), big(2), big(3)]);
         storage.shrink(0);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use slog::{Drain, Key, Level, OwnedKVList, Record, Serializer};
 
-pub(super) fn logger() -> slog::Logger {
+pub(crate) fn logger() -> slog::Logger {
     slog::Logger::root(Tracing, slog::o!())
 }
 

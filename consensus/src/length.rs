@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 const GRAIN: u64 = 64 << 10;
 
 #[derive(Debug, Default)]
-pub(super) struct Length {
+pub(crate) struct Length {
     /// An index, and the bytes of all entries before it. Both grow.
     marks: VecDeque<(u64, u64)>,
     total: u64,
@@ -15,7 +15,7 @@ pub(super) struct Length {
 
 impl Length {
     /// Counts an entry; it replaces those from its index on.
-    pub(super) fn add(&mut self, index: u64, bytes: u64) {
+    pub(crate) fn add(&mut self, index: u64, bytes: u64) {
         while let Some((_, before)) = self.marks.pop_back_if(|(marked, _)| *marked >= index) {
             self.total = before;
         }
@@ -26,14 +26,14 @@ impl Length {
     }
 
     /// Forgets what was cut off at the front.
-    pub(super) fn cut(&mut self, index: u64) {
+    pub(crate) fn cut(&mut self, index: u64) {
         while self.marks.get(1).is_some_and(|(marked, _)| *marked <= index + 1) {
             self.marks.pop_front();
         }
     }
 
     /// Cut up to here, the log has about `keep` bytes left; zero when it has no more anyway.
-    pub(super) fn floor(&self, keep: u64) -> u64 {
+    pub(crate) fn floor(&self, keep: u64) -> u64 {
         let long = |(_, before): &&(u64, u64)| self.total - before > keep;
         let last_long = self.marks.iter().take_while(long).count();
         match last_long {
@@ -43,7 +43,7 @@ impl Length {
     }
 
     /// About the bytes that a cut up to `index` frees.
-    pub(super) fn up_to(&self, index: u64) -> u64 {
+    pub(crate) fn up_to(&self, index: u64) -> u64 {
         let first = self.marks.front().map_or(0, |(_, before)| *before);
         let mark = self.marks.iter().rev().find(|(marked, _)| *marked <= index + 1);
         mark.map_or(0, |(_, before)| before - first)

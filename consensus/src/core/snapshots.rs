@@ -1,19 +1,17 @@
-//! What the raft thread does about snapshots: sees that they are pulled, and has them installed.
+//! What the core does about snapshots: sees that they are pulled, and has them installed.
 
 use raft::eraftpb::Message;
-use raft::{ProgressState, SnapshotStatus};
+use raft::{ProgressState, Ready, SnapshotStatus};
 use tracing::{debug, info, warn};
 
-use super::super::apply::ApplyTask;
-use super::super::snapshot::{Fetch, Manifest};
-use super::super::writer::LogTask;
-use super::Driver;
+use super::{Core, Output};
+use crate::manifest::Manifest;
 
 /// A member that is to pull a snapshot, and does not for so many ticks, is told of it again.
 const PULL_TICKS: u32 = 200;
 
-impl Driver {
-    /// Invariant 1 of `snapshot`: the message waits until the files are there. One that Raft will not install goes to it
+impl<P, R> Core<P, R> {
+    /// Invariant 8: the message waits until the files are there. One that Raft will not install goes to it
     /// at once, for the answer.
     pub(super) fn take_snapshot(&mut self, message: Message) {
         let metadata = message.get_snapshot().get_metadata();
@@ -37,7 +35,7 @@ impl Driver {
         match Manifest::decode(&message.get_snapshot().data) {
             Ok(manifest) if manifest.at() == (index, term) => {
                 info!(from = message.from, index, bytes = manifest.bytes(), "a snapshot is needed and pulled");
-                self.channels.fetches.send_replace(Some(Fetch { from: message.from, manifest: manifest.clone() }));
+                self.outputs.push(Output::Fetch { from: message.from, manifest: manifest.clone() });
                 self.held = Some((message, manifest));
             }
             Ok(manifest) => warn!(index, told = ?manifest.at(), "a manifest is of another snapshot"),
@@ -45,7 +43,8 @@ impl Driver {
         }
     }
 
-    pub(super) fn fetched(&mut self, at: (u64, u64), whole: bool) {
+    /// Tells that the files of the snapshot at this index and term are there, or cannot be had.
+    pub fn fetched(&mut self, at: (u64, u64), whole: bool) {
         let Some((message, manifest)) = self.held.take_if(|(_, manifest)| manifest.at() == at) else { return };
         // Otherwise the leader sends it again: its answer does not come.
         if whole {
@@ -57,25 +56,27 @@ impl Driver {
     }
 
     /// Has the snapshot installed, while nothing else happens: a member that needs one serves nothing.
-    pub(super) fn install(&mut self, index: u64, term: u64) -> Result<(), String> {
-        let staged = self.staged.take().filter(|manifest| manifest.at() == (index, term));
-        let manifest = staged.ok_or_else(|| format!("the snapshot at {index} was not pulled"))?;
-        let voters = manifest.voters.clone();
-        let (reached, written) = crossbeam_channel::bounded(1);
-        self.hand_to_log(LogTask::Barrier(reached));
-        written.recv().map_err(|_| "the log thread has ended")?;
-        let (installed, done) = crossbeam_channel::bounded(1);
-        let task = ApplyTask::Install { manifest, installed };
-        self.channels.apply.send(task).map_err(|_| "the apply thread has ended")?;
-        done.recv().map_err(|_| "the apply thread has ended")?;
-        self.node.mut_store().reset(index, term, voters);
-        Ok(())
+    pub(super) fn install(&mut self, ready: Ready) {
+        let metadata = ready.snapshot().get_metadata();
+        let at = (metadata.index, metadata.term);
+        let manifest = self.staged.take().filter(|manifest| manifest.at() == at).expect("invariant 8");
+        self.outputs.push(Output::Install(manifest.clone()));
+        self.installing = Some((ready, manifest));
+    }
+
+    /// Tells that state and log are those of the snapshot that was to be installed.
+    pub fn installed(&mut self) {
+        let Some((ready, manifest)) = self.installing.take() else { return };
+        let (index, term) = manifest.at();
+        self.node.mut_store().reset(index, term, manifest.voters);
+        self.take_ready(ready);
+        self.handle_readies();
     }
 
     /// A member that does not pull its snapshot is told again, or of a newer one.
     pub(super) fn watch_snapshots(&mut self) {
-        let idle = self.channels.exports.idle();
-        if !self.is_leader() || idle.is_some_and(|idle| idle < self.tick * PULL_TICKS) {
+        let idle = self.node.store().snapshots().idle();
+        if !self.is_leader() || idle.is_some_and(|idle| idle < self.settings.tick * PULL_TICKS) {
             return;
         }
         let pulls =

@@ -5,25 +5,28 @@
 
 use std::collections::VecDeque;
 
-use super::{Readable, Refusal};
-
-#[derive(Default)]
-pub(super) struct Reads {
-    waiting: Vec<Readable>,
-    round: Option<Vec<Readable>>,
+pub(crate) struct Reads<R> {
+    waiting: Vec<R>,
+    round: Option<Vec<R>>,
     /// The context of the last round, never used twice.
     context: u64,
     /// Proven, and waiting for the state to reach an index.
-    proven: VecDeque<(u64, Vec<Readable>)>,
+    proven: VecDeque<(u64, Vec<R>)>,
 }
 
-impl Reads {
-    pub(super) fn add(&mut self, readable: Readable) {
-        self.waiting.push(readable);
+impl<R> Default for Reads<R> {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), round: None, context: 0, proven: VecDeque::new() }
+    }
+}
+
+impl<R> Reads<R> {
+    pub(crate) fn add(&mut self, ticket: R) {
+        self.waiting.push(ticket);
     }
 
     /// The context of a round to begin now, if one is due.
-    pub(super) fn begin(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn begin(&mut self) -> Option<Vec<u8>> {
         if self.round.is_some() || self.waiting.is_empty() {
             return None;
         }
@@ -33,7 +36,7 @@ impl Reads {
     }
 
     /// The round with this context has proven that everything up to `index` was committed when it began.
-    pub(super) fn prove(&mut self, context: &[u8], index: u64) {
+    pub(crate) fn prove(&mut self, context: &[u8], index: u64) {
         if context == self.context.to_be_bytes()
             && let Some(reads) = self.round.take()
         {
@@ -41,18 +44,15 @@ impl Reads {
         }
     }
 
-    /// The state has come to `applied`.
-    pub(super) fn release(&mut self, applied: u64) {
-        while self.proven.front().is_some_and(|(index, _)| *index <= applied) {
-            let (_, reads) = self.proven.pop_front().expect("just seen");
-            reads.into_iter().for_each(|readable| readable(Ok(applied)));
-        }
+    /// The reads that a state at `applied` may answer.
+    pub(crate) fn release(&mut self, applied: u64) -> Option<Vec<R>> {
+        self.proven.pop_front_if(|(index, _)| *index <= applied).map(|(_, reads)| reads)
     }
 
     /// The lead is lost: nothing can be proven any more.
-    pub(super) fn refuse(&mut self) {
+    pub(crate) fn refuse(&mut self) -> impl Iterator<Item = R> {
         let proven = std::mem::take(&mut self.proven).into_iter().flat_map(|(_, reads)| reads);
         let reads = std::mem::take(&mut self.waiting).into_iter().chain(self.round.take().into_iter().flatten());
-        reads.chain(proven).for_each(|readable| readable(Err(Refusal::NotLeader)));
+        reads.chain(proven)
     }
 }

@@ -1,0 +1,287 @@
+//! One core alone: a test plays the threads around it.
+
+use raft::eraftpb::Entry;
+
+use super::*;
+use crate::execute::Waiter;
+use crate::tests::{List, NoSnapshots};
+
+const TICK: Duration = Duration::from_millis(50);
+
+struct Alone {
+    core: Core<u64, u64>,
+    now: Duration,
+    progressed: Progressed,
+    outputs: Vec<Output<u64, u64>>,
+}
+
+impl Alone {
+    fn start(voters: &[u64]) -> Self {
+        Self::with_seed(voters, 7)
+    }
+
+    fn with_seed(voters: &[u64], seed: u64) -> Self {
+        let log: Arc<dyn LogStore> = Arc::new(List::default());
+        let settings = Settings {
+            node: 1,
+            voters: voters.to_vec(),
+            tick: TICK,
+            truncate_entries: u64::MAX / 2,
+            log_keep: u64::MAX,
+            seed,
+        };
+        let applied = AppliedState { index: 0, term: 0, voters: voters.to_vec() };
+        let now = Duration::from_secs(9);
+        let core = Core::new(settings, now, &applied, &log, Arc::new(NoSnapshots)).expect("starts");
+        Self { core, now, progressed: Progressed::default(), outputs: Vec::new() }
+    }
+
+    /// What a shell does after it has taken something in.
+    fn turn(&mut self) {
+        self.core.advance(self.now, self.progressed, |_| 0);
+        self.core.take_outputs(&mut self.outputs);
+    }
+
+    fn tick(&mut self) {
+        self.now = self.core.deadline();
+        self.turn();
+    }
+
+    fn receive(&mut self, message: &Message) {
+        self.core.step(self.now, message.clone());
+        self.turn();
+    }
+
+    fn taken<T>(&mut self, take: impl Fn(&mut Output<u64, u64>) -> Option<Vec<T>>) -> Vec<T> {
+        self.outputs.iter_mut().filter_map(take).flatten().collect()
+    }
+
+    /// The kinds of messages that have left for `node` since this was asked.
+    fn sent(&mut self, node: u64) -> Vec<MessageType> {
+        let kinds = self.taken(|output| match output {
+            Output::Send(messages) => Some(messages.extract_if(.., |message| message.to == node).collect()),
+            _ => None,
+        });
+        kinds.iter().map(Message::get_msg_type).collect()
+    }
+
+    /// The kinds of messages that wait for the log since this was asked.
+    fn waiting(&mut self) -> Vec<MessageType> {
+        let messages = self.taken(|output| match output {
+            Output::Write(write) => Some(std::mem::take(&mut write.messages)),
+            _ => None,
+        });
+        messages.iter().map(Message::get_msg_type).collect()
+    }
+
+    /// The log thread has written all that it was given.
+    fn written(&mut self) {
+        self.progressed.written = self.core.handed;
+        self.turn();
+    }
+
+    /// Proposals that were refused since this was asked.
+    fn refused(&mut self) -> Vec<(u64, Refusal)> {
+        self.core.take_outputs(&mut self.outputs);
+        self.taken(|output| match output {
+            Output::Refused(ticket, refusal) => Some(vec![(std::mem::take(ticket), *refusal)]),
+            _ => None,
+        })
+        .into_iter()
+        .filter(|(ticket, _)| *ticket != 0)
+        .collect()
+    }
+}
+
+fn message(kind: MessageType, term: u64) -> Message {
+    Message { msg_type: kind, from: 2, to: 1, term, ..Message::default() }
+}
+
+fn entry(index: u64, term: u64) -> Entry {
+    Entry { index, term, ..Entry::default() }
+}
+
+/// Invariant 1: an acknowledgement goes the way of what it acknowledges. A heartbeat's answer need not wait.
+#[test]
+fn a_follower_acknowledges_entries_and_votes_only_behind_the_sync() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.receive(&Message { entries: vec![entry(1, 1)].into(), ..message(MessageType::MsgAppend, 1) });
+    assert_eq!(alone.sent(2), []);
+    assert_eq!(alone.waiting(), [MessageType::MsgAppendResponse]);
+    alone.receive(&message(MessageType::MsgHeartbeat, 1));
+    assert_eq!(alone.sent(2), [MessageType::MsgHeartbeatResponse]);
+    // The vote itself is for a later term, which must be durable first.
+    let context = b"CampaignTransfer".to_vec();
+    let vote = Message { index: 1, log_term: 1, context: context.into(), ..message(MessageType::MsgRequestVote, 2) };
+    alone.receive(&vote);
+    assert_eq!(alone.sent(2), []);
+    assert_eq!(alone.waiting(), [MessageType::MsgRequestVoteResponse]);
+}
+
+/// The library panics if a single member wins while entries are not durable.
+#[test]
+fn a_single_member_does_not_campaign_before_all_is_durable() {
+    let mut alone = Alone::start(&[1]);
+    alone.turn();
+    assert!(alone.core.is_leader() && alone.core.handed > 0);
+    // It hears of a later term, however that came about.
+    alone.receive(&message(MessageType::MsgHeartbeat, 9));
+    assert!(!alone.core.is_leader());
+    let ticks = 3 * ELECTION_TICKS;
+    for _ in 0..ticks {
+        alone.tick();
+    }
+    assert!(!alone.core.is_leader());
+    alone.written();
+    for _ in 0..ticks {
+        alone.tick();
+        alone.written();
+    }
+    assert!(alone.core.is_leader());
+}
+
+/// Invariant 3: what is at the index of a proposal may be of another leader.
+#[test]
+fn a_waiter_gets_only_the_entry_of_its_own_term() {
+    let mut alone = Alone::start(&[1]);
+    let mut wait = |index, term| {
+        let waiters = vec![Waiter { requests: 1, ticket: index }];
+        alone.core.waiting.push_back(Waiting { index, term, waiters, requests: 1 });
+        alone.core.waiting_requests += 1;
+    };
+    wait(5, 2);
+    wait(6, 2);
+    wait(7, 2);
+    wait(9, 2);
+    assert_eq!(alone.core.with_waiters(entry(5, 2)).waiters.len(), 1);
+    assert_eq!(alone.core.with_waiters(entry(6, 3)).waiters.len(), 0);
+    assert_eq!(alone.core.with_waiters(entry(8, 3)).waiters.len(), 0);
+    assert_eq!(alone.refused(), [(6, Refusal::Unknown), (7, Refusal::Unknown)]);
+    alone.core.refuse_all();
+    assert_eq!(alone.refused(), [(9, Refusal::NotLeader)]);
+    assert_eq!(alone.core.waiting_requests, 0);
+}
+
+/// Invariant 8: without its files, Raft does not hear of it. One that is of no use is answered.
+#[test]
+fn a_snapshot_waits_for_its_files_and_an_old_one_is_answered() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    let manifest = |index| Manifest { index, term: 1, voters: vec![1, 2, 3], files: vec![] };
+    let snapshot = |index, term| {
+        let mut snapshot = raft::eraftpb::Snapshot { data: manifest(index).encode().into(), ..Default::default() };
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = (index, 1);
+        metadata.mut_conf_state().voters = vec![1, 2, 3];
+        let mut message = message(MessageType::MsgSnapshot, term);
+        message.set_snapshot(snapshot);
+        message
+    };
+    alone.receive(&snapshot(70, 1));
+    let fetch = alone.taken(|output| match output {
+        Output::Fetch { from, manifest } => Some(vec![(*from, manifest.at())]),
+        _ => None,
+    });
+    assert_eq!(fetch, [(2, (70, 1))]);
+    assert_eq!((alone.core.node.raft.raft_log.committed, alone.core.node.snap().is_some()), (0, false));
+    // Of another pull, or one that failed: nothing happens.
+    alone.core.fetched((69, 1), true);
+    assert!(alone.core.held.is_some());
+    alone.core.fetched((70, 1), false);
+    assert!(alone.core.held.is_none() && alone.core.staged.is_none());
+
+    // All of it came from the log meanwhile.
+    let entries: Vec<Entry> = (1..=80).map(|index| entry(index, 1)).collect();
+    alone.receive(&Message { entries: entries.into(), commit: 75, ..message(MessageType::MsgAppend, 1) });
+    alone.written();
+    assert!(alone.outputs.iter().any(|output| matches!(output, Output::Apply(_))), "committed");
+    alone.waiting();
+    alone.receive(&snapshot(70, 1));
+    assert!(alone.core.held.is_none());
+    assert_eq!([alone.sent(2), alone.waiting()].concat(), [MessageType::MsgAppendResponse]);
+}
+
+/// Only what is on disk counts: the pulled files become the state before the member says that it has them.
+#[test]
+fn a_pulled_snapshot_is_installed_before_it_is_acknowledged() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    let manifest = Manifest { index: 70, term: 1, voters: vec![1, 2, 3], files: vec![] };
+    let mut snapshot = raft::eraftpb::Snapshot { data: manifest.encode().into(), ..Default::default() };
+    let metadata = snapshot.mut_metadata();
+    (metadata.index, metadata.term) = (70, 1);
+    metadata.mut_conf_state().voters = vec![1, 2, 3];
+    let mut told = message(MessageType::MsgSnapshot, 1);
+    told.set_snapshot(snapshot);
+    alone.receive(&told);
+    alone.core.fetched((70, 1), true);
+    alone.turn();
+    assert!(matches!(alone.outputs.pop(), Some(Output::Install(manifest)) if manifest.at() == (70, 1)));
+    assert_eq!(alone.waiting(), []);
+    // As the apply thread does.
+    alone.progressed.applied = 70;
+    alone.core.installed();
+    alone.turn();
+    assert_eq!(alone.sent(2), []);
+    assert_eq!(alone.waiting(), [MessageType::MsgAppendResponse]);
+    alone.written();
+    let log = &alone.core.node.raft.raft_log;
+    assert_eq!((log.first_index(), log.last_index(), log.committed, log.applied), (71, 70, 70, 70));
+    alone.receive(&Message {
+        index: 70,
+        log_term: 1,
+        entries: vec![entry(71, 1)].into(),
+        ..message(MessageType::MsgAppend, 1)
+    });
+    assert_eq!(alone.core.node.raft.raft_log.last_index(), 71);
+}
+
+/// The library forgets regularly whom it has heard, and a hand-over must not depend on when.
+#[test]
+fn the_lead_goes_to_a_member_that_was_heard_lately() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.core.node.campaign().expect("it may");
+    for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+        alone.written();
+        alone.receive(&message(kind, 1));
+    }
+    assert!(alone.core.is_leader());
+    alone.written();
+    alone.receive(&Message { index: 1, ..message(MessageType::MsgAppendResponse, 1) });
+    for node in [2, 3] {
+        alone.core.node.raft.mut_prs().get_mut(node).expect("a member").recent_active = false;
+        alone.sent(node);
+    }
+    alone.core.transfer(alone.now, Some(3));
+    alone.turn();
+    assert_eq!(alone.sent(3), [], "it was never heard");
+    alone.core.transfer(alone.now, None);
+    alone.turn();
+    assert_eq!(alone.sent(2), [MessageType::MsgTimeoutNow]);
+}
+
+/// The ticks between the campaigns of a member that hears nobody, in each of the next terms.
+fn campaigns(alone: &mut Alone) -> Vec<u32> {
+    let mut ticks = Vec::new();
+    for term in 1..60 {
+        let mut waited = 0;
+        while ![alone.sent(2), alone.waiting()].concat().contains(&MessageType::MsgRequestPreVote) {
+            alone.tick();
+            alone.written();
+            waited += 1;
+        }
+        ticks.push(waited);
+        // Another has won that term meanwhile, and is heard no more.
+        alone.receive(&message(MessageType::MsgHeartbeat, term));
+        alone.written();
+    }
+    ticks
+}
+
+/// Invariant 7: the library draws election timeouts from the dice of the thread, and nothing that runs on them can be
+/// repeated.
+#[test]
+fn election_timeouts_come_from_the_seed_alone() {
+    let of = |seed| campaigns(&mut Alone::with_seed(&[1, 2, 3], seed));
+    assert_eq!(of(1), of(1));
+    assert_ne!(of(1), of(2));
+    assert!(of(1).iter().all(|ticks| (16..32).contains(ticks)), "{:?}", of(1));
+}

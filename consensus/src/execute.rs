@@ -1,0 +1,130 @@
+//! Runs committed entries against the state.
+
+use namespace::Effect;
+use namespace::codec::{Batch, DecodeError};
+use namespace::command::{Command, Reply};
+use namespace::overlay::Overlay;
+use namespace::view::{View, ViewError};
+use raft::eraftpb::{Entry, EntryType};
+
+use crate::manifest::AppliedState;
+
+/// The requests of one proposal, and who waits for what they answer.
+#[derive(Debug)]
+pub struct Waiter<P> {
+    pub requests: usize,
+    pub ticket: P,
+}
+
+#[derive(Debug)]
+pub struct Committed<P> {
+    pub entry: Entry,
+    /// In the order of the requests in the entry; empty for one that this member did not propose.
+    pub waiters: Vec<Waiter<P>>,
+}
+
+/// What the requests of one proposal answer, in their order. It counts once the writes are part of the state.
+#[derive(Debug)]
+pub struct Answered<P> {
+    pub ticket: P,
+    pub outcomes: Vec<Result<Reply, namespace::Error>>,
+}
+
+/// What came of some entries.
+#[derive(Debug)]
+pub struct Executed<P> {
+    pub answers: Vec<Answered<P>>,
+    pub effects: Vec<Effect>,
+    /// Datanodes were registered.
+    pub nodes_changed: bool,
+    pub formatted: bool,
+    pub commands: u64,
+}
+
+impl<P> Default for Executed<P> {
+    fn default() -> Self {
+        Self { answers: Vec::new(), effects: Vec::new(), nodes_changed: false, formatted: false, commands: 0 }
+    }
+}
+
+/// The committed log and the state do not go together, or one of them cannot be read. The member must stop.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExecuteError {
+    #[error("entry {found} follows {last} in the committed log")]
+    Gap { last: u64, found: u64 },
+    #[error("entry {index} is {kind}, and members cannot change yet")]
+    Kind { index: u64, kind: String },
+    #[error("entry {index}: {error}")]
+    Decode { index: u64, error: DecodeError },
+    #[error("entry {index} cannot be applied: {error}")]
+    View { index: u64, error: ViewError },
+}
+
+/// Applies entries in their order to `overlay`, and moves `state` along.
+pub fn execute<P, V: View>(
+    overlay: &mut Overlay<'_, V>,
+    state: &mut AppliedState,
+    entries: Vec<Committed<P>>,
+) -> Result<Executed<P>, ExecuteError> {
+    let mut executed = Executed::default();
+    for Committed { entry, waiters } in entries {
+        let index = entry.index;
+        if index != state.index + 1 {
+            return Err(ExecuteError::Gap { last: state.index, found: index });
+        }
+        (state.index, state.term) = (index, entry.term);
+        // The kind is compared rather than guessed from the bytes: a change of members may come back from the library as
+        // an empty entry.
+        match entry.get_entry_type() {
+            EntryType::EntryNormal => {}
+            kind => return Err(ExecuteError::Kind { index, kind: format!("{kind:?}") }),
+        }
+        // A new leader's first entry is empty.
+        if entry.data.is_empty() {
+            continue;
+        }
+        let batch = Batch::decode(&entry.data).map_err(|error| ExecuteError::Decode { index, error })?;
+        let mut outcomes = Vec::with_capacity(batch.requests.len());
+        for request in &batch.requests {
+            executed.nodes_changed |= matches!(request.command, Command::RegisterDatanode { .. });
+            executed.formatted |= matches!(request.command, Command::Format { .. });
+            let applied = namespace::apply(overlay, request).map_err(|error| ExecuteError::View { index, error })?;
+            overlay.absorb(applied.writes);
+            executed.effects.extend(applied.effects);
+            outcomes.push(applied.reply);
+        }
+        executed.commands += batch.requests.len() as u64;
+        let mut outcomes = outcomes.into_iter();
+        for Waiter { requests, ticket } in waiters {
+            executed.answers.push(Answered { ticket, outcomes: outcomes.by_ref().take(requests).collect() });
+        }
+    }
+    Ok(executed)
+}
+
+#[cfg(test)]
+mod tests {
+    use namespace::memory::MemoryView;
+
+    use super::*;
+
+    /// The library may answer with an empty entry where a change of members was proposed: its kind tells.
+    #[test]
+    fn an_entry_that_changes_members_is_not_taken_for_an_empty_one() {
+        let view = MemoryView::new();
+        let mut state = AppliedState { index: 4, term: 1, voters: vec![1] };
+        let mut run = |index, kind| {
+            let entry = Entry { entry_type: kind, index, term: 1, ..Entry::default() };
+            let entries = vec![Committed::<()> { entry, waiters: vec![] }];
+            execute(&mut Overlay::new(&view), &mut state, entries).map(|executed| executed.commands)
+        };
+        assert_eq!(run(5, EntryType::EntryNormal), Ok(0));
+        assert_eq!(run(7, EntryType::EntryNormal), Err(ExecuteError::Gap { last: 5, found: 7 }));
+        assert!(matches!(run(6, EntryType::EntryConfChange), Err(ExecuteError::Kind { index: 6, .. })));
+        let mut state = AppliedState { index: 4, term: 1, voters: vec![1] };
+        let entry = Entry { entry_type: EntryType::EntryConfChangeV2, index: 5, ..Entry::default() };
+        let entries = vec![Committed::<()> { entry, waiters: vec![] }];
+        let refused = execute(&mut Overlay::new(&view), &mut state, entries).map(|executed| executed.commands);
+        assert!(matches!(refused, Err(ExecuteError::Kind { index: 5, .. })));
+    }
+}
