@@ -24,6 +24,8 @@ mod commands;
 mod error;
 mod exactly_once;
 mod home;
+#[cfg(any(test, feature = "invariants"))]
+pub mod invariants;
 mod key;
 mod limits;
 pub mod lock;

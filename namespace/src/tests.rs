@@ -3,7 +3,6 @@
 mod claims;
 mod golden;
 mod histories;
-mod invariants;
 mod model;
 
 use types::{ByteSize, ClusterId, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
@@ -11,6 +10,7 @@ use types::{ByteSize, ClusterId, InodeId, NodeId, Sequence, SessionId, StorageId
 use crate::apply::{Applied, apply};
 use crate::command::{Command, Destination, Layout, Origin, Ownership, Reply, Request, Where};
 use crate::error::Error;
+use crate::invariants;
 use crate::memory::MemoryView;
 use crate::row::BlockLocation;
 

@@ -1,4 +1,4 @@
-//! What must hold of the rows themselves, whatever commands made them.
+//! What must hold of the rows themselves, whatever commands made them. For tests and simulations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,7 +92,8 @@ fn get<T: for<'b> minicbor::Decode<'b, ()>>(key: &[u8], value: &[u8]) -> T {
     row::decode(key, value).expect("every stored row is readable")
 }
 
-pub(crate) fn check(state: &MemoryView) {
+/// Panics with what is wrong, if anything is.
+pub fn check(state: &MemoryView) {
     let rows = read(state);
     let system = rows.system.as_ref().expect("the cluster is formatted");
     assert_eq!(system.blocks, rows.blocks.len() as u64);
@@ -263,7 +264,7 @@ fn check_blocks(rows: &Rows) {
 }
 
 /// The tags of all rows there are.
-pub(crate) fn tags(state: &MemoryView) -> String {
+pub fn tags(state: &MemoryView) -> String {
     let tags: BTreeSet<char> = state.rows().keys().map(|key| char::from(key[0])).collect();
     tags.into_iter().collect()
 }
