@@ -6,7 +6,7 @@ use crate::command::{Command, Reply, Request};
 use crate::commands::complete::Closing;
 use crate::commands::{
     abandon, abandon_block, add_block, add_replica, complete, create, delete, end_session, exchange, extend, format,
-    gc_step, mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename,
+    gc_step, handles, mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename,
     replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota, set_xattr,
 };
 use crate::error::Error;
@@ -82,6 +82,8 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::RemoveXattr { place, name } => set_xattr::remove(txn, place, name),
         Command::SetLock { inode, wish, .. } => set_lock::run(txn, *inode, wish),
         Command::ReleaseLocks { inode, owner } => set_lock::release(txn, *inode, *owner),
+        Command::OpenHandle { place, rights, create } => handles::open(txn, place, *rights, *create),
+        Command::CloseHandles { closed } => handles::close(txn, closed),
         Command::RegisterDatanode { node } => register_datanode::run(txn, node),
         Command::AddReplica { block, generation, location } => add_replica::run(txn, *block, *generation, *location),
         Command::RemoveReplica { block, generation, storage } => {

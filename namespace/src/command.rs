@@ -389,6 +389,54 @@ pub enum Command {
         #[n(1)]
         owner: u64,
     },
+    /// Opens a file without a lease: it lives on until it is closed, whatever happens to its names.
+    #[n(52)]
+    OpenHandle {
+        #[n(0)]
+        place: Where,
+        /// Refused unless the caller has these.
+        #[n(1)]
+        rights: HandleRights,
+        /// Make an empty file if nothing is there.
+        #[n(2)]
+        create: Option<NewOpenFile>,
+    },
+    /// All of them, or none if the session has not so many open.
+    #[n(53)]
+    CloseHandles {
+        #[n(0)]
+        closed: Vec<ClosedHandles>,
+    },
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct HandleRights {
+    #[n(0)]
+    pub read: bool,
+    #[n(1)]
+    pub write: bool,
+}
+
+/// A file to make while opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct NewOpenFile {
+    #[n(0)]
+    pub ownership: Ownership,
+    #[n(1)]
+    pub layout: Layout,
+    /// Nothing may be there.
+    #[n(2)]
+    pub exclusive: bool,
+}
+
+/// So many handles on one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ClosedHandles {
+    #[n(0)]
+    pub inode: InodeId,
+    #[n(1)]
+    pub count: u32,
 }
 
 /// Whether an extended attribute may be there already.

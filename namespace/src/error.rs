@@ -430,6 +430,28 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("{session} has {limit} files open and can open no more; close some")]
+    #[n(74)]
+    TooManyOpen {
+        #[n(0)]
+        session: SessionId,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("{session} has {inode} not open, or not so often")]
+    #[n(75)]
+    NotOpen {
+        #[n(0)]
+        session: SessionId,
+        #[n(1)]
+        inode: InodeId,
+    },
+    #[error("one request closes at most {limit} files; send several")]
+    #[n(76)]
+    TooManyClosed {
+        #[n(0)]
+        limit: u32,
+    },
 }
 
 impl Error {
@@ -483,6 +505,8 @@ impl Error {
             Self::ReplicaInTheWay { .. } => Code::Busy,
             Self::LockConflict { .. } => Code::LockConflict,
             Self::BadLockRange { .. } => Code::InvalidArgument,
+            Self::TooManyOpen { .. } => Code::TooManyOpen,
+            Self::NotOpen { .. } | Self::TooManyClosed { .. } => Code::InvalidArgument,
             Self::TooManyLocks { .. } | Self::TooManyLocksHeld { .. } => Code::NoLocks,
         }
     }

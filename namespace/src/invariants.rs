@@ -8,8 +8,8 @@ use crate::key;
 use crate::lock::{LockFamily, LockKind, LockOwner, LocksRow};
 use crate::memory::MemoryView;
 use crate::row::{
-    self, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, GarbageRow, InodeRow, Kind, LeaseRow, LinkRow,
-    NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
+    self, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, GarbageRow, HandlesRow, InodeRow, Kind, LeaseRow,
+    LinkRow, NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
 };
 
 /// Every row, read and sorted by kind.
@@ -29,6 +29,10 @@ struct Rows {
     removals: BTreeSet<(StorageId, BlockId)>,
     results_of: BTreeSet<SessionId>,
     long_xattrs: BTreeSet<(InodeId, Vec<u8>)>,
+    handles: BTreeMap<(InodeId, SessionId), HandlesRow>,
+    opened_inodes: BTreeSet<(SessionId, InodeId)>,
+    /// Files that the session says it has open; none for one that is ending.
+    open_said: BTreeMap<SessionId, Option<u32>>,
     locks: BTreeMap<(InodeId, LockFamily, LockOwner), LocksRow>,
     locked_inodes: BTreeSet<(SessionId, InodeId)>,
     /// Ranges that the session says it has locked; none for one that is ending.
@@ -55,6 +59,7 @@ fn read(state: &MemoryView) -> Rows {
             b's' => {
                 let row: SessionRow = get(key, value);
                 rows.sessions.insert(SessionId::new(number(key)));
+                rows.open_said.insert(SessionId::new(number(key)), (!row.ending).then_some(row.open_files));
                 rows.locks_held.insert(SessionId::new(number(key)), (!row.ending).then_some(row.locks));
             }
             b'q' => {
@@ -73,6 +78,13 @@ fn read(state: &MemoryView) -> Rows {
             b'x' => {
                 get::<XattrRow>(key, value);
                 rows.long_xattrs.insert((inode(), key[9..].to_vec()));
+            }
+            b'f' => {
+                let session = key::inode_of_session(key).expect("of the same form").get();
+                rows.handles.insert((inode(), SessionId::new(session)), get(key, value));
+            }
+            b'F' => {
+                rows.opened_inodes.insert((SessionId::new(number(key)), key::inode_of_session(key).expect("a key")));
             }
             b'k' => {
                 let (family, owner) = key::lock_of(key).expect("a key");
@@ -107,6 +119,7 @@ pub fn check(state: &MemoryView) {
     assert_eq!(rows.long_xattrs, long.collect(), "long attributes");
     check_files(&rows);
     check_blocks(&rows);
+    check_handles(&rows);
     check_locks(&rows);
 }
 
@@ -200,9 +213,27 @@ fn check_files(rows: &Rows) {
             Data::Inline { content } => assert_eq!(file.length.get(), content.len() as u64),
         }
     }
-    assert!(rows.unnamed.values().all(|row| rows.leases.contains_key(&row.inode)), "a file nobody can name or end");
+    let open: BTreeSet<InodeId> = rows.handles.keys().map(|(inode, _)| *inode).collect();
+    let ends = |inode| rows.leases.contains_key(inode) || open.contains(inode);
+    assert!(rows.unnamed.values().all(|row| ends(&row.inode)), "a file nobody can name or end");
     assert_eq!(rows.open_files, written);
     assert_eq!(rows.leases.len(), written.len(), "a lease on nothing");
+}
+
+/// The invariants of module `handles`.
+fn check_handles(rows: &Rows) {
+    let marks: BTreeSet<_> = rows.handles.keys().map(|(inode, session)| (*session, *inode)).collect();
+    assert_eq!(marks, rows.opened_inodes);
+    assert!(rows.handles.values().all(|row| row.count > 0));
+    let files: BTreeSet<InodeId> = rows.entries.values().chain(rows.unnamed.values()).map(|row| row.inode).collect();
+    for (session, inode) in &marks {
+        assert!(rows.sessions.contains(session), "{inode} is open in a session that is over");
+        assert!(files.contains(inode), "{inode} is open and not there");
+    }
+    for (session, said) in &rows.open_said {
+        let open = marks.iter().filter(|(of, _)| of == session).count();
+        assert!(said.is_none_or(|said| said as usize == open), "{session} says {said:?} and has {open} open");
+    }
 }
 
 /// The invariants of module `lock`.

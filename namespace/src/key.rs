@@ -18,6 +18,8 @@
 //! | `x` inode name | the value of a long extended attribute |
 //! | `k` inode session family owner | [`LocksRow`](crate::lock::LocksRow): what one owner of a session has locked |
 //! | `K` session inode | nothing: an inode on which the session holds locks |
+//! | `f` inode session | [`HandlesRow`](crate::row::HandlesRow): how often the session has the file open |
+//! | `F` session inode | nothing: a file that the session has open |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 
 use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp};
@@ -163,6 +165,22 @@ pub(crate) fn locked_inode(session: SessionId, inode: InodeId) -> Vec<u8> {
 
 pub(crate) fn locked_inodes(session: SessionId) -> Range {
     Range::under(number(b'K', session.get()))
+}
+
+pub(crate) fn handle(inode: InodeId, session: SessionId) -> Vec<u8> {
+    tagged(b'f', &[&inode.get().to_be_bytes(), &session.get().to_be_bytes()])
+}
+
+pub(crate) fn handles(inode: InodeId) -> Range {
+    Range::under(number(b'f', inode.get()))
+}
+
+pub(crate) fn opened_inode(session: SessionId, inode: InodeId) -> Vec<u8> {
+    tagged(b'F', &[&session.get().to_be_bytes(), &inode.get().to_be_bytes()])
+}
+
+pub(crate) fn opened_inodes(session: SessionId) -> Range {
+    Range::under(number(b'F', session.get()))
 }
 
 pub(crate) fn garbage(inode: InodeId) -> Vec<u8> {

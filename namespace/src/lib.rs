@@ -23,6 +23,7 @@ pub mod command;
 mod commands;
 mod error;
 mod exactly_once;
+mod handles;
 mod home;
 #[cfg(any(test, feature = "invariants"))]
 pub mod invariants;

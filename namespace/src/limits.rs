@@ -30,6 +30,12 @@ pub(crate) const CLOSE_LEASES: u32 = 1000;
 pub(crate) const MAX_LOCKS_OF_INODE: u32 = 2048;
 /// Ranges that one session holds locked, on all inodes together.
 pub(crate) const MAX_LOCKS_OF_SESSION: u32 = 1 << 16;
+/// Files that one session has open.
+pub(crate) const MAX_HANDLES_OF_SESSION: u32 = 1 << 18;
+/// Handles of one session on one file.
+pub(crate) const MAX_HANDLES_OF_INODE: u32 = 1 << 30;
+/// Files that one command closes.
+pub(crate) const MAX_CLOSED: usize = 1000;
 /// Results kept for a session, and operations of a session that may be unanswered.
 pub(crate) const RESULT_SLOTS: u64 = 1024;
 /// Bytes of a client's, host's, rack's or address's name.

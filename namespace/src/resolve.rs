@@ -6,6 +6,7 @@ use types::{InodeId, Path};
 use crate::access::{Caller, Right};
 use crate::command::Where;
 use crate::error::{Error, QueryError};
+use crate::handles;
 use crate::home::Home;
 use crate::row::{Body, InodeRow};
 use crate::rows::Rows;
@@ -100,8 +101,16 @@ pub(crate) fn find_inode(view: &impl View, caller: Caller<'_>, place: &Where) ->
     match find(view, caller, place) {
         Err(QueryError::Refused(Error::NotFound { place: shown })) => {
             let shared = if place.path.is_empty() { view.shared(place.base)? } else { None };
-            let unnamed = shared.filter(|row| row.links() == 0);
-            unnamed.map(|row| (Home::Shared, row)).ok_or_else(|| Error::NotFound { place: shown }.into())
+            if let Some(unnamed) = shared.filter(|row| row.links() == 0) {
+                return Ok((Home::Shared, unnamed));
+            }
+            // In a removed tree, a file that is open somewhere.
+            let open = if place.path.is_empty() && handles::is_open(view, place.base)? {
+                Home::of(view, place.base)?
+            } else {
+                None
+            };
+            open.ok_or_else(|| Error::NotFound { place: shown }.into())
         }
         found => found.map(|(slot, row)| (Home::at(&slot, &row), row)),
     }

@@ -434,6 +434,17 @@ pub(crate) struct SessionRow {
     #[n(3)]
     #[cbor(default)]
     pub(crate) locks: u32,
+    /// Files that it has open.
+    #[n(4)]
+    #[cbor(default)]
+    pub(crate) open_files: u32,
+}
+
+/// How often a session has a file open; never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct HandlesRow {
+    #[n(0)]
+    pub(crate) count: u32,
 }
 
 /// The answer of an operation, kept for retries.

@@ -6,6 +6,7 @@ use crate::access::Right;
 use crate::apply::Effect;
 use crate::command::{Destination, Layout, Ownership, Where};
 use crate::error::Error;
+use crate::handles;
 use crate::key;
 use crate::limits;
 use crate::resolve::{self, Slot};
@@ -221,8 +222,7 @@ pub(crate) fn place_file<V: View>(
             check_remove(txn, place, &slot, &target)?;
             let old = target.need_file()?.clone();
             check_not_written_by_another(txn, place, inode, &old)?;
-            drop_file(txn, inode, &old)?;
-            xattr::drop_all(txn, &target);
+            drop_file(txn, &target)?;
             entries = Entries::Touched;
             delta = delta.plus(Delta::file(&old).negated());
         }
@@ -266,14 +266,17 @@ fn check_not_written_by_another<V: View>(
     }
 }
 
-/// What a file that loses its name leaves: its lease ends, its blocks become garbage. The entry and the sums are the
-/// caller's.
-pub(crate) fn drop_file<V: View>(
-    txn: &mut Transaction<'_, V>,
-    inode: InodeId,
-    file: &FileBody,
-) -> Result<(), ViewError> {
+/// What a file that loses its name leaves: its lease ends, its blocks become garbage unless a session has it open. The
+/// entry, which must still be there, and the sums are the caller's.
+pub(crate) fn drop_file<V: View>(txn: &mut Transaction<'_, V>, row: &InodeRow) -> Result<(), ViewError> {
+    let inode = row.inode;
+    let kept = handles::keep(txn, row)?;
     txn.remove(key::link(inode));
+    if kept {
+        return Ok(());
+    }
+    let file = row.need_file()?;
+    xattr::drop_all(txn, row);
     if file.writing
         && let Some(lease) = txn.rows.lease(inode)?
     {
@@ -309,13 +312,13 @@ pub(crate) fn detach<V: View>(
     row: &InodeRow,
     recursive: bool,
 ) -> Outcome<()> {
-    xattr::drop_all(txn, row);
     let delta = match &row.body {
         Body::File(file) => {
-            drop_file(txn, row.inode, file)?;
+            drop_file(txn, row)?;
             Delta::file(file)
         }
         Body::Directory => {
+            xattr::drop_all(txn, row);
             let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
             if directory.usage.entries == 0 {
                 txn.remove(key::directory(row.inode));

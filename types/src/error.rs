@@ -114,6 +114,7 @@ codes! {
     NoLocks = 32, Full, "ENOLCK", "too many locks";
     /// Waiting ended because the caller said so.
     Interrupted = 33, Retry, "EINTR", "interrupted";
+    TooManyOpen = 34, Full, "ENFILE", "too many open files";
 }
 
 impl fmt::Display for Code {

@@ -2,6 +2,7 @@ use types::{InodeId, SessionId};
 
 use crate::command::Reply;
 use crate::commands::set_lock;
+use crate::handles;
 use crate::key;
 use crate::limits::{CLOSE_LEASES, MAX_STEP, RESULT_SLOTS};
 use crate::row::{LeaseRow, SessionRow};
@@ -17,7 +18,7 @@ pub(crate) fn close<V: View>(txn: &mut Transaction<'_, V>, session: SessionId) -
     expire(txn, session, CLOSE_LEASES)
 }
 
-/// Releases at most `limit` leases and owners of locks; the session can do nothing from the first step on, and goes with the last.
+/// Releases at most `limit` leases, owners of locks and open files; the session can do nothing from the first step on, and goes with the last.
 pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, limit: u32) -> Outcome<Reply> {
     let Some(row) = txn.rows.session(session)? else { return Ok(Reply::Step { more: false }) };
     let limit = limit.clamp(1, MAX_STEP) as usize;
@@ -27,7 +28,8 @@ pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, 
     }
     let mut budget = limit - open_files.len().min(limit);
     let unlocked = set_lock::release_session(txn, session, &mut budget)?;
-    if open_files.len() > limit || !unlocked {
+    let closed = handles::close_session(txn, session, &mut budget)?;
+    if open_files.len() > limit || !unlocked || !closed {
         if !row.ending {
             txn.put(key::session(session), &SessionRow { ending: true, ..row });
         }
@@ -45,7 +47,7 @@ pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, 
 fn release<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId) -> Result<(), ViewError> {
     let lease: LeaseRow = txn.rows.need(&key::lease(inode))?;
     let mut open = OpenFile::load(txn, inode, lease)?;
-    if !open.has_name() {
+    if !open.has_name() && !handles::is_open(&txn.rows, inode)? {
         return abandon(txn, &open);
     }
     open.finish_block_as_visible(txn)?;

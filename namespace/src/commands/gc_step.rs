@@ -51,15 +51,15 @@ fn free_directory<V: View>(
     let last_page = entries.len() < asked;
     for (key, value) in entries {
         let row = txn.rows.entry_of(&key, &value)?;
-        txn.remove(key);
-        xattr::drop_all(txn, &row);
         match &row.body {
             Body::Directory => {
+                xattr::drop_all(txn, &row);
                 let row_of_its_own = GarbageRow { kind: Kind::Directory, never_named: false };
                 tree::add_garbage(txn, row.inode, row_of_its_own);
             }
-            Body::File(file) => tree::drop_file(txn, row.inode, file)?,
+            Body::File(_) => tree::drop_file(txn, &row)?,
         }
+        txn.remove(key);
         *budget -= 1;
     }
     if last_page {

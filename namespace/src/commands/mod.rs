@@ -12,6 +12,7 @@ pub(crate) mod exchange;
 pub(crate) mod extend;
 pub(crate) mod format;
 pub(crate) mod gc_step;
+pub(crate) mod handles;
 pub(crate) mod mkdir;
 pub(crate) mod next_generation;
 pub(crate) mod open_session;

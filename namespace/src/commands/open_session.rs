@@ -15,7 +15,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, client: &str) -> Outcom
     let session = txn.system.next_session;
     txn.system.next_session = session.next();
     txn.system.sessions += 1;
-    let row = SessionRow { client: client.to_owned(), opened: txn.now, ending: false, locks: 0 };
+    let row = SessionRow { client: client.to_owned(), opened: txn.now, ending: false, locks: 0, open_files: 0 };
     txn.put(key::session(session), &row);
     Ok(Reply::Session { session })
 }

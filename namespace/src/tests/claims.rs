@@ -3,6 +3,7 @@
 mod access;
 mod exactly_once;
 mod garbage;
+mod handles;
 mod locks;
 mod quota;
 mod replicas;

@@ -1,5 +1,6 @@
 //! Random histories: several sessions, retries, expiries and garbage collection, each step compared with the model.
 
+mod handles;
 mod locks;
 
 use proptest::prelude::*;

@@ -177,8 +177,13 @@ fn ranges_that_are_none_and_locks_beyond_the_limits_are_refused() {
 
     let held = MAX_LOCKS_OF_SESSION;
     let key = crate::key::session(session);
-    let row =
-        crate::row::SessionRow { client: String::new(), opened: types::Timestamp::EPOCH, ending: false, locks: held };
+    let row = crate::row::SessionRow {
+        client: String::new(),
+        opened: types::Timestamp::EPOCH,
+        ending: false,
+        locks: held,
+        open_files: 0,
+    };
     cluster.state.store(vec![crate::view::Write { key, value: Some(crate::row::encode(&row)) }]);
     let other = cluster.file("/other");
     let refused = cluster.by(session, set(other, wish(1, (0, 0), READ)));
