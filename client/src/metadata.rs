@@ -127,6 +127,9 @@ impl Metadata {
             v1::reply::Result::Opened(_) => "opened",
             v1::reply::Result::Xattr(_) => "xattr",
             v1::reply::Result::XattrNames(_) => "xattr names",
+            v1::reply::Result::Blocks(_) => "blocks",
+            v1::reply::Result::Written(_) => "written",
+            v1::reply::Result::ExtentMap(_) => "extent map",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

@@ -121,7 +121,7 @@ pub(crate) fn defaults(wire: v1::Defaults) -> Result<Defaults, Fault> {
     })
 }
 
-/// A block of a file, as a reader needs it.
+/// Bytes of a file that lie in one block, as a reader needs them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocatedBlock {
     pub(crate) block: BlockId,
@@ -129,6 +129,8 @@ pub(crate) struct LocatedBlock {
     /// In the file.
     pub(crate) offset: u64,
     pub(crate) length: u64,
+    /// Where these bytes begin in the block.
+    pub(crate) block_offset: u64,
     pub(crate) writing: bool,
     /// Best first.
     pub(crate) replicas: Vec<Hop>,
@@ -143,7 +145,8 @@ pub(crate) struct NewBlock {
 }
 
 pub(crate) fn located_block(wire: v1::LocatedBlock) -> Result<LocatedBlock, Fault> {
-    if wire.offset.checked_add(wire.length).is_none_or(|end| end > i64::MAX as u64) {
+    let ends = [wire.offset, wire.block_offset].map(|offset| offset.checked_add(wire.length));
+    if ends.iter().any(|end| end.is_none_or(|end| end > i64::MAX as u64)) {
         return Err(broken("a block ends behind the last possible byte"));
     }
     Ok(LocatedBlock {
@@ -151,6 +154,7 @@ pub(crate) fn located_block(wire: v1::LocatedBlock) -> Result<LocatedBlock, Faul
         generation: GenStamp::new(wire.generation),
         offset: wire.offset,
         length: wire.length,
+        block_offset: wire.block_offset,
         writing: wire.writing,
         replicas: wire.replicas.iter().map(hop).collect::<Result<_, _>>()?,
     })

@@ -83,6 +83,15 @@ struct Cluster {
 
 impl Cluster {
     async fn start(content: &Bytes, flaws: &[Flaw]) -> Self {
+        Self::with_map(content, flaws, |blocks| blocks).await
+    }
+
+    /// The file has what `map` makes of one block after the other.
+    async fn with_map(
+        content: &Bytes,
+        flaws: &[Flaw],
+        map: fn(Vec<v1::LocatedBlock>) -> Vec<v1::LocatedBlock>,
+    ) -> Self {
         let (mut datanodes, mut replicas, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for (number, flaw) in (1..).zip(flaws) {
             let log = Arc::new(Mutex::new(Vec::new()));
@@ -96,7 +105,8 @@ impl Cluster {
             Op::Open(open) => Act::Answer(Answer::Opened(v1::Opened {
                 attributes: Some(file(length as u64)),
                 inline: None,
-                blocks: (0..length.div_ceil(BLOCK)).map(|number| block(number, length, &replicas, open)).collect(),
+                blocks: map((0..length.div_ceil(BLOCK)).map(|number| block(number, length, &replicas, open)).collect()),
+                known_to: length as u64,
             })),
             Op::ReportBadReplica(_) => done(),
             _ => Act::Refuse(Code::NotSupported),
@@ -130,6 +140,7 @@ fn block(number: usize, length: usize, replicas: &[v1::Location], _asked: &v1::O
         generation: 1,
         offset: offset as u64,
         length: (length - offset).min(BLOCK) as u64,
+        block_offset: 0,
         writing: false,
         replicas: replicas.to_vec(),
     }
@@ -175,6 +186,31 @@ async fn any_place_can_be_read() {
     assert_eq!(two, content[BLOCK - 1..=BLOCK]);
     reader.seek(3);
     assert_eq!(read_all(&mut reader).await, content[3..]);
+}
+
+#[tokio::test]
+async fn holes_read_as_zeros_and_extents_from_inside_their_blocks() {
+    let content = content(2 * BLOCK + 12_345);
+    let map = |mut blocks: Vec<v1::LocatedBlock>| {
+        blocks.truncate(2);
+        blocks[0].length = 5000;
+        blocks[1].offset += 9;
+        blocks[1].block_offset = 777;
+        blocks[1].length -= 777;
+        blocks
+    };
+    let cluster = Cluster::with_map(&content, &[Flaw::None], map).await;
+    let mut expected = vec![0; content.len()];
+    expected[..5000].copy_from_slice(&content[..5000]);
+    expected[BLOCK + 9..2 * BLOCK + 9 - 777].copy_from_slice(&content[BLOCK + 777..2 * BLOCK]);
+    let mut reader = cluster.open().await;
+    assert_eq!(read_all(&mut reader).await, expected);
+    for (offset, length) in [(4990, 20), (6000, 100), (BLOCK, 3000), (2 * BLOCK, 12_345), (content.len() - 1, 9)] {
+        let mut buffer = vec![1; length];
+        let read = reader.read_at(offset as u64, &mut buffer).await.expect("reads");
+        assert_eq!(buffer[..read], expected[offset..content.len().min(offset + length)], "{offset}+{length}");
+    }
+    assert_eq!(cluster.opens(), 1, "a hole that is known is not asked for");
 }
 
 /// Invariants 3 and 4.
@@ -232,7 +268,7 @@ async fn without_a_good_replica_the_error_says_what_was_tried_after_the_map_was_
 #[tokio::test]
 async fn a_small_file_comes_with_the_answer() {
     let namenode = Namenode::lead(|_| {
-        let opened = v1::Opened { attributes: Some(file(5)), inline: Some(b"hello".to_vec()), blocks: Vec::new() };
+        let opened = v1::Opened { attributes: Some(file(5)), inline: Some(b"hello".to_vec()), ..Default::default() };
         Act::Answer(Answer::Opened(opened))
     })
     .await;

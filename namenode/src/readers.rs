@@ -104,6 +104,9 @@ impl Reader {
                 .map(|opened| wire::opened(opened, client_host, &self.datanodes)),
             Query::Xattr { place, name } => query::xattr(state, caller, place, name).map(wire::xattr),
             Query::XattrNames(place) => query::xattr_names(state, caller, place).map(wire::xattr_names),
+            Query::Extents { place, offset, limit } => {
+                query::extents(state, caller, place, *offset, *limit).map(|map| wire::extents(&map))
+            }
             Query::Session(session) => return Ok(session_answer(lives(state, *session)?, *session)),
         };
         match answer {

@@ -1,5 +1,6 @@
 //! Between RPC messages and what the state machine speaks. Every field that arrives is checked here.
 
+mod content;
 mod reply;
 
 use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where, XattrMode};
@@ -10,7 +11,8 @@ use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, Sessio
 use crate::datanodes::{Heartbeat, StorageReport};
 use crate::settings::Settings;
 
-pub(crate) use reply::{done, listing, opened, reply, stated, xattr, xattr_names};
+pub(crate) use content::size;
+pub(crate) use reply::{done, extents, listing, opened, reply, stated, xattr, xattr_names};
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
@@ -63,6 +65,11 @@ pub(crate) enum Query {
         name: Vec<u8>,
     },
     XattrNames(Where),
+    Extents {
+        place: Where,
+        offset: u64,
+        limit: usize,
+    },
     /// Whether a session lives.
     Session(SessionId),
 }
@@ -137,6 +144,15 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             };
             return Ok(Asked::Command(command, Some(targets)));
         }
+        Kind::Extents(extents) => return Ok(Asked::Query(content::extents(extents)?)),
+        Kind::AllocateBlocks(allocate) => return Ok(content::allocate(allocate, settings)?),
+        Kind::ReleaseBlocks(release) => content::release(release)?,
+        Kind::WriteExtents(write) => content::write(write, settings)?,
+        Kind::Truncate(truncate) => content::truncate(truncate, settings)?,
+        Kind::Punch(punch) => content::punch(punch, settings)?,
+        Kind::CloneRange(clone) => content::clone_range(clone, settings)?,
+        Kind::Concat(concat) => content::concat(concat, settings)?,
+        Kind::PutBlocks(put) => content::put(put, settings)?,
         Kind::Mkdir(mkdir) => Command::Mkdir {
             place: place(mkdir.place, "Mkdir.place")?,
             ownership: ownership(mkdir.ownership)?,

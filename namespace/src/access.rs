@@ -87,6 +87,11 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Whether the caller could give himself any right to what `row` is of.
+    pub(crate) fn owns(self, row: &InodeRow) -> bool {
+        self.limited().is_none_or(|principal| principal.uid == row.uid)
+    }
+
     /// Refuses unless every directory from `directory` up to the root lets the caller through (invariant 2). The
     /// directory must hang below the root.
     pub(crate) fn check_way(self, view: &impl View, directory: InodeId) -> Outcome<()> {

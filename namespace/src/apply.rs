@@ -3,11 +3,15 @@
 use types::{BlockId, InodeId, StorageId};
 
 use crate::command::{Command, Reply, Request};
+use crate::commands::clone_range::Cloning;
 use crate::commands::complete::Closing;
+use crate::commands::put_blocks::Whole;
+use crate::commands::write_extents::Writing;
 use crate::commands::{
-    abandon, abandon_block, add_block, add_replica, complete, create, delete, end_session, exchange, extend, format,
-    gc_step, handles, mkdir, next_generation, open_session, put_inline, register_datanode, remove_replica, rename,
-    replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota, set_xattr,
+    abandon, abandon_block, add_block, add_replica, allocate_blocks, clone_range, complete, concat, create, delete,
+    end_session, exchange, extend, format, gc_step, handles, mkdir, next_generation, open_session, punch, put_blocks,
+    put_inline, register_datanode, release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica,
+    set_attr, set_lock, set_quota, set_xattr, truncate, write_extents,
 };
 use crate::error::Error;
 use crate::exactly_once;
@@ -84,6 +88,23 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::ReleaseLocks { inode, owner } => set_lock::release(txn, *inode, *owner),
         Command::OpenHandle { place, rights, create } => handles::open(txn, place, *rights, *create),
         Command::CloseHandles { closed } => handles::close(txn, closed),
+        Command::AllocateBlocks { wanted, targets } => allocate_blocks::run(txn, *wanted, targets),
+        Command::ReleaseBlocks { blocks } => release_blocks::run(txn, blocks),
+        Command::WriteExtents { place, blocks, edits, append, min_replicas, terms } => {
+            let (append, min_replicas, terms) = (*append, *min_replicas, *terms);
+            write_extents::run(txn, place, &Writing { blocks, edits, append, min_replicas, terms })
+        }
+        Command::Truncate { place, length, terms } => truncate::run(txn, place, *length, terms),
+        Command::Punch { place, offset, length, terms } => punch::run(txn, place, (*offset, *length), terms),
+        Command::CloneRange { from, offset, length, to, to_offset, terms } => {
+            let (offset, length, to_offset, terms) = (*offset, *length, *to_offset, *terms);
+            clone_range::run(txn, &Cloning { from, offset, length, to, to_offset, terms })
+        }
+        Command::Concat { to, from, terms } => concat::run(txn, to, from, terms),
+        Command::PutBlocks { destination, ownership, layout, blocks, min_replicas, mtime } => {
+            let (ownership, layout, min_replicas, mtime) = (*ownership, *layout, *min_replicas, *mtime);
+            put_blocks::run(txn, destination, &Whole { ownership, layout, blocks, min_replicas, mtime })
+        }
         Command::RegisterDatanode { node } => register_datanode::run(txn, node),
         Command::AddReplica { block, generation, location } => add_replica::run(txn, *block, *generation, *location),
         Command::RemoveReplica { block, generation, storage } => {

@@ -6,7 +6,7 @@
 //! chosen) is in the command: the same log gives the same state on every member.
 
 use minicbor::{Decode, Encode};
-use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
+use types::{BlockId, BlockOffset, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
 
 use crate::lock::LockWish;
 use crate::row::{Attributes, BlockLocation, NodeRow, Quota};
@@ -83,7 +83,7 @@ pub struct Layout {
     /// Wanted replicas of each block.
     #[n(0)]
     pub replication: u8,
-    /// No block of the file is longer.
+    /// No block that is written into the file is longer.
     #[n(1)]
     pub block_size: ByteSize,
 }
@@ -369,6 +369,106 @@ pub enum Command {
         #[cbor(with = "minicbor::bytes")]
         name: Vec<u8>,
     },
+    /// Allocates blocks in advance, one for each list of targets: of the session, and of no file yet.
+    #[n(40)]
+    AllocateBlocks {
+        /// Replicas that the files want which they are for.
+        #[n(0)]
+        wanted: u8,
+        #[n(1)]
+        targets: Vec<Vec<BlockLocation>>,
+    },
+    /// Gives such blocks back.
+    #[n(41)]
+    ReleaseBlocks {
+        #[n(0)]
+        blocks: Vec<BlockId>,
+    },
+    /// Commits such blocks into a file, over what it held there: all edits or none. It takes the right to write, and no
+    /// lease.
+    #[n(42)]
+    WriteExtents {
+        #[n(0)]
+        place: Where,
+        /// Each is used by the edits, and ends with this command.
+        #[n(1)]
+        blocks: Vec<BlockDone>,
+        /// In the order of their offsets, apart, and of one kind.
+        #[n(2)]
+        edits: Vec<Edit>,
+        /// Offsets count from the end of the file, as it is then.
+        #[n(3)]
+        append: bool,
+        #[n(4)]
+        min_replicas: u8,
+        #[n(5)]
+        terms: ContentTerms,
+    },
+    #[n(43)]
+    Truncate {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        length: u64,
+        #[n(2)]
+        terms: ContentTerms,
+    },
+    /// Makes a range a hole.
+    #[n(44)]
+    Punch {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        offset: u64,
+        #[n(2)]
+        length: u64,
+        #[n(3)]
+        terms: ContentTerms,
+    },
+    /// Has `to` share a range of `from`, as far as that goes. Where a step does not do it all, the length to go on with is
+    /// what is left of the range as the first step found it.
+    #[n(45)]
+    CloneRange {
+        #[n(0)]
+        from: Where,
+        #[n(1)]
+        offset: u64,
+        #[n(2)]
+        length: u64,
+        #[n(3)]
+        to: Where,
+        #[n(4)]
+        to_offset: u64,
+        #[n(5)]
+        terms: ContentTerms,
+    },
+    /// Moves the content of files to the end of another. They vanish.
+    #[n(46)]
+    Concat {
+        #[n(0)]
+        to: Where,
+        #[n(1)]
+        from: Vec<Where>,
+        #[n(2)]
+        terms: ContentTerms,
+    },
+    /// A whole file in one command, of blocks that were allocated in advance.
+    #[n(47)]
+    PutBlocks {
+        #[n(0)]
+        destination: Destination,
+        #[n(1)]
+        ownership: Ownership,
+        #[n(2)]
+        layout: Layout,
+        /// In the order of the file.
+        #[n(3)]
+        blocks: Vec<BlockDone>,
+        #[n(4)]
+        min_replicas: u8,
+        #[n(5)]
+        mtime: Option<Timestamp>,
+    },
     /// Locks or unlocks bytes of a file for an owner of the session. In the way of others: refused.
     #[n(50)]
     SetLock {
@@ -437,6 +537,50 @@ pub struct ClosedHandles {
     pub inode: InodeId,
     #[n(1)]
     pub count: u32,
+}
+
+/// A piece of new content.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Edit {
+    /// Bytes of a block that comes with the edits.
+    #[n(0)]
+    Block {
+        /// In the file.
+        #[n(0)]
+        offset: u64,
+        #[n(1)]
+        length: ByteSize,
+        #[n(2)]
+        block: BlockId,
+        #[n(3)]
+        block_offset: BlockOffset,
+    },
+    /// Bytes for a file that is stored inline, and stays so.
+    #[n(1)]
+    Bytes {
+        #[n(0)]
+        offset: u64,
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        content: Vec<u8>,
+    },
+}
+
+/// What every change of content says besides the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ContentTerms {
+    /// The modification time to record, instead of the time of the command.
+    #[n(0)]
+    pub mtime: Option<Timestamp>,
+    /// Take setuid and setgid away, as a write by anybody but the superuser does.
+    #[n(1)]
+    pub clear_suid: bool,
+    /// How long the replicas of a block that dies stay on disk.
+    #[n(2)]
+    pub grace_nanos: u64,
+    /// The longest file that is stored inline.
+    #[n(3)]
+    pub inline_max: ByteSize,
 }
 
 /// Whether an extended attribute may be there already.
@@ -530,6 +674,24 @@ pub enum Reply {
     Node {
         #[n(0)]
         node: NodeId,
+    },
+    /// Blocks allocated in advance.
+    #[n(15)]
+    Blocks {
+        #[n(0)]
+        blocks: Vec<NewBlock>,
+    },
+    /// The content of a file was changed.
+    #[n(16)]
+    Written {
+        #[n(0)]
+        attributes: Attributes,
+        /// Where the change begins in the file.
+        #[n(1)]
+        offset: u64,
+        /// Where to go on, if the change was too much for one step.
+        #[n(2)]
+        next: Option<u64>,
     },
 }
 

@@ -452,6 +452,84 @@ pub enum Error {
         #[n(0)]
         limit: u32,
     },
+    #[error(
+        "{block} is not one that this session allocated in advance: it is used, released or another's; allocate one"
+    )]
+    #[n(60)]
+    NotPending {
+        #[n(0)]
+        block: BlockId,
+    },
+    #[error("{session} would hold more than {limit} blocks allocated in advance; use or release some")]
+    #[n(61)]
+    TooManyPending {
+        #[n(0)]
+        session: SessionId,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("{count} blocks cannot be allocated or released at once; ask for 1 to {limit}")]
+    #[n(62)]
+    BadAllocation {
+        #[n(0)]
+        count: u32,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error(
+        "{inode} has more than {limit} extents in the range, too many for one step; change parts of the range first"
+    )]
+    #[n(63)]
+    TooManyExtents {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("{inode} stores its first {length} inline, where no block can follow; write those anew, in a block")]
+    #[n(64)]
+    InlineInTheWay {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        length: ByteSize,
+    },
+    #[error("{inode} is stored in blocks and takes no bytes; write them into a block first")]
+    #[n(65)]
+    StoredInBlocks {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[error(
+        "the edits of {inode} make no sense: bring 1 to {limit}, in order and apart, all bytes or all of blocks that come with them, each block used"
+    )]
+    #[n(66)]
+    BadEdits {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("a range of {inode} cannot be cloned onto itself; choose one apart from it")]
+    #[n(67)]
+    RangesOverlap {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[error("{inode} is open or has several names, and cannot go into another file; clone it, and remove it")]
+    #[n(69)]
+    SourceShared {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[error("{inode} takes 1 to {limit} other files at its end; name so many, and not itself")]
+    #[n(68)]
+    BadSources {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        limit: u32,
+    },
 }
 
 impl Error {
@@ -475,6 +553,11 @@ impl Error {
             | Self::NameNeeded { .. }
             | Self::StorageTaken { .. }
             | Self::BadNode { .. }
+            | Self::BadAllocation { .. }
+            | Self::BadEdits { .. }
+            | Self::RangesOverlap { .. }
+            | Self::BadSources { .. }
+            | Self::SourceShared { .. }
             | Self::ClientNameTooLong { .. } => Code::InvalidArgument,
             Self::NameTooLong { .. } => Code::NameTooLong,
             Self::NotFound { .. } => Code::NotFound,
@@ -487,13 +570,15 @@ impl Error {
             Self::SessionExpired { .. } => Code::SessionExpired,
             Self::BadSequence { .. } => Code::BadSequence,
             Self::StaleGeneration { .. } => Code::StaleGeneration,
-            Self::NoSuchBlock { .. } | Self::NotLastBlock { .. } => Code::NoSuchBlock,
+            Self::NoSuchBlock { .. } | Self::NotLastBlock { .. } | Self::NotPending { .. } => Code::NoSuchBlock,
             Self::NotEnoughReplicas { .. } => Code::NoDatanodes,
             Self::InlineTooLarge { .. }
             | Self::TooManyBlocks { .. }
             | Self::FileTooLarge { .. }
             | Self::XattrTooLarge { .. }
             | Self::TooManyXattrs { .. }
+            | Self::TooManyPending { .. }
+            | Self::TooManyExtents { .. }
             | Self::TreeTooLarge { .. } => Code::TooLarge,
             Self::XattrName { .. } => Code::NotSupported,
             Self::NoXattr { .. } => Code::NoAttribute,
@@ -503,6 +588,7 @@ impl Error {
             }
             Self::QuotaExceeded { .. } => Code::QuotaExceeded,
             Self::ReplicaInTheWay { .. } => Code::Busy,
+            Self::InlineInTheWay { .. } | Self::StoredInBlocks { .. } => Code::StoredOtherwise,
             Self::LockConflict { .. } => Code::LockConflict,
             Self::BadLockRange { .. } => Code::InvalidArgument,
             Self::TooManyOpen { .. } => Code::TooManyOpen,

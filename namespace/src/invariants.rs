@@ -25,6 +25,7 @@ struct Rows {
     leases: BTreeMap<InodeId, LeaseRow>,
     sessions: BTreeSet<SessionId>,
     open_files: BTreeSet<(SessionId, InodeId)>,
+    pending: BTreeSet<(SessionId, BlockId)>,
     garbage: BTreeMap<InodeId, Kind>,
     removals: BTreeSet<(StorageId, BlockId)>,
     results_of: BTreeSet<SessionId>,
@@ -68,6 +69,10 @@ fn read(state: &MemoryView) -> Rows {
             }
             b'o' => {
                 rows.open_files.insert((SessionId::new(number(key)), key::inode_of_session(key).expect("a key")));
+            }
+            b'a' => {
+                let block = key::pending_block(key).expect("a key");
+                rows.pending.insert((SessionId::new(number(key)), block));
             }
             b'g' => drop(rows.garbage.insert(inode(), get::<GarbageRow>(key, value).kind)),
             b'r' => {
@@ -177,7 +182,7 @@ fn check_tree(rows: &Rows) {
     }
 }
 
-/// Leases, and that the content of a file is whole: its extents follow each other from 0 to its length.
+/// Leases, and that the content of a file is whole: its extents are apart, in their blocks, and within its length.
 fn check_files(rows: &Rows) {
     let files = rows.entries.values().chain(rows.unnamed.values());
     let mut written = BTreeSet::new();
@@ -191,26 +196,29 @@ fn check_files(rows: &Rows) {
             written.insert((lease.session, inode));
         }
         let open = lease.and_then(|lease| lease.block).map(|number| BlockId::new(inode, number));
-        let mut end = 0;
-        let mut blocks = BTreeSet::new();
+        let (mut end, mut count) = (0, 0);
         for ((_, offset), extent) in rows.extents.range((inode, 0)..=(inode, u64::MAX)) {
-            assert_eq!(*offset, end, "extents of {inode}");
+            assert!(*offset >= end, "extents of {inode} overlap at {offset}");
             let block = &rows.blocks[&extent.block];
             let writing = block.state == BlockState::Writing;
             assert_eq!(writing, open == Some(extent.block), "only the open block is being written");
-            assert_eq!(extent.length.get(), if writing { 0 } else { block.length.get() });
-            assert_eq!(block.wanted, file.replication);
-            end += block.length.get();
-            blocks.insert(extent.block);
+            assert_eq!(writing, extent.length.get() == 0, "an extent of {inode} at {offset} is empty");
+            let visible = if writing { block.length.get() } else { extent.length.get() };
+            assert!(extent.block_offset.get() + visible <= block.length.get(), "behind the end of {}", extent.block);
+            assert!(block.wanted >= file.replication, "{} wants fewer replicas than {inode}", extent.block);
+            end = offset + visible;
+            count += 1;
         }
-        let of_file = BlockId::new(inode, 0)..=BlockId::new(inode, u32::MAX);
-        assert!(rows.blocks.range(of_file).map(|(block, _)| block).eq(&blocks), "blocks of {inode}");
+        assert!(end <= file.length.get(), "{inode} ends before its last extent");
         match &file.data {
-            Data::Blocks { next_block } => {
-                assert_eq!(file.length.get(), end, "length of {inode}");
-                assert!(blocks.iter().all(|block| block.number() < *next_block));
+            Data::Blocks { next_block, extents } => {
+                assert_eq!(*extents, count, "extents of {inode}");
+                let of_file = BlockId::new(inode, *next_block)..=BlockId::new(inode, u32::MAX);
+                assert_eq!(rows.blocks.range(of_file).next(), None, "blocks that {inode} never began");
             }
-            Data::Inline { content } => assert_eq!(file.length.get(), content.len() as u64),
+            Data::Inline { content } => {
+                assert_eq!((file.length.get(), count), (content.len() as u64, 0), "inline content of {inode}");
+            }
         }
     }
     let open: BTreeSet<InodeId> = rows.handles.keys().map(|(inode, _)| *inode).collect();
@@ -274,12 +282,28 @@ fn check_locks(rows: &Rows) {
     }
 }
 
-/// Invariants 4, 6 and 7.
+/// Invariants 4, 6, 7 and 11.
 fn check_blocks(rows: &Rows) {
     let inodes: BTreeSet<InodeId> = rows.entries.values().chain(rows.unnamed.values()).map(|row| row.inode).collect();
-    for inode in rows.blocks.keys().map(|block| block.inode()).chain(rows.extents.keys().map(|(inode, _)| *inode)) {
-        let garbage = rows.garbage.get(&inode) == Some(&Kind::File);
-        assert!(inodes.contains(&inode) != garbage, "blocks of {inode} belong to a file or are garbage");
+    let mut live: BTreeMap<BlockId, u64> = BTreeMap::new();
+    for ((inode, _), extent) in &rows.extents {
+        let garbage = rows.garbage.get(inode) == Some(&Kind::File);
+        assert!(inodes.contains(inode) != garbage, "extents of {inode} belong to a file or are garbage");
+        let block = &rows.blocks[&extent.block];
+        let held = if block.state == BlockState::Writing { block.length } else { extent.length };
+        *live.entry(extent.block).or_default() += held.get();
+    }
+    for (block, row) in &rows.blocks {
+        if row.state == BlockState::Pending {
+            assert_eq!((live.get(block), row.live.get()), (None, 0), "{block} is of no file yet");
+            assert_eq!(rows.pending.iter().filter(|(_, other)| other == block).count(), 1, "owners of {block}");
+        } else {
+            assert_eq!(live.get(block), Some(&row.live.get()), "live bytes of {block}");
+        }
+    }
+    for (session, block) in &rows.pending {
+        assert!(rows.sessions.contains(session), "{block} is of a session that is over");
+        assert_eq!(rows.blocks[block].state, BlockState::Pending, "{block}");
     }
     let mut leaving = BTreeSet::new();
     for (block, row) in &rows.blocks {

@@ -10,6 +10,7 @@
 //! | `e` inode offset | [`ExtentRow`](crate::row::ExtentRow): what holds the bytes from this offset |
 //! | `b` block | [`BlockRow`](crate::row::BlockRow) |
 //! | `l` inode | [`LeaseRow`](crate::row::LeaseRow): who writes the file |
+//! | `a` session block | nothing: a block that was allocated in advance |
 //! | `s` session | [`SessionRow`](crate::row::SessionRow) |
 //! | `q` session slot | [`ResultRow`](crate::row::ResultRow): the answer of an operation |
 //! | `o` session inode | nothing: a file that the session writes |
@@ -114,10 +115,6 @@ pub(crate) fn blocks() -> Range {
     Range::under(vec![b'b'])
 }
 
-pub(crate) fn blocks_of(inode: InodeId) -> Range {
-    Range::under(number(b'b', inode.get()))
-}
-
 pub(crate) fn lease(inode: InodeId) -> Vec<u8> {
     number(b'l', inode.get())
 }
@@ -181,6 +178,14 @@ pub(crate) fn opened_inode(session: SessionId, inode: InodeId) -> Vec<u8> {
 
 pub(crate) fn opened_inodes(session: SessionId) -> Range {
     Range::under(number(b'F', session.get()))
+}
+
+pub(crate) fn pending(session: SessionId, block: BlockId) -> Vec<u8> {
+    tagged(b'a', &[&session.get().to_be_bytes(), &block_part(block)])
+}
+
+pub(crate) fn pending_of(session: SessionId) -> Range {
+    Range::under(number(b'a', session.get()))
 }
 
 pub(crate) fn garbage(inode: InodeId) -> Vec<u8> {
@@ -312,6 +317,14 @@ pub(crate) fn inode_of_session(key: &[u8]) -> Result<InodeId, ViewError> {
     reader.u64()?;
     let inode = InodeId::new(reader.u64()?);
     reader.end(inode)
+}
+
+/// The block in the key of one that was allocated in advance.
+pub(crate) fn pending_block(key: &[u8]) -> Result<BlockId, ViewError> {
+    let mut reader = Reader::new(key);
+    reader.u64()?;
+    let block = reader.block()?;
+    reader.end(block)
 }
 
 pub(crate) fn removal_of(key: &[u8]) -> Result<DeletedReplica, ViewError> {

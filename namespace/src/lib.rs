@@ -8,21 +8,25 @@
 //! 1. The writes of a command are all or nothing; one that is refused writes at most its stored result.
 //! 2. A (session, sequence) pair is applied once; sent again it gets the answer of the first time.
 //! 3. The counters of a directory are the exact sums over what is below it, after every command.
-//! 4. Every block row belongs to a file that can be found, or to garbage that steps are freeing: nothing leaks.
+//! 4. Every block row is held by extents of files that can be found or of garbage that steps are freeing, or by the session
+//!    that allocated it: nothing leaks.
 //! 5. The visible length of a file being written never shrinks, and only the holder of its lease changes it.
 //! 6. The last good replica of a block is never scheduled for deletion while the block exists.
 //! 7. A replica scheduled for deletion is not added again before the deletion is confirmed.
 //! 8. Ids of inodes, blocks, sessions and datanodes are handed out once, and time never runs backwards.
 //! 9. What a caller may not do is refused, and changes nothing (see module `access`).
 //! 10. No command makes the sums of a directory grow beyond its quota.
+//! 11. The live bytes of a block are exactly those that extents of files hold; a block without any is gone.
 
 mod access;
 mod apply;
 pub mod codec;
 pub mod command;
 mod commands;
+mod content;
 mod error;
 mod exactly_once;
+mod extents;
 mod handles;
 mod home;
 #[cfg(any(test, feature = "invariants"))]
@@ -32,6 +36,7 @@ mod limits;
 pub mod lock;
 pub mod memory;
 pub mod overlay;
+mod pending;
 pub mod placement;
 pub mod query;
 mod quota;

@@ -13,6 +13,17 @@ pub(crate) const MAX_INLINE: ByteSize = ByteSize::new(64 << 10);
 pub(crate) const MAX_MODE: u32 = 0o7777;
 /// Blocks that one change of attributes rewrites.
 pub(crate) const MAX_BLOCKS_CHANGED: u32 = 10_000;
+/// Blocks that one command allocates in advance, and that a session may hold so.
+pub(crate) const MAX_ALLOCATED: usize = 64;
+pub(crate) const MAX_PENDING: usize = 1024;
+/// Edits of one command, and blocks that they bring.
+pub(crate) const MAX_EDITS: usize = 1024;
+/// Extents that one command takes out of a file, or moves to another. Tests meet it early.
+pub(crate) const MAX_EXTENTS: u32 = if cfg!(test) { 5 } else { 10_000 };
+/// Extents that one command has another file share.
+pub(crate) const MAX_CLONED: usize = if cfg!(test) { 3 } else { 4096 };
+/// Files that one command appends to another.
+pub(crate) const MAX_CONCATENATED: usize = 10_000;
 /// Of one inode.
 pub(crate) const MAX_XATTRS: usize = 128;
 pub(crate) const MAX_XATTR_NAME: usize = 255;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::view::{Page, View, ViewError, Write};
+use crate::view::{Page, Row, View, ViewError, Write};
 
 /// A whole state in a map.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,5 +44,14 @@ impl View for MemoryView {
         let range = (Bound::Included(from), Bound::Excluded(to));
         let rows = self.rows.range::<[u8], _>(range).take(limit);
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, ViewError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let range = (Bound::Included(from), Bound::Excluded(to));
+        let last = self.rows.range::<[u8], _>(range).next_back();
+        Ok(last.map(|(key, value)| (key.clone(), value.clone())))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::view::{Page, View, ViewError, Write};
+use crate::view::{Page, Row, View, ViewError, Write};
 
 /// A view of `base` as it will be once the writes taken in are stored.
 #[derive(Debug)]
@@ -97,6 +97,24 @@ impl<V: View> View for Overlay<'_, V> {
         page.extend(rest.take(room));
         Ok(page)
     }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, ViewError> {
+        let mut to = to.to_vec();
+        // Whichever is later of the two decides; a removal hides the row of the base, and the search goes on before it.
+        while from < to.as_slice() {
+            let range = (Bound::Included(from), Bound::Excluded(to.as_slice()));
+            let above = self.writes.range::<[u8], _>(range).next_back();
+            let below = self.base.last(from, &to)?;
+            match (above, below) {
+                (Some((key, change)), below) if below.as_ref().is_none_or(|(other, _)| other <= key) => match change {
+                    Some(value) => return Ok(Some((key.clone(), value.clone()))),
+                    None => to.clone_from(key),
+                },
+                (_, below) => return Ok(below),
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The first key after `key`.
@@ -137,6 +155,7 @@ mod tests {
             applied.store(pending);
             prop_assert_eq!(overlay.scan(&from, &to, limit), applied.scan(&from, &to, limit));
             prop_assert_eq!(overlay.get(&from), applied.get(&from));
+            prop_assert_eq!(overlay.last(&from, &to), applied.last(&from, &to));
             let flushed = overlay.into_writes();
             let mut stored = base.clone();
             stored.store(flushed);

@@ -10,7 +10,8 @@ use crate::key::{self, Range};
 use crate::lock::{HeldLock, LockOwner, LockTable, LockWish};
 use crate::resolve;
 use crate::row::{
-    self, Attributes, BlockRow, Body, Data, DirectoryRow, ExtentRow, InodeRow, LocatedBlock, NodeRow, Totals,
+    self, Attributes, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, InodeRow, LocatedBlock, NodeRow,
+    Totals,
 };
 use crate::rows::Rows;
 use crate::view::{View, ViewError};
@@ -18,6 +19,9 @@ use crate::xattr;
 
 /// The most entries or blocks that one answer holds.
 pub const MAX_PAGE: usize = 10_000;
+
+/// The most extents that one answer tells the replicas of.
+pub const MAX_LOCATED: usize = 1000;
 
 /// Extents read at a time.
 const EXTENT_PAGE: usize = 256;
@@ -42,8 +46,12 @@ pub struct Opened {
 pub enum Content {
     /// The whole content, whatever range was asked for.
     Inline(Vec<u8>),
-    /// The blocks that hold bytes of the range, in the order of the file.
-    Blocks(Vec<LocatedBlock>),
+    /// The extents that hold bytes of the range, in order.
+    Blocks {
+        blocks: Vec<LocatedBlock>,
+        /// They are all there are up to this offset: what none of them holds before it reads as zeros.
+        known_to: u64,
+    },
 }
 
 /// What is at a place, if every directory on the way lets the caller through. A file without a name is found by its inode.
@@ -85,8 +93,7 @@ pub fn list(
 
 /// A file, and where the bytes `[offset, offset + length)` of it are.
 ///
-/// Of a very long range only the first [`MAX_PAGE`] blocks are answered: a reader asks again from where they end. What
-/// no block covers up to the length of the file reads as zeros.
+/// Of a range of very many only the first [`MAX_LOCATED`] extents are answered: a reader asks again from where they end.
 pub fn open(
     view: &impl View,
     caller: Caller<'_>,
@@ -94,21 +101,28 @@ pub fn open(
     offset: u64,
     length: u64,
 ) -> Result<Opened, QueryError> {
+    let (row, attributes) = find_file(view, caller, place)?;
+    let (inode, file) = (row.inode, row.need_file()?.clone());
+    let content = match file.data {
+        Data::Inline { content } => Content::Inline(content),
+        Data::Blocks { .. } => {
+            let end = offset.saturating_add(length).min(file.length.get());
+            let (blocks, known_to) = located(view, inode, (offset, end), MAX_LOCATED)?;
+            Content::Blocks { blocks, known_to }
+        }
+    };
+    Ok(Opened { attributes, content })
+}
+
+/// A file that the caller may read.
+fn find_file(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<(InodeRow, Attributes), QueryError> {
     let row = find(view, caller, place)?;
     let attributes = attributes(view, &row)?;
     if row.body == Body::Directory {
         return Err(Error::IsDirectory { place: resolve::show(place) }.into());
     }
     caller.check(&row, Right::Read, || resolve::show(place))?;
-    let (inode, file) = (row.inode, row.need_file()?.clone());
-    let content = match file.data {
-        Data::Inline { content } => Content::Inline(content),
-        Data::Blocks { .. } => {
-            let end = offset.saturating_add(length).min(file.length.get());
-            Content::Blocks(located(view, inode, file.block_size, (offset, end))?)
-        }
-    };
-    Ok(Opened { attributes, content })
+    Ok((row, attributes))
 }
 
 /// The names of the extended attributes that the caller may know of, in byte order.
@@ -123,40 +137,81 @@ pub fn xattr(view: &impl View, caller: Caller<'_>, place: &Where, name: &[u8]) -
     xattr::get(view, caller, &row, name, || resolve::show(place))
 }
 
-/// The blocks that hold bytes of `from..end`.
+/// One page of the extents of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtentMap {
+    pub attributes: Attributes,
+    /// Offset and length of what is not a hole, in order. A file that is stored inline has one such range.
+    pub data: Vec<(u64, ByteSize)>,
+    /// How many extents the file has: far more than its blocks means that it is fragmented.
+    pub count: u64,
+    /// Whether others follow after the last one.
+    pub more: bool,
+}
+
+/// Where the bytes of a file are, from `offset` on, at most `limit` ranges; the rest are holes.
+pub fn extents(
+    view: &impl View,
+    caller: Caller<'_>,
+    place: &Where,
+    offset: u64,
+    limit: usize,
+) -> Result<ExtentMap, QueryError> {
+    let (row, attributes) = find_file(view, caller, place)?;
+    let file = row.need_file()?;
+    let length = file.length.get();
+    let limit = limit.clamp(1, MAX_PAGE);
+    let (mut data, count) = match &file.data {
+        Data::Inline { .. } if offset < length => (vec![(offset, ByteSize::new(length - offset))], 0),
+        Data::Inline { .. } => (Vec::new(), 0),
+        Data::Blocks { extents, .. } => {
+            let (found, _) = located(view, row.inode, (offset, length), limit + 1)?;
+            let range = |block: LocatedBlock| {
+                let start = block.offset.max(offset);
+                (start, ByteSize::new(block.offset + block.length.get() - start))
+            };
+            (found.into_iter().map(range).collect(), *extents)
+        }
+    };
+    let more = data.len() > limit;
+    data.truncate(limit);
+    Ok(ExtentMap { attributes, data, count, more })
+}
+
+/// At most `limit` extents that hold bytes of `from..end`, and how far they are all there are.
 fn located(
     view: &impl View,
     inode: InodeId,
-    block_size: ByteSize,
     (from, end): (u64, u64),
-) -> Result<Vec<LocatedBlock>, ViewError> {
-    // No extent is longer than a block, so the one that holds `from` begins less than that before it.
-    let first = from.saturating_sub(block_size.get().saturating_sub(1));
-    let mut range = Range { from: key::extent(inode, first), to: key::extent(inode, end) };
+    limit: usize,
+) -> Result<(Vec<LocatedBlock>, u64), ViewError> {
+    let mut range = Range { from: key::extent(inode, from), to: key::extent(inode, end) };
+    // The one before may reach into the range.
+    if let Some((key, _)) = view.last(&key::extent(inode, 0), &range.from)? {
+        range.from = key;
+    }
     let mut found = Vec::new();
     loop {
         let page = view.page(&range, EXTENT_PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(found) };
+        let Some((last, _)) = page.last() else { return Ok((found, end)) };
         let more = page.len() == EXTENT_PAGE;
         range = range.after(last.clone());
         for (key, value) in page {
             let offset = key::offset_of(&key)?;
             let extent: ExtentRow = row::decode(&key, &value)?;
-            let is_before = |length: ByteSize| offset.saturating_add(length.get()) <= from;
-            if extent.length > ByteSize::ZERO && is_before(extent.length) {
-                continue;
-            }
             let row: BlockRow = view.need(&key::block(extent.block))?;
-            if row.length == ByteSize::ZERO || is_before(row.length) {
+            let length = if row.state == BlockState::Writing { row.length } else { extent.length };
+            if length == ByteSize::ZERO || offset.saturating_add(length.get()) <= from || offset >= end {
                 continue;
             }
-            found.push(LocatedBlock { block: extent.block, offset, row });
-            if found.len() == MAX_PAGE {
-                return Ok(found);
+            if found.len() == limit {
+                return Ok((found, offset));
             }
+            let ExtentRow { block, block_offset, .. } = extent;
+            found.push(LocatedBlock { block, offset, length, block_offset, row });
         }
         if !more {
-            return Ok(found);
+            return Ok((found, end));
         }
     }
 }

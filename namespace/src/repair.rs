@@ -81,10 +81,10 @@ pub fn health(row: &BlockRow, facts: &Facts) -> Health {
     Health { wanted: usize::from(row.wanted), live, unreachable: row.replicas.len() - live, bad: row.bad.len() }
 }
 
-/// What to do next for a block, and how urgent it is; nothing for one that is well, cannot be read anywhere, or is still
-/// being written.
+/// What to do next for a block, and how urgent it is; nothing for one that is well, cannot be read anywhere, or is not
+/// written to its end yet.
 pub fn plan(block: BlockId, row: &BlockRow, facts: &Facts, seed: u64) -> Option<(Urgency, Work)> {
-    if row.state == BlockState::Writing {
+    if row.state != BlockState::Committed {
         return None;
     }
     let live: Vec<&Member> = row.replicas.iter().filter_map(|location| facts.live(location)).collect();

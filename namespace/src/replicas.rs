@@ -16,7 +16,7 @@ pub(crate) fn committed<V: View>(txn: &Transaction<'_, V>, block: BlockId, gener
     }
     match row.state {
         BlockState::Committed => Ok(row),
-        BlockState::Writing => Err(Error::BlockOpen { block }.into()),
+        BlockState::Writing | BlockState::Pending => Err(Error::BlockOpen { block }.into()),
     }
 }
 

@@ -107,6 +107,9 @@ pub enum BlockState {
     /// Its length is final.
     #[n(1)]
     Committed,
+    /// Allocated in advance for a session, and of no file yet.
+    #[n(2)]
+    Pending,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -130,14 +133,20 @@ pub struct BlockRow {
     #[n(6)]
     #[cbor(default)]
     pub leaving: Vec<BlockLocation>,
+    /// How many bytes of it extents hold, of one file or of several. When it has none left it dies (invariant 11).
+    #[n(7)]
+    pub live: ByteSize,
 }
 
-/// A block of a file as a reader needs it.
+/// An extent of a file as a reader needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocatedBlock {
     pub block: BlockId,
-    /// Where the block starts in the file.
+    /// Where the extent starts in the file.
     pub offset: u64,
+    pub length: ByteSize,
+    /// Where it starts in the block.
+    pub block_offset: BlockOffset,
     pub row: BlockRow,
 }
 
@@ -276,7 +285,7 @@ pub(crate) struct FileBody {
     pub(crate) mtime: Timestamp,
     #[n(1)]
     pub(crate) ctime: Timestamp,
-    /// Committed blocks and what is visible of the one being written.
+    /// The last extent ends here or before: what no extent holds reads as zeros.
     #[n(2)]
     pub(crate) length: ByteSize,
     #[n(3)]
@@ -356,11 +365,14 @@ impl InodeRow {
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Data {
-    /// Extents over blocks; `next_block` is the number that the next block gets.
+    /// Extents over blocks; `next_block` is the number that the next block gets that its writer asks for.
     #[n(0)]
     Blocks {
         #[n(0)]
         next_block: u32,
+        /// How many there are.
+        #[n(1)]
+        extents: u64,
     },
     #[n(1)]
     Inline {
@@ -400,7 +412,7 @@ pub(crate) struct LinkRow {
 }
 
 /// Bytes of a file that lie in one block. An offset that no extent covers is a hole.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct ExtentRow {
     #[n(0)]
     pub(crate) block: BlockId,

@@ -286,7 +286,7 @@ pub(crate) fn drop_file<V: View>(txn: &mut Transaction<'_, V>, row: &InodeRow) -
     Ok(())
 }
 
-/// Leaves the blocks of a file to garbage collection, if it ever had any.
+/// Leaves the extents of a file to garbage collection, if it has any.
 pub(crate) fn add_file_garbage<V: View>(
     txn: &mut Transaction<'_, V>,
     inode: InodeId,
@@ -294,7 +294,7 @@ pub(crate) fn add_file_garbage<V: View>(
     never_named: bool,
 ) {
     match file.data {
-        Data::Blocks { next_block: 0 } | Data::Inline { .. } => {}
+        Data::Blocks { extents: 0, .. } | Data::Inline { .. } => {}
         Data::Blocks { .. } => add_garbage(txn, inode, GarbageRow { kind: Kind::File, never_named }),
     }
 }

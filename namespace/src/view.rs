@@ -11,8 +11,11 @@ pub enum ViewError {
     Row { key: String, reason: String },
 }
 
-/// Keys and values of one page, in key order.
-pub type Page = Vec<(Vec<u8>, Vec<u8>)>;
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// Rows in key order.
+pub type Page = Vec<Row>;
 
 /// A consistent state, read-only.
 pub trait View {
@@ -20,6 +23,9 @@ pub trait View {
 
     /// At most `limit` rows with `from <= key < to`, in key order.
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewError>;
+
+    /// The last row with `from <= key < to`.
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, ViewError>;
 }
 
 /// One change of the state: a value, or nothing for a removal.

@@ -84,16 +84,13 @@ impl OpenFile {
             return Err(Error::BlockOpen { block }.into());
         }
         let inode = self.inode();
-        let distinct = |at: usize| targets[..at].iter().all(|earlier| earlier.node != targets[at].node);
-        let limit = u32::from(MAX_REPLICATION);
-        if targets.is_empty() || targets.len() > usize::from(MAX_REPLICATION) || !(0..targets.len()).all(distinct) {
-            return Err(Error::BadTargets { inode, limit }.into());
-        }
+        check_targets(inode, targets)?;
         let file = self.row.need_file_mut()?;
         let too_large = Error::FileTooLarge { inode, limit: MAX_FILE };
-        let Data::Blocks { next_block } = &mut file.data else { return Err(too_large.into()) };
+        let Data::Blocks { next_block, extents } = &mut file.data else { return Err(too_large.into()) };
         let number = *next_block;
         *next_block = number.checked_add(1).ok_or(too_large)?;
+        *extents += 1;
         let block = BlockId::new(inode, number);
         let row = BlockRow {
             generation: GenStamp::FIRST,
@@ -103,6 +100,7 @@ impl OpenFile {
             replicas: targets.to_vec(),
             bad: Vec::new(),
             leaving: Vec::new(),
+            live: ByteSize::ZERO,
         };
         txn.put_block(block, &row);
         let extent = ExtentRow { block, length: ByteSize::ZERO, block_offset: BlockOffset::ZERO };
@@ -144,6 +142,7 @@ impl OpenFile {
         if written.length > row.length {
             self.grow(txn, written, &row)?;
             row.length = written.length;
+            row.live = written.length;
             txn.put_block(written.block, &row);
         }
         Ok(())
@@ -165,13 +164,10 @@ impl OpenFile {
             return Ok(self.drop_block(txn, block, &row)?);
         }
         let (kept, unfinished) = Transaction::<V>::split(&row, block, &done.replicas)?;
-        let needed = usize::from(min_replicas.min(row.wanted).max(1));
-        if kept.len() < needed {
-            let (finished, needed) = (count(kept.len()), count(needed));
-            return Err(Error::NotEnoughReplicas { block, finished, needed }.into());
-        }
+        check_finished(block, kept.len(), min_replicas, row.wanted)?;
         self.grow(txn, done, &row)?;
         row.length = done.length;
+        row.live = done.length;
         row.replicas = kept;
         let generation = row.generation;
         txn.give_up(block, &mut row, generation, unfinished);
@@ -202,7 +198,12 @@ impl OpenFile {
             txn.schedule_removal(*location, block, row.generation, txn.now);
         }
         txn.remove(key::block(block));
-        txn.remove(key::extent(self.inode(), self.row.need_file()?.length.get()));
+        let inode = self.inode();
+        let file = self.row.need_file_mut()?;
+        txn.remove(key::extent(inode, file.length.get()));
+        if let Data::Blocks { extents, .. } = &mut file.data {
+            *extents -= 1;
+        }
         txn.system.blocks -= 1;
         self.lease.block = None;
         Ok(())
@@ -245,6 +246,25 @@ impl OpenFile {
         }
         Ok(())
     }
+}
+
+/// Refuses a pipeline that names no node, too many, or one twice.
+pub(crate) fn check_targets(inode: InodeId, targets: &[BlockLocation]) -> Outcome<()> {
+    let distinct = |at: usize| targets[..at].iter().all(|earlier| earlier.node != targets[at].node);
+    if targets.is_empty() || targets.len() > usize::from(MAX_REPLICATION) || !(0..targets.len()).all(distinct) {
+        return Err(Error::BadTargets { inode, limit: u32::from(MAX_REPLICATION) }.into());
+    }
+    Ok(())
+}
+
+/// Refuses to commit a block with fewer finished replicas than it takes.
+pub(crate) fn check_finished(block: BlockId, finished: usize, min_replicas: u8, wanted: u8) -> Outcome<()> {
+    let needed = usize::from(min_replicas.min(wanted).max(1));
+    if finished < needed {
+        let (finished, needed) = (count(finished), count(needed));
+        return Err(Error::NotEnoughReplicas { block, finished, needed }.into());
+    }
+    Ok(())
 }
 
 fn count(replicas: usize) -> u32 {

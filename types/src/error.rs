@@ -115,6 +115,8 @@ codes! {
     /// Waiting ended because the caller said so.
     Interrupted = 33, Retry, "EINTR", "interrupted";
     TooManyOpen = 34, Full, "ENFILE", "too many open files";
+    /// A file is stored inline where a block was brought, or in blocks where bytes were.
+    StoredOtherwise = 35, Exists, "EAGAIN", "stored in another form";
 }
 
 impl fmt::Display for Code {

@@ -1,4 +1,4 @@
-//! What the namenode said of an open file: its attributes, and where its blocks are.
+//! What the namenode said of an open file: its attributes, and where its bytes are.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +26,26 @@ pub(super) struct OpenFile {
     pub(super) attributes: Attributes,
     inline: Option<Bytes>,
     /// By offset in the file.
-    blocks: Mutex<BTreeMap<u64, LocatedBlock>>,
+    pieces: Mutex<BTreeMap<u64, Piece>>,
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Block(LocatedBlock),
+    /// Zeros, up to this offset.
+    Hole {
+        end: u64,
+    },
+}
+
+impl Piece {
+    const fn end(&self) -> u64 {
+        match self {
+            Self::Block(block) => block.offset + block.length,
+            Self::Hole { end } => *end,
+        }
+    }
 }
 
 impl OpenFile {
@@ -37,8 +56,8 @@ impl OpenFile {
         if inline.as_ref().is_some_and(|content| content.len() as u64 != attributes.length.get()) {
             return Err(broken("the content of a small file is not as long as the file"));
         }
-        let blocks = read_map(opened.blocks)?;
-        Ok(Self { client, place: place.clone(), attributes, inline, blocks: Mutex::new(blocks) })
+        let pieces = read_map(opened.blocks, 0, opened.known_to)?;
+        Ok(Self { client, place: place.clone(), attributes, inline, pieces: Mutex::new(pieces) })
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -50,8 +69,8 @@ impl OpenFile {
         self.inline.as_ref()
     }
 
-    /// The block that holds the byte at `offset`, which is below the length of the file.
-    pub(super) async fn locate(&self, offset: u64) -> Result<LocatedBlock, Fault> {
+    /// The piece that the byte at `offset` is in, which is below the length of the file.
+    pub(super) async fn locate(&self, offset: u64) -> Result<Piece, Fault> {
         if let Some(found) = self.known(offset) {
             return Ok(found);
         }
@@ -62,19 +81,26 @@ impl OpenFile {
     /// Asks again where the bytes from `offset` on are.
     pub(super) async fn refresh(&self, offset: u64) -> Result<(), Fault> {
         let opened = ask(&self.client, wire::inode(self.attributes.inode), offset).await?;
-        let fresh = read_map(opened.blocks)?;
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        if blocks.len() + fresh.len() > REMEMBERED {
-            blocks.clear();
+        let length = opened.attributes.as_ref().map_or(0, |attributes| attributes.length);
+        if opened.inline.is_some() || length <= offset {
+            return Err(Fault::Broken(format!("it was made {length} bytes long while it was read; open it again")));
         }
-        blocks.extend(fresh);
+        let known_to = opened.known_to;
+        let fresh = read_map(opened.blocks, offset, known_to)?;
+        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        if pieces.len() + fresh.len() > REMEMBERED {
+            pieces.clear();
+        }
+        // What was known of this part may be of the past.
+        pieces.retain(|start, piece| piece.end() <= offset || *start >= known_to);
+        pieces.extend(fresh);
         Ok(())
     }
 
-    fn known(&self, offset: u64) -> Option<LocatedBlock> {
-        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, block) = blocks.range(..=offset).next_back()?;
-        (offset < block.offset + block.length).then(|| block.clone())
+    fn known(&self, offset: u64) -> Option<Piece> {
+        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, piece) = pieces.range(..=offset).next_back()?;
+        (offset < piece.end()).then(|| piece.clone())
     }
 }
 
@@ -91,6 +117,23 @@ async fn ask(client: &Client, place: v1::Where, offset: u64) -> Result<v1::Opene
     }
 }
 
-fn read_map(blocks: Vec<v1::LocatedBlock>) -> Result<BTreeMap<u64, LocatedBlock>, Fault> {
-    blocks.into_iter().map(|block| wire::located_block(block).map(|block| (block.offset, block))).collect()
+/// The pieces of a file from `from` on, of which everything is known up to `known_to`.
+fn read_map(blocks: Vec<v1::LocatedBlock>, from: u64, known_to: u64) -> Result<BTreeMap<u64, Piece>, Fault> {
+    let mut pieces = BTreeMap::new();
+    let mut end = from;
+    for block in blocks {
+        let block = wire::located_block(block)?;
+        if block.length == 0 || (block.offset < end && !pieces.is_empty()) {
+            return Err(broken("the block map is out of order"));
+        }
+        if block.offset > end {
+            pieces.insert(end, Piece::Hole { end: block.offset });
+        }
+        end = block.offset + block.length;
+        pieces.insert(block.offset, Piece::Block(block));
+    }
+    if end < known_to {
+        pieces.insert(end, Piece::Hole { end: known_to });
+    }
+    Ok(pieces)
 }

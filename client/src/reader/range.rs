@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto::v1;
 use tracing::{info, warn};
+use transfer::frame::MAX_DATA;
 use transfer::{Hop, Read, ReadError, Reader};
 use types::{BlockOffset, ByteSize, Code, StorageId};
 
-use super::blocks::OpenFile;
+use super::blocks::{OpenFile, Piece};
 use crate::datanode::{DataConnection, LinkError};
 use crate::error::Fault;
 use crate::metadata::Scope;
@@ -19,6 +20,9 @@ use crate::wire::LocatedBlock;
 const REFRESHES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1)];
 /// A report of damage holds a reader up no longer than this.
 const REPORTING: Duration = Duration::from_secs(2);
+
+/// What a hole reads as, a packet's worth at a time.
+static ZEROS: [u8; MAX_DATA] = [0; MAX_DATA];
 
 /// Why a replica was left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +70,8 @@ pub(super) struct Range {
     position: u64,
     end: u64,
     current: Option<BlockRead>,
+    /// The end of the hole that `position` is in, if it is in one.
+    hole: u64,
     /// Replicas of the block at `position` that were of no use, and why.
     tried: Vec<(StorageId, String)>,
     refreshed: usize,
@@ -74,7 +80,7 @@ pub(super) struct Range {
 
 impl Range {
     pub(super) fn new(file: Arc<OpenFile>, position: u64, end: u64) -> Self {
-        Self { file, position, end, current: None, tried: Vec::new(), refreshed: 0, damaged: false }
+        Self { file, position, end, current: None, hole: 0, tried: Vec::new(), refreshed: 0, damaged: false }
     }
 
     /// The next bytes; none when all were given.
@@ -85,6 +91,11 @@ impl Range {
             return Ok((!bytes.is_empty()).then_some(bytes));
         }
         while self.position < self.end {
+            if self.position < self.hole {
+                let length = (self.hole.min(self.end) - self.position).min(MAX_DATA as u64);
+                self.position += length;
+                return Ok(Some(Bytes::from_static(&ZEROS[..length as usize])));
+            }
             let Some(read) = &mut self.current else {
                 self.start().await?;
                 continue;
@@ -117,7 +128,13 @@ impl Range {
     /// Starts to read the block at `position` from the best replica left.
     async fn start(&mut self) -> Result<(), Fault> {
         let file = Arc::clone(&self.file);
-        let block = file.locate(self.position).await?;
+        let block = match file.locate(self.position).await? {
+            Piece::Block(block) => block,
+            Piece::Hole { end } => {
+                self.hole = end;
+                return Ok(());
+            }
+        };
         let datanodes = &file.client.0.datanodes;
         let left = block.replicas.iter().filter(|hop| self.tried.iter().all(|(storage, _)| *storage != hop.storage));
         let Some(replica) = left.min_by_key(|hop| datanodes.is_suspect(hop.address)).cloned() else {
@@ -127,7 +144,7 @@ impl Range {
             block: block.block,
             generation: block.generation,
             storage: replica.storage,
-            offset: BlockOffset::new(self.position - block.offset),
+            offset: BlockOffset::new(block.block_offset + (self.position - block.offset)),
             length: ByteSize::new(self.end.min(block.offset + block.length) - self.position),
         };
         match self.ask(&replica, &request).await {
@@ -176,9 +193,9 @@ impl Range {
         tokio::time::sleep(*pause).await;
         self.file.refresh(self.position).await?;
         // If nothing new is known, the reasons from before are still those to tell.
-        let known = self.file.locate(self.position).await?;
-        if !known.replicas.is_empty() {
-            self.tried.clear();
+        match self.file.locate(self.position).await? {
+            Piece::Block(known) if known.replicas.is_empty() => {}
+            Piece::Block(_) | Piece::Hole { .. } => self.tried.clear(),
         }
         Ok(())
     }

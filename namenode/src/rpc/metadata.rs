@@ -279,14 +279,18 @@ impl Client {
         self.principal.as_ref().ok_or_else(missing)
     }
 
-    /// Puts the targets of the block to come into a command.
+    /// Puts the targets of the blocks to come into a command.
     fn choose(&self, command: &mut Command, wanted: &Targets) -> Result<(), TooFew> {
-        let (replicas, block_size, targets) = match command {
-            Command::Create { layout, targets, .. } => (layout.replication, layout.block_size, targets),
+        let block_size = self.service.config.settings.block_size;
+        let (replicas, block_size, chains) = match command {
+            Command::Create { layout, targets, .. } => {
+                (layout.replication, layout.block_size, std::slice::from_mut(targets))
+            }
+            Command::AllocateBlocks { wanted, targets } => (*wanted, block_size, targets.as_mut_slice()),
             Command::AddBlock { inode, targets, .. } => {
                 let place = Where { base: *inode, path: Vec::new() };
                 match query::stat(&*self.service.store, Caller::SYSTEM, &place) {
-                    Ok(row) => (row.replication, row.block_size, targets),
+                    Ok(row) => (row.replication, row.block_size, std::slice::from_mut(targets)),
                     // Refused without targets too, and by the one who decides.
                     Err(QueryError::Refused(_)) => return Ok(()),
                     Err(QueryError::View(error)) => {
@@ -297,14 +301,16 @@ impl Client {
             }
             _ => return Ok(()),
         };
-        *targets = self.service.datanodes.targets(&Wish {
-            replicas,
-            least: self.service.config.settings.min_replicas_of(replicas),
-            block_size,
-            exclude: &wanted.exclude,
-            writer_host: Some(wanted.client_host.as_str()).filter(|host| !host.is_empty()),
-            seed: self.service.next_seed(),
-        })?;
+        for targets in chains {
+            *targets = self.service.datanodes.targets(&Wish {
+                replicas,
+                least: self.service.config.settings.min_replicas_of(replicas),
+                block_size,
+                exclude: &wanted.exclude,
+                writer_host: Some(wanted.client_host.as_str()).filter(|host| !host.is_empty()),
+                seed: self.service.next_seed(),
+            })?;
+        }
         Ok(())
     }
 
@@ -316,7 +322,7 @@ impl Client {
             let size = match &request.command {
                 Command::PutInline { content, .. } => content.len(),
                 Command::SetXattr { value, .. } => value.len(),
-                _ => 0,
+                command => wire::size(command).unwrap_or(0),
             } + request.principal.as_ref().map_or(0, |principal| 5 * principal.groups.len());
             if piece.0.len() >= ENTRY_REQUESTS || bytes + size > ENTRY_BYTES {
                 self.propose_piece(std::mem::take(&mut piece));

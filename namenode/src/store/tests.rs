@@ -64,6 +64,24 @@ fn a_snapshot_stays_as_it_was() {
     assert_eq!(store.scan(b"c", b"a", 9), Ok(vec![]));
 }
 
+#[test]
+fn the_last_row_of_a_range_is_found_on_disk_and_in_memory() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = open(dir.path());
+    store.commit(&[put(b"a", b"1"), put(b"b", b"1"), put(b"d", b"1")], &at(1)).expect("stored");
+    store.flush().expect("flushed");
+    store.commit(&[put(b"c", b"2"), Write { key: b"b".to_vec(), value: None }], &at(2)).expect("stored");
+    let state = store.state();
+    let snapshot = state.snapshot();
+    for (from, to, last) in [("a", "d", Some("c")), ("a", "c", Some("a")), ("b", "c", None), ("d", "e", Some("d"))] {
+        let last = Ok(last.map(str::as_bytes).map(Vec::from));
+        let key = |row: Option<namespace::view::Row>| row.map(|(key, _)| key);
+        assert_eq!(store.last(from.as_bytes(), to.as_bytes()).map(key), last, "{from}..{to}");
+        assert_eq!(snapshot.last(from.as_bytes(), to.as_bytes()).map(key), last, "{from}..{to}");
+    }
+    assert_eq!(store.last(b"d", b"a"), Ok(None));
+}
+
 /// Invariant 5.
 #[test]
 fn a_damaged_file_is_an_error_and_not_a_short_listing() {

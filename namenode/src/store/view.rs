@@ -1,6 +1,6 @@
 //! The store as the state machine and the queries see it.
 
-use namespace::view::{Page, View, ViewError};
+use namespace::view::{Page, Row, View, ViewError};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 
 use super::Store;
@@ -34,6 +34,11 @@ impl View for Store {
         let state = self.state();
         page(from, to, limit, |options| state.db().raw_iterator_opt(options))
     }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, ViewError> {
+        let state = self.state();
+        last(from, to, |options| state.db().raw_iterator_opt(options))
+    }
 }
 
 impl View for Snapshot<'_> {
@@ -44,9 +49,13 @@ impl View for Snapshot<'_> {
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Page, ViewError> {
         page(from, to, limit, |options| self.0.raw_iterator_opt(options))
     }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, ViewError> {
+        last(from, to, |options| self.0.raw_iterator_opt(options))
+    }
 }
 
-/// The one place where an iterator is used: its status is asked at the end, always (invariant 5).
+/// Here and in [`last`], the only places where an iterator is used, its status is asked at the end, always (invariant 5).
 fn page<'a>(
     from: &[u8],
     to: &[u8],
@@ -68,4 +77,22 @@ fn page<'a>(
     }
     iterator.status().map_err(failed)?;
     Ok(rows)
+}
+
+fn last<'a>(
+    from: &[u8],
+    to: &[u8],
+    open: impl FnOnce(ReadOptions) -> DBRawIteratorWithThreadMode<'a, DB>,
+) -> Result<Option<Row>, ViewError> {
+    if from >= to {
+        return Ok(None);
+    }
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(from);
+    options.set_iterate_upper_bound(to);
+    let mut iterator = open(options);
+    iterator.seek_to_last();
+    let row = iterator.item().map(|(key, value)| (key.to_vec(), value.to_vec()));
+    iterator.status().map_err(failed)?;
+    Ok(row)
 }

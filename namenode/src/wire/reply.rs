@@ -1,10 +1,10 @@
 //! Answers for the wire.
 
 use namespace::command::{NewBlock, Reply};
-use namespace::query::{Content, Listing, Opened};
+use namespace::query::{Content, ExtentMap, Listing, Opened};
 use namespace::row::{self, BlockState, LocatedBlock};
 use proto::v1;
-use types::Code;
+use types::{ByteSize, Code};
 
 use crate::datanodes::Datanodes;
 
@@ -27,6 +27,12 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
         }),
         Ok(Reply::Block { block }) => Answer::Block(new_block(&block, datanodes)),
         Ok(Reply::Generation { generation }) => Answer::Generation(v1::Generation { generation: generation.get() }),
+        Ok(Reply::Blocks { blocks }) => {
+            Answer::Blocks(v1::NewBlocks { blocks: blocks.iter().map(|block| new_block(block, datanodes)).collect() })
+        }
+        Ok(Reply::Written { attributes: row, offset, next }) => {
+            Answer::Written(v1::Written { attributes: Some(attributes(&row)), offset, next })
+        }
         // A session that is closed: what is too much for one step the leader goes on with by itself.
         Ok(Reply::Step { .. }) => done(),
         // The leader's own command answers this; no client asks for it.
@@ -87,15 +93,29 @@ pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -
         block: Some(block.block.into()),
         generation: block.row.generation.get(),
         offset: block.offset,
-        length: block.row.length.get(),
+        length: block.length.get(),
+        block_offset: block.block_offset.get(),
         writing: block.row.state == BlockState::Writing,
         replicas: datanodes.for_reader(&block.row.replicas, client_host),
     };
-    let (inline, blocks) = match opened.content {
-        Content::Inline(content) => (Some(content), Vec::new()),
-        Content::Blocks(blocks) => (None, blocks.into_iter().map(located).collect()),
+    let (inline, blocks, known_to) = match opened.content {
+        Content::Inline(content) => {
+            let length = content.len() as u64;
+            (Some(content), Vec::new(), length)
+        }
+        Content::Blocks { blocks, known_to } => (None, blocks.into_iter().map(located).collect(), known_to),
     };
-    Answer::Opened(v1::Opened { attributes: Some(attributes(&opened.attributes)), inline, blocks })
+    Answer::Opened(v1::Opened { attributes: Some(attributes(&opened.attributes)), inline, blocks, known_to })
+}
+
+pub(crate) fn extents(map: &ExtentMap) -> Answer {
+    let range = |(offset, length): &(u64, ByteSize)| v1::DataRange { offset: *offset, length: length.get() };
+    Answer::ExtentMap(v1::ExtentMap {
+        attributes: Some(attributes(&map.attributes)),
+        data: map.data.iter().map(range).collect(),
+        count: map.count,
+        more: map.more,
+    })
 }
 
 pub(crate) const fn xattr(value: Vec<u8>) -> Answer {

@@ -24,7 +24,7 @@ pub(crate) fn run<V: View>(
         mtime: txn.now,
         writing: true,
         length: ByteSize::ZERO,
-        data: Data::Blocks { next_block: 0 },
+        data: Data::Blocks { next_block: 0, extents: 0 },
     };
     let mut row = tree::new_file(txn, new)?;
     row.names = destination.is_none().then_some(0);

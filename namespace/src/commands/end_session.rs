@@ -5,6 +5,7 @@ use crate::commands::set_lock;
 use crate::handles;
 use crate::key;
 use crate::limits::{CLOSE_LEASES, MAX_STEP, RESULT_SLOTS};
+use crate::pending;
 use crate::row::{LeaseRow, SessionRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
@@ -18,7 +19,8 @@ pub(crate) fn close<V: View>(txn: &mut Transaction<'_, V>, session: SessionId) -
     expire(txn, session, CLOSE_LEASES)
 }
 
-/// Releases at most `limit` leases, owners of locks and open files; the session can do nothing from the first step on, and goes with the last.
+/// Releases at most `limit` leases, owners of locks, open files and blocks allocated in advance; the session can do
+/// nothing from the first step on, and goes with the last.
 pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, limit: u32) -> Outcome<Reply> {
     let Some(row) = txn.rows.session(session)? else { return Ok(Reply::Step { more: false }) };
     let limit = limit.clamp(1, MAX_STEP) as usize;
@@ -29,7 +31,8 @@ pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, 
     let mut budget = limit - open_files.len().min(limit);
     let unlocked = set_lock::release_session(txn, session, &mut budget)?;
     let closed = handles::close_session(txn, session, &mut budget)?;
-    if open_files.len() > limit || !unlocked || !closed {
+    let freed = pending::free_session(txn, session, &mut budget)?;
+    if open_files.len() > limit || !unlocked || !closed || !freed {
         if !row.ending {
             txn.put(key::session(session), &SessionRow { ending: true, ..row });
         }

@@ -3,16 +3,17 @@ use std::time::Duration;
 use types::{InodeId, Timestamp};
 
 use crate::command::Reply;
+use crate::extents;
 use crate::key;
 use crate::limits::MAX_STEP;
-use crate::row::{self, BlockRow, Body, GarbageRow, Kind};
+use crate::row::{self, Body, ExtentRow, GarbageRow, Kind};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
 use crate::view::{View, ViewError};
 use crate::xattr;
 
-/// Frees at most `limit` entries, blocks and extents of what was removed. Directories below a removed one become
+/// Frees at most `limit` entries and extents of what was removed. Directories below a removed one become
 /// garbage of their own, so a step never descends.
 pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, limit: u32, grace_nanos: u64) -> Outcome<Reply> {
     let due = txn.now.saturating_add(Duration::from_nanos(grace_nanos));
@@ -77,26 +78,12 @@ fn free_file<V: View>(
     budget: &mut usize,
 ) -> Result<(), ViewError> {
     let asked = *budget;
-    let blocks = txn.rows.page(&key::blocks_of(inode), asked)?;
-    for (key, value) in blocks {
-        let block = key::block_of(&key)?;
-        let row: BlockRow = row::decode(&key, &value)?;
-        // Those that are leaving have their removal scheduled already.
-        for location in row.replicas.iter().chain(&row.bad) {
-            txn.schedule_removal(*location, block, row.generation, due);
-        }
+    let page = txn.rows.page(&key::extents(inode), asked)?;
+    let last_page = page.len() < asked;
+    for (key, value) in page {
+        let extent: ExtentRow = row::decode(&key, &value)?;
         txn.remove(key);
-        txn.system.blocks -= 1;
-        *budget -= 1;
-    }
-    if *budget == 0 {
-        return Ok(());
-    }
-    let asked = *budget;
-    let extents = txn.rows.page(&key::extents(inode), asked)?;
-    let last_page = extents.len() < asked;
-    for (key, _) in extents {
-        txn.remove(key);
+        extents::release(txn, &extent, due)?;
         *budget -= 1;
     }
     if last_page {

@@ -1,4 +1,6 @@
-use types::{BlockId, Timestamp};
+use std::collections::BTreeMap;
+
+use types::{BlockId, InodeId, Timestamp};
 
 use crate::access;
 use crate::apply::Effect;
@@ -8,7 +10,7 @@ use crate::home::Home;
 use crate::key;
 use crate::limits::MAX_BLOCKS_CHANGED;
 use crate::resolve;
-use crate::row::{self, BlockRow, Body, DirectoryRow, InodeRow};
+use crate::row::{self, BlockRow, BlockState, Body, DirectoryRow, ExtentRow, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree::{self, Delta};
@@ -73,16 +75,13 @@ fn change_file<V: View>(
     let before = Delta::file(file);
     file.replication = replication;
     let delta = Delta::between(before, Delta::file(file));
-    let blocks = txn.rows.page(&key::blocks_of(inode), MAX_BLOCKS_CHANGED as usize + 1)?;
-    if blocks.len() > MAX_BLOCKS_CHANGED as usize {
-        return Err(Error::TooManyBlocks { place: resolve::show(place), limit: MAX_BLOCKS_CHANGED }.into());
-    }
-    for (key, value) in blocks {
-        let block: BlockId = key::block_of(&key)?;
-        let mut row: BlockRow = row::decode(&key, &value)?;
-        row.wanted = replication;
-        txn.put(key, &row);
-        if row.replicas.len() < usize::from(replication) {
+    for (block, held) in held(txn, inode, || resolve::show(place))? {
+        let mut row: BlockRow = txn.rows.need(&key::block(block))?;
+        // What another file holds a part of is not taken from that one.
+        let shared = row.state == BlockState::Committed && row.live.get() > held;
+        row.wanted = if shared { row.wanted.max(replication) } else { replication };
+        txn.put_block(block, &row);
+        if row.replicas.len() < usize::from(row.wanted) {
             txn.effect(Effect::ReplicationShort(block));
         }
     }
@@ -90,4 +89,22 @@ fn change_file<V: View>(
         tree::account_change(txn, directory, delta)?;
     }
     Ok(())
+}
+
+/// The blocks of a file, and how many bytes of each its extents hold.
+fn held<V: View>(
+    txn: &Transaction<'_, V>,
+    inode: InodeId,
+    place: impl FnOnce() -> String,
+) -> Outcome<BTreeMap<BlockId, u64>> {
+    let extents = txn.rows.page(&key::extents(inode), MAX_BLOCKS_CHANGED as usize + 1)?;
+    if extents.len() > MAX_BLOCKS_CHANGED as usize {
+        return Err(Error::TooManyBlocks { place: place(), limit: MAX_BLOCKS_CHANGED }.into());
+    }
+    let mut held = BTreeMap::new();
+    for (key, value) in extents {
+        let extent: ExtentRow = row::decode(&key, &value)?;
+        *held.entry(extent.block).or_default() += extent.length.get();
+    }
+    Ok(held)
 }

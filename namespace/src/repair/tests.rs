@@ -38,6 +38,7 @@ fn row(replicas: &[u8], bad: &[u8], leaving: &[u8]) -> BlockRow {
         replicas: list(replicas),
         bad: list(bad),
         leaving: list(leaving),
+        live: ByteSize::new(10),
     }
 }
 

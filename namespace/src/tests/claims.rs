@@ -1,6 +1,7 @@
 //! What the state machine promises, one claim a test.
 
 mod access;
+mod content;
 mod exactly_once;
 mod garbage;
 mod handles;

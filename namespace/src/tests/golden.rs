@@ -1,6 +1,8 @@
 //! The bytes of the log and of rows. A change here is a change of a stored format: it needs a new version byte and a
 //! reader for the old one.
 
+mod content;
+
 use proptest::prelude::*;
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, Timestamp};
 
@@ -95,7 +97,7 @@ fn rows_keep_their_bytes() {
             replication: 3,
             block_size: ByteSize::mib(128),
             writing: true,
-            data: Data::Blocks { next_block: 2 },
+            data: Data::Blocks { next_block: 2, extents: 2 },
         }),
         xattrs: None,
         names: None,
@@ -122,6 +124,7 @@ fn rows_keep_their_bytes() {
         replicas: locations(&[1]),
         bad: Vec::new(),
         leaving: vec![location(2)],
+        live: ByteSize::new(200),
     };
     let system = SystemRow {
         cluster: Some(CLUSTER),
@@ -212,15 +215,15 @@ const LOG: &str = concat!(
     "2f67",
     "831a3b9aca07820703821818828201422f6482f609",
 );
-const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f582008102";
+const FILE: &str = "0186182a1901a41903e818640182018187020319012c031a08000000f58200820202";
 const DESCRIBED: &str =
-    "0187182a1901a41903e818640182018187020319012c031a08000000f582008102828246757365722e6141318146757365722e62";
-const SHARED: &str = "0188182a1901a41903e818640182018187020319012c031a08000000f582008102f602";
+    "0187182a1901a41903e818640182018187020319012c031a08000000f58200820202828246757365722e6141318146757365722e62";
+const SHARED: &str = "0188182a1901a41903e818640182018187020319012c031a08000000f58200820202f602";
 const XATTR: &str = "0181446c6f6e67";
 const DIRECTORY: &str = "01850141640203850102031901901904b0";
 const BOUNDED: &str = "01860141640203850102031901901904b0821b000001000000000009";
 const BLOCK: &str =
-    "01870219012c010381821865500101010101010101010101010101010180818218665002020202020202020202020202020202";
+    "01880219012c01038182186550010101010101010101010101010101018081821866500202020202020202020202020202020218c8";
 const SYSTEM: &str = "018750636c7573746572206f6620746573747305182b0818670101";
 const LEASE: &str = "01820701";
 const RESULT: &str = "0182038200820080";

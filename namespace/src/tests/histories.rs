@@ -1,12 +1,13 @@
 //! Random histories: several sessions, retries, expiries and garbage collection, each step compared with the model.
 
+mod content;
 mod handles;
 mod locks;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::BoxedStrategy;
-use types::{BlockId, ByteSize, Code, GenStamp, InodeId, SessionId, Timestamp};
+use types::{BlockId, BlockOffset, ByteSize, Code, GenStamp, InodeId, SessionId, Timestamp};
 
 use super::model::{Body, Expected, Model};
 use super::{Cluster, LAYOUT, OWNER, START, invariants, location, locations, storage};
@@ -578,8 +579,10 @@ impl History {
         let mut offset = 0;
         let mut expected = Vec::new();
         for (block, row) in file.blocks.iter().filter(|(_, row)| row.length > ByteSize::ZERO) {
-            expected.push(LocatedBlock { block: *block, offset, row: row.clone() });
-            offset += row.length.get();
+            let block_offset = BlockOffset::ZERO;
+            let (block, length, row) = (*block, row.length, row.clone());
+            expected.push(LocatedBlock { block, offset, length, block_offset, row });
+            offset += length.get();
         }
         for (from, length) in [(0, u64::MAX), (0, 1), (offset / 2, 3), (offset, 5), (17, 0)] {
             let opened = query::open(&self.cluster.state, Caller::SYSTEM, place, from, length).expect("a file");
@@ -590,7 +593,10 @@ impl History {
             };
             let content = match &file.inline {
                 Some(content) => Content::Inline(content.clone()),
-                None => Content::Blocks(expected.iter().filter(overlaps).cloned().collect()),
+                None => Content::Blocks {
+                    blocks: expected.iter().filter(overlaps).cloned().collect(),
+                    known_to: from.saturating_add(length).min(offset),
+                },
             };
             assert_eq!(sorted(opened.content), sorted(content), "bytes {from}+{length} of {inode}");
         }
@@ -650,13 +656,13 @@ fn pipeline(first: u8) -> Vec<crate::row::BlockLocation> {
 /// The lists of replicas are sets.
 fn sorted(content: Content) -> Content {
     match content {
-        Content::Blocks(mut blocks) => {
+        Content::Blocks { mut blocks, known_to } => {
             for LocatedBlock { row, .. } in &mut blocks {
                 for list in [&mut row.replicas, &mut row.bad, &mut row.leaving] {
                     list.sort_by_key(|location| location.storage);
                 }
             }
-            Content::Blocks(blocks)
+            Content::Blocks { blocks, known_to }
         }
         inline @ Content::Inline(_) => inline,
     }

@@ -496,6 +496,7 @@ impl Model {
         }
         self.set_length(inode, done)?;
         row.length = done.length;
+        row.live = done.length;
         row.state = BlockState::Committed;
         self.file_mut(inode).blocks.insert(done.block, row);
         Ok(())
@@ -509,6 +510,7 @@ impl Model {
         let row = self.file_mut(inode).blocks.get_mut(&done.block).expect("the caller has found it");
         let grown = done.length != row.length;
         row.length = done.length;
+        row.live = done.length;
         if grown {
             let object = self.object_mut(inode);
             object.mtime = now;
@@ -529,6 +531,7 @@ impl Model {
             replicas: targets.to_vec(),
             bad: Vec::new(),
             leaving: Vec::new(),
+            live: ByteSize::ZERO,
         };
         file.blocks.insert(block, row);
         NewBlock { block, generation: GenStamp::FIRST, targets: targets.to_vec() }

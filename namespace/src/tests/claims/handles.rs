@@ -56,7 +56,7 @@ fn an_open_file_outlives_its_name_and_counts_nowhere() {
     invariants::check(&cluster.state);
     assert!(!cluster.is_there("/f"));
     assert_eq!((cluster.links(inode), cluster.stat("/").usage.map(|usage| usage.bytes)), (Some(0), Some(0)));
-    assert!(matches!(cluster.content(inode), Content::Blocks(blocks) if blocks.len() == 1));
+    assert!(matches!(cluster.content(inode), Content::Blocks { blocks, .. } if blocks.len() == 1));
     assert_eq!(query::xattr(&cluster.state, Caller::SYSTEM, &itself(inode), b"user.a"), Ok(vec![7; 400]));
     let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
     cluster.run(Command::SetAttr { place: itself(inode), change }).expect("by its number");

@@ -147,7 +147,9 @@ fn blocks_follow_each_other_and_their_numbers_are_never_used_again() {
         .expect("a file")
         .content
     {
-        Content::Blocks(blocks) => blocks.iter().map(|located| (located.block, located.offset)).collect::<Vec<_>>(),
+        Content::Blocks { blocks, .. } => {
+            blocks.iter().map(|located| (located.block, located.offset)).collect::<Vec<_>>()
+        }
         Content::Inline(_) => panic!("it has blocks"),
     };
     assert_eq!(blocks(0, u64::MAX), [(first.block, 0), (third, 16)]);
