@@ -44,6 +44,7 @@ mod metadata;
 mod object;
 mod place;
 mod reader;
+mod session;
 mod store;
 mod wire;
 mod writer;
@@ -53,8 +54,9 @@ pub use config::{Config, User};
 pub use error::Error;
 pub use listing::Listing;
 pub use object::{
-    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, Kind, Liveness, LogStatistics,
-    Member, MemberStatus, MkdirOptions, ParseDurabilityError, Quota, Redundancy, StorageReport, Usage, XattrMode,
+    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions, HeldLock, Kind,
+    Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus, MkdirOptions, NewHandleFile,
+    ParseDurabilityError, Quota, Redundancy, StorageReport, Usage, XattrMode,
 };
 pub use place::Place;
 pub use reader::FileReader;

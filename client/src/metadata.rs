@@ -25,6 +25,9 @@ pub(crate) use dial::chain;
 /// Operations that wait to be taken up by the task.
 const QUEUE: usize = 1024;
 
+/// Longer than anything waits.
+const NO_DEADLINE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// What an operation needs of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -32,6 +35,8 @@ pub(crate) enum Scope {
     Read,
     /// A session, so that it is applied once; any will do.
     Update,
+    /// A session, and no answer until there is one: it is not missed meanwhile, and sent again on another stream.
+    Wait,
     /// This very session, which holds a lease.
     Lease(SessionId),
     /// Ends the session, if there is one.
@@ -106,6 +111,14 @@ impl Metadata {
         }
     }
 
+    /// Sends one operation that is answered when its time has come, however long that takes.
+    pub(crate) async fn wait(&self, op: v1::op::Kind) -> Result<Answer, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request { op, scope: Scope::Wait, deadline: Instant::now() + NO_DEADLINE, answer };
+        self.requests.send(request).await.map_err(|_| Fault::Closed)?;
+        answered.await.unwrap_or(Err(Fault::Closed))
+    }
+
     /// [`Self::call`] for an operation that answers with attributes.
     pub(crate) async fn attributes(&self, op: v1::op::Kind, scope: Scope) -> Result<Attributes, Fault> {
         match self.call(op, scope).await?.0 {
@@ -130,6 +143,7 @@ impl Metadata {
             v1::reply::Result::Blocks(_) => "blocks",
             v1::reply::Result::Written(_) => "written",
             v1::reply::Result::ExtentMap(_) => "extent map",
+            v1::reply::Result::LockHolder(_) => "lock holder",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

@@ -305,3 +305,64 @@ pub struct StorageReport {
     pub replicas: u64,
     pub failed: bool,
 }
+
+/// How a file is opened that is to live until it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HandleOptions {
+    /// Rights that the user must have.
+    pub read: bool,
+    pub write: bool,
+    /// Make an empty file if nothing is there.
+    pub create: Option<NewHandleFile>,
+}
+
+/// A file to make while opening it; what is absent is the user's or the cluster's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NewHandleFile {
+    pub mode: u32,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub replication: Option<u8>,
+    pub block_size: Option<ByteSize>,
+    /// Nothing may be there.
+    pub exclusive: bool,
+}
+
+/// Locks of fcntl(2) and of flock(2) know nothing of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockFamily {
+    Ranges,
+    Whole,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    Read,
+    Write,
+}
+
+/// What is to be locked, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockRequest {
+    /// One of the client's, such as a process or an open file.
+    pub owner: u64,
+    pub family: LockFamily,
+    /// Of ranges: the first byte and the last, which is included; `u64::MAX`: however long the file gets.
+    pub first: u64,
+    pub last: u64,
+    /// None: unlock.
+    pub kind: Option<LockKind>,
+    /// Told to those whom the lock stops.
+    pub pid: u32,
+}
+
+/// A lock of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldLock {
+    pub session: types::SessionId,
+    pub owner: u64,
+    pub first: u64,
+    pub last: u64,
+    pub kind: LockKind,
+    pub pid: u32,
+}

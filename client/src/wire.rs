@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use proto::v1;
 use transfer::Hop;
-use types::{BlockId, ByteSize, GenStamp, InodeId, Name, NodeId, StorageId, Timestamp};
+use types::{BlockId, ByteSize, GenStamp, InodeId, Name, NodeId, SessionId, StorageId, Timestamp};
 
 use crate::config::User;
 use crate::error::Fault;
 use crate::object::{
-    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, Kind, Liveness, LogStatistics, Member,
-    MemberStatus, Quota, Redundancy, StorageReport, Usage,
+    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, HeldLock, Kind, Liveness, LockKind,
+    LogStatistics, Member, MemberStatus, Quota, Redundancy, StorageReport, Usage,
 };
 use crate::place::Place;
 
@@ -95,6 +95,16 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
         }),
         quota: wire.quota.map(|v1::Quota { raw_bytes, inodes }| Quota { raw_bytes, inodes }),
     })
+}
+
+pub(crate) fn held_lock(wire: v1::HeldLock) -> Result<HeldLock, Fault> {
+    let kind = match wire.kind() {
+        v1::LockKind::Read => LockKind::Read,
+        v1::LockKind::Write => LockKind::Write,
+        v1::LockKind::None => return Err(broken("a lock is held that is none")),
+    };
+    let (session, owner) = (SessionId::new(wire.session), wire.owner);
+    Ok(HeldLock { session, owner, first: wire.first, last: wire.last, kind, pid: wire.pid })
 }
 
 pub(crate) fn entry(wire: v1::Entry) -> Result<Entry, Fault> {

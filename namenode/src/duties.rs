@@ -19,9 +19,10 @@ use namespace::command::{Command, DeletedReplica, Reply, Request};
 use namespace::query;
 use namespace::row::{BlockLocation, NodeRow};
 use tracing::{debug, info, warn};
-use types::{BlockId, NodeId, StorageId};
+use types::{BlockId, InodeId, NodeId, StorageId};
 
 use crate::datanodes::Datanodes;
+use crate::locks::LockQueue;
 use crate::raft::{Handle, Observer, wall_clock};
 use crate::sessions::Sessions;
 use crate::settings::Settings;
@@ -66,11 +67,16 @@ pub(crate) fn channel() -> (Sender<Event>, Receiver<Event>) {
 pub(crate) struct Watch {
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) events: Sender<Event>,
+    pub(crate) locks: Arc<LockQueue>,
 }
 
 impl Observer for Watch {
     fn nodes_changed(&mut self, nodes: Vec<NodeRow>) {
         self.datanodes.load(nodes);
+    }
+
+    fn locks_released(&mut self, inode: InodeId) {
+        self.locks.released(inode);
     }
 
     fn garbage_added(&mut self) {

@@ -16,6 +16,7 @@ mod datanodes;
 mod duties;
 mod failure;
 mod identity;
+mod locks;
 mod progress;
 mod raft;
 mod readers;
@@ -46,6 +47,7 @@ use tracing::{info, warn};
 use crate::datanodes::Datanodes;
 use crate::duties::{Board, Duties, Event, Redundancy, Watch};
 use crate::failure::Failures;
+use crate::locks::LockQueue;
 use crate::progress::Progress;
 use crate::raft::{Exports, Handle, Home, Inbox, Membership, Outbox, Queue, Raft};
 use crate::readers::{Job, Readers};
@@ -104,6 +106,8 @@ struct Threads {
     duties: JoinHandle<()>,
     events: Sender<Event>,
     fetching: JoinHandle<()>,
+    locks: Arc<LockQueue>,
+    lock_thread: JoinHandle<()>,
 }
 
 impl Threads {
@@ -115,6 +119,8 @@ impl Threads {
         // A panic has been reported as a failure already.
         let _ = self.duties.join();
         let _ = self.fetching.join();
+        self.locks.stop();
+        let _ = self.lock_thread.join();
         self.readers.stop(&self.jobs);
     }
 }
@@ -234,7 +240,8 @@ fn open(
         log_keep: settings.log_keep.get(),
     };
     let (readers, jobs) = Readers::start(&store, &progress, &datanodes, failures)?;
-    let watch = Watch { datanodes: datanodes.clone(), events: events.clone() };
+    let (locks, lock_thread) = LockQueue::new();
+    let watch = Watch { datanodes: datanodes.clone(), events: events.clone(), locks: locks.clone() };
     let exports = Exports::new();
     let (fetches, fetched) = watch::channel(None);
     let outbox = Arc::new(outbox);
@@ -247,6 +254,11 @@ fn open(
         fetches,
     };
     let raft = Raft::start(&home, membership, parts, watch, failures)?;
+    locks.connect(raft.handle());
+    let lock_thread = {
+        let (locks, store) = (locks.clone(), store.clone());
+        failures.thread("locks", move || lock_thread.run(&locks, &store))?
+    };
 
     let sessions = Arc::new(Sessions::default());
     let board = Arc::new(Board::default());
@@ -268,6 +280,8 @@ fn open(
         store,
         datanodes,
         sessions,
+        locks: locks.clone(),
+        next_stream: AtomicU64::new(1),
         jobs: jobs.clone(),
         board,
         redundancy,
@@ -280,5 +294,5 @@ fn open(
         config,
     });
     let fetching = rpc::fetch(&service, runtime, fetched, failures)?;
-    Ok((service, Threads { raft, readers, jobs, duties, events, fetching }, queues))
+    Ok((service, Threads { raft, readers, jobs, duties, events, fetching, locks, lock_thread }, queues))
 }

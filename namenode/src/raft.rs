@@ -31,7 +31,7 @@ use consensus::{AppliedState, LogStore, StartError};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use namespace::command::{Reply, Request};
 use tokio::sync::watch;
-use types::{BlockId, ClusterId};
+use types::{BlockId, ClusterId, InodeId};
 
 use crate::failure::Failures;
 use crate::progress::Progress;
@@ -257,6 +257,7 @@ pub(crate) trait Observer: Send + 'static {
     /// Datanodes were registered.
     fn nodes_changed(&mut self, nodes: Vec<namespace::row::NodeRow>);
     fn garbage_added(&mut self);
+    fn locks_released(&mut self, inode: InodeId);
     fn replication_short(&mut self, block: BlockId);
 }
 

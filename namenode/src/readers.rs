@@ -107,6 +107,9 @@ impl Reader {
             Query::Extents { place, offset, limit } => {
                 query::extents(state, caller, place, *offset, *limit).map(|map| wire::extents(&map))
             }
+            Query::LockHolder { session, inode, wish } => {
+                query::lock_holder(state, caller, *session, *inode, wish).map(wire::lock_holder)
+            }
             Query::Session(session) => return Ok(session_answer(lives(state, *session)?, *session)),
         };
         match answer {

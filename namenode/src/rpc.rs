@@ -31,6 +31,7 @@ use tonic::transport::Server;
 use crate::datanodes::Datanodes;
 use crate::duties::{Board, Event, Redundancy};
 use crate::failure::Failures;
+use crate::locks::LockQueue;
 use crate::progress::Progress;
 use crate::raft::{Answers, Exports, Fetch, Handle, Queue, Refusal, wall_clock};
 use crate::readers::Job;
@@ -56,6 +57,9 @@ pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) locks: Arc<LockQueue>,
+    /// Numbers the streams of clients.
+    pub(crate) next_stream: AtomicU64,
     pub(crate) jobs: Sender<Job>,
     pub(crate) board: Arc<Board>,
     pub(crate) redundancy: Arc<Redundancy>,

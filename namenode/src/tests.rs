@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod duties;
+mod locks;
 mod snapshots;
 
 use proto::v1;

@@ -2,8 +2,10 @@
 
 mod content;
 mod reply;
+mod sessions;
 
 use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where, XattrMode};
+use namespace::lock::{LockKind, LockWish};
 use namespace::row::{NodeRow, Quota};
 use proto::{WireError, v1};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp};
@@ -13,6 +15,7 @@ use crate::settings::Settings;
 
 pub(crate) use content::size;
 pub(crate) use reply::{done, extents, listing, opened, reply, stated, xattr, xattr_names};
+pub(crate) use sessions::{lock_holder, lock_query};
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
@@ -26,6 +29,8 @@ const MAX_XATTR: usize = 64 << 10;
 /// Groups of a principal: they travel with each of its commands.
 const MAX_GROUPS: usize = 1024;
 
+type Answer = v1::reply::Result;
+
 /// What an operation asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -33,6 +38,20 @@ pub(crate) enum Asked {
         client: String,
     },
     KeepAlive,
+    /// A lock that is to be granted when it can be.
+    WaitForLock {
+        inode: InodeId,
+        wish: LockWish,
+        kind: LockKind,
+    },
+    CancelLocks {
+        inode: InodeId,
+        owner: u64,
+    },
+    TestLock {
+        inode: InodeId,
+        wish: LockWish,
+    },
     CloseSession,
     /// A command, and the targets that it still lacks, if any.
     Command(Command, Option<Targets>),
@@ -69,6 +88,11 @@ pub(crate) enum Query {
         place: Where,
         offset: u64,
         limit: usize,
+    },
+    LockHolder {
+        session: SessionId,
+        inode: InodeId,
+        wish: LockWish,
     },
     /// Whether a session lives.
     Session(SessionId),
@@ -153,6 +177,12 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::CloneRange(clone) => content::clone_range(clone, settings)?,
         Kind::Concat(concat) => content::concat(concat, settings)?,
         Kind::PutBlocks(put) => content::put(put, settings)?,
+        Kind::SetLock(set) => return sessions::set_lock(set),
+        Kind::TestLock(test) => return sessions::test_lock(test),
+        Kind::CancelLocks(cancel) => return sessions::cancel(&cancel),
+        Kind::ReleaseLocks(release) => sessions::release(&release)?,
+        Kind::OpenHandle(open) => sessions::open(open, settings)?,
+        Kind::CloseHandles(close) => sessions::close(close)?,
         Kind::Mkdir(mkdir) => Command::Mkdir {
             place: place(mkdir.place, "Mkdir.place")?,
             ownership: ownership(mkdir.ownership)?,

@@ -248,7 +248,9 @@ impl Connection {
             if ops.is_empty() {
                 continue;
             }
-            self.owed_since.get_or_insert_with(Instant::now);
+            if self.operations.is_owed() {
+                self.owed_since.get_or_insert_with(Instant::now);
+            }
             permit.send(v1::OpBatch { hello: None, ops });
         }
     }

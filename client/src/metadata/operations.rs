@@ -112,7 +112,9 @@ impl Operations {
 
     /// Whether the stream owes an answer.
     pub(super) fn is_owed(&self) -> bool {
-        !self.sent.is_empty() || self.opening.is_some() || self.keeping_alive.is_some()
+        self.sent.values().any(|pending| pending.scope != Scope::Wait)
+            || self.opening.is_some()
+            || self.keeping_alive.is_some()
     }
 
     pub(super) fn session(&self) -> Option<SessionId> {
@@ -138,7 +140,7 @@ impl Operations {
             not_before: now,
         };
         match scope {
-            Scope::Read => self.reads.push_back(pending),
+            Scope::Read | Scope::Wait => self.reads.push_back(pending),
             Scope::Update => self.updates.push_back(pending),
             Scope::Lease(session) if self.session == SessionState::Open(session) => self.updates.push_back(pending),
             Scope::Lease(_) => pending.finish(Err(Fault::SessionLost)),
@@ -191,12 +193,16 @@ impl Operations {
 
     /// Notes that `pending` is sent now; nothing if it cannot or need not be.
     fn record(&mut self, mut pending: Pending) -> Option<v1::Op> {
-        if pending.answer.is_closed() && pending.identity.is_none() {
+        if pending.answer.is_closed() && (pending.identity.is_none() || pending.scope == Scope::Wait) {
             return None;
         }
         let sequence = match (pending.scope, self.session, pending.identity) {
             (Scope::Read, _, _) => 0,
             (_, SessionState::Open(session), Some((given, sequence))) if given == session => sequence,
+            (Scope::Wait, SessionState::Open(session), None) => {
+                pending.identity = Some((session, 0));
+                0
+            }
             (_, SessionState::Open(session), None) => {
                 let sequence = self.next_sequence;
                 self.next_sequence += 1;
@@ -340,10 +346,15 @@ impl Operations {
         self.unanswered.clear();
         let lost =
             |pending: &Pending| pending.identity.is_some() || matches!(pending.scope, Scope::Lease(_) | Scope::Leave);
+        // What waits at the namenode is not answered any more unless a lock is released.
+        let waits = self.sent.extract_if(|_, pending| pending.scope == Scope::Wait).map(|(_, wait)| wait);
+        for wait in waits.collect::<Vec<_>>() {
+            wait.finish(Err(Fault::SessionLost));
+        }
         let waiting = std::mem::take(&mut self.updates).into_iter().chain(std::mem::take(&mut self.delayed));
         let (gone, stays): (Vec<_>, Vec<_>) = waiting.partition(lost);
         for pending in stays {
-            if pending.scope == Scope::Read {
+            if matches!(pending.scope, Scope::Read | Scope::Wait) {
                 self.delayed.push(pending);
             } else {
                 self.updates.push_back(pending);
@@ -373,7 +384,7 @@ impl Operations {
         let mut again: Vec<(u64, Pending)> = self.sent.drain().collect();
         again.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(*tag));
         for (_, pending) in again {
-            if pending.scope == Scope::Read {
+            if matches!(pending.scope, Scope::Read | Scope::Wait) {
                 self.reads.push_front(pending);
             } else {
                 self.updates.push_front(pending);
@@ -389,7 +400,7 @@ impl Operations {
         for pending in std::mem::take(&mut self.delayed) {
             if pending.not_before > now && pending.deadline > now {
                 self.delayed.push(pending);
-            } else if pending.scope == Scope::Read {
+            } else if matches!(pending.scope, Scope::Read | Scope::Wait) {
                 self.reads.push_back(pending);
             } else {
                 self.updates.push_front(pending);
@@ -428,7 +439,7 @@ impl Operations {
 /// Why an operation of a session that is over has no answer.
 fn lost_with_session(pending: &Pending) -> Fault {
     match pending.scope {
-        Scope::Lease(_) | Scope::Leave => Fault::SessionLost,
+        Scope::Lease(_) | Scope::Leave | Scope::Wait => Fault::SessionLost,
         // It may have been applied before the session ended; that cannot be found out any more.
         Scope::Read | Scope::Update => Fault::OutcomeUnknown,
     }

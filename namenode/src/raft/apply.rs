@@ -142,8 +142,7 @@ impl Applier {
                 Effect::ReplicationShort(block) => self.observer.replication_short(block),
                 // The leader looks for due deletions by the clock.
                 Effect::ReplicasToDelete(_) => {}
-                // Nobody waits for a lock yet: who is refused asks again.
-                Effect::LocksReleased(_) => {}
+                Effect::LocksReleased(inode) => self.observer.locks_released(inode),
             }
         }
         if garbage {

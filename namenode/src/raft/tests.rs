@@ -12,6 +12,7 @@ struct Nobody;
 impl Observer for Nobody {
     fn nodes_changed(&mut self, _: Vec<NodeRow>) {}
     fn garbage_added(&mut self) {}
+    fn locks_released(&mut self, _: InodeId) {}
     fn replication_short(&mut self, _: BlockId) {}
 }
 

@@ -4,9 +4,11 @@
 //! reply as soon as it is there. What a client may have under way is bounded; past that its stream is not read.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use namespace::command::{Command, Origin, Principal, Reply, Request, Where};
+use namespace::lock::{LockKind, LockOwner, LockWish};
 use namespace::query;
 use namespace::{Caller, QueryError};
 use prost::Message as _;
@@ -16,10 +18,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 use tracing::{debug, warn};
-use types::{Code, Sequence, SessionId};
+use types::{Code, InodeId, Sequence, SessionId};
 
 use super::Service;
 use crate::datanodes::{TooFew, Wish};
+use crate::locks::{self, Ended, Wait};
 use crate::raft::{Answers, ENTRY_BYTES, ENTRY_REQUESTS, Leadership, Refusal, wall_clock};
 use crate::readers::Job;
 use crate::wire::{self, Asked, Query, Refused, Targets};
@@ -52,6 +55,7 @@ impl metadata_server::Metadata for Metadata {
             term: 0,
             session: None,
             principal: None,
+            number: self.0.next_stream.fetch_add(1, Ordering::Relaxed),
             under_way: 0,
             done,
             answers,
@@ -86,6 +90,8 @@ struct Client {
     session: Option<SessionId>,
     /// On whose behalf; without one, nothing that the namespace decides is asked of it.
     principal: Option<Principal>,
+    /// Told apart from other streams of the same session.
+    number: u64,
     under_way: usize,
     done: mpsc::UnboundedSender<Done>,
     answers: mpsc::UnboundedReceiver<Done>,
@@ -96,7 +102,9 @@ struct Client {
 struct Sorted {
     updates: Vec<(u64, Request)>,
     reads: Vec<(u64, Query)>,
-    refused: Vec<v1::Reply>,
+    /// Answered at once, refusals mostly.
+    answered: Vec<v1::Reply>,
+    waits: usize,
 }
 
 impl Client {
@@ -105,6 +113,7 @@ impl Client {
             Ok(()) => self.converse().await,
             Err(end) => end,
         };
+        self.service.locks.stream_ended(self.number);
         match end {
             End::Gone => {}
             End::NotLeader => {
@@ -199,6 +208,7 @@ impl Client {
 
     fn adopt(&mut self, session: SessionId) {
         self.service.sessions.touch(session);
+        self.service.locks.adopt(session, self.number);
         self.session = Some(session);
     }
 
@@ -217,13 +227,13 @@ impl Client {
                 .and_then(|asked| self.sort(tag, op.sequence, asked, &mut sorted));
             if let Err(Refused { code, message }) = result {
                 let result = Some(v1::reply::Result::Error(proto::error(code, message)));
-                sorted.refused.push(v1::Reply { tag, applied: self.service.progress.applied.get(), result });
+                sorted.answered.push(v1::Reply { tag, applied: self.service.progress.applied.get(), result });
             }
         }
-        self.under_way += sorted.updates.len() + sorted.reads.len();
+        self.under_way += sorted.updates.len() + sorted.reads.len() + sorted.waits;
         self.propose(sorted.updates);
         self.read(sorted.reads);
-        self.reply(sorted.refused).await
+        self.reply(sorted.answered).await
     }
 
     fn sort(&self, tag: u64, sequence: u64, asked: Asked, sorted: &mut Sorted) -> Result<(), Refused> {
@@ -237,6 +247,23 @@ impl Client {
                 Some(session) => sorted.reads.push((tag, Query::Session(session))),
                 None => return Err(refused(Code::InvalidArgument, "a keep-alive without a session")),
             },
+            Asked::TestLock { inode, wish } => {
+                self.needed_principal()?;
+                sorted.reads.push((tag, wire::lock_query(self.session.unwrap_or_default(), inode, wish)));
+            }
+            Asked::WaitForLock { .. } if sequence != 0 => {
+                return Err(refused(Code::InvalidArgument, "a lock that is waited for has no sequence number"));
+            }
+            Asked::WaitForLock { inode, wish, kind } => {
+                self.wait_for_lock(tag, inode, wish, kind)?;
+                sorted.waits += 1;
+            }
+            Asked::CancelLocks { inode, owner } => {
+                let owner = LockOwner { session: self.needed_session()?, owner };
+                self.service.locks.cancel(owner, inode);
+                let applied = self.service.progress.applied.get();
+                sorted.answered.push(v1::Reply { tag, applied, result: Some(wire::done()) });
+            }
             Asked::OpenSession { client } => {
                 let command = Command::OpenSession { client };
                 sorted.updates.push((tag, Request { time, origin: None, command, principal: None }));
@@ -266,6 +293,26 @@ impl Client {
                 sorted.updates.push((tag, Request { time, origin: Some(origin), command, principal }));
             }
         }
+        Ok(())
+    }
+
+    fn wait_for_lock(&self, tag: u64, inode: InodeId, wish: LockWish, kind: LockKind) -> Result<(), Refused> {
+        let session = self.needed_session()?;
+        let origin = Some(Origin { session, sequence: Sequence::new(0) });
+        let principal = Some(self.needed_principal()?.clone());
+        let request = Request { time: wall_clock(), origin, command: locks::command(inode, wish), principal };
+        let (done, progress) = (self.done.clone(), self.service.progress.clone());
+        let answered = Box::new(move |ended| {
+            // A stream that has ended wants no answer.
+            let _ = done.send(match ended {
+                Ended::Proposal(result) => Done::Updates { tags: vec![tag], result },
+                Ended::Refused(code, message) => {
+                    let result = Some(v1::reply::Result::Error(proto::error(code, message)));
+                    Done::Reads(vec![v1::Reply { tag, applied: progress.applied.get(), result }])
+                }
+            });
+        });
+        self.service.locks.ask(Wait { stream: self.number, session, inode, wish, kind, request, answered });
         Ok(())
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Client {
     ops: mpsc::Sender<v1::OpBatch>,
     replies: Streaming<v1::ReplyBatch>,
     tag: u64,
+    /// Answers that came while another one was awaited.
+    early: Vec<v1::Reply>,
 }
 
 /// The first answer of a member to a hello.
@@ -33,7 +35,7 @@ async fn dial(address: SocketAddr, hello: v1::Hello) -> Result<(v1::ReplyBatch, 
     ops.send(v1::OpBatch { hello: Some(hello), ops: vec![] }).await.expect("room for one");
     let mut replies = client.stream(ReceiverStream::new(batches)).await?.into_inner();
     let first = replies.message().await?.ok_or_else(|| Status::unavailable("closed"))?;
-    Ok((first, Client { ops, replies, tag: 0 }))
+    Ok((first, Client { ops, replies, tag: 0, early: Vec::new() }))
 }
 
 impl Client {
@@ -68,14 +70,30 @@ impl Client {
     }
 
     pub(crate) async fn update(&mut self, sequence: u64, kind: Kind) -> Answer {
+        let tag = self.send(sequence, kind).await;
+        self.answer_of(tag).await.expect("the stream goes on")
+    }
+
+    /// Sends without waiting; the tag of the answer.
+    pub(crate) async fn send(&mut self, sequence: u64, kind: Kind) -> u64 {
         self.tag += 1;
         let op = v1::Op { tag: self.tag, sequence, kind: Some(kind) };
         self.ops.send(v1::OpBatch { hello: None, ops: vec![op] }).await.expect("the stream is open");
-        let answer = tokio::time::timeout(DEADLINE, self.replies.message()).await.expect("an answer in time");
-        let batch = answer.expect("the stream is whole").expect("the stream goes on");
-        let [reply] = batch.replies.try_into().expect("one reply");
-        assert_eq!(reply.tag, self.tag);
-        reply.result.expect("an answer")
+        self.tag
+    }
+
+    /// The answer with this tag; none if the stream ends first.
+    pub(crate) async fn answer_of(&mut self, tag: u64) -> Option<Answer> {
+        loop {
+            if let Some(at) = self.early.iter().position(|reply| reply.tag == tag) {
+                return Some(self.early.remove(at).result.expect("an answer"));
+            }
+            let batch = tokio::time::timeout(DEADLINE, self.replies.message()).await.expect("an answer in time");
+            match batch {
+                Ok(Some(batch)) if batch.not_leader.is_none() => self.early.extend(batch.replies),
+                _ => return None,
+            }
+        }
     }
 }
 

@@ -18,6 +18,7 @@ fn ask(operations: &mut Operations, scope: Scope, seconds: u64) -> Waiting {
     let (answer, waits) = oneshot::channel();
     let op = match scope {
         Scope::Read => Op::Stat(v1::Stat::default()),
+        Scope::Wait => Op::SetLock(v1::SetLock { wait: true, ..Default::default() }),
         Scope::Update | Scope::Lease(_) | Scope::Leave => Op::Delete(v1::Delete::default()),
     };
     operations.queue(Request { op, scope, deadline: now + Duration::from_secs(seconds), answer }, now);
@@ -138,4 +139,38 @@ fn overdue_operations_end_wherever_they_are() {
     operations.sweep(Instant::now() + Duration::from_secs(61), || "a test".to_owned());
     assert_eq!(delayed.code(), Some(Code::TimedOut));
     assert_eq!(operations.len(), 0);
+}
+
+/// A lock that is waited for takes no sequence, owes no answer, and is asked for again on the next stream.
+#[test]
+fn a_wait_holds_nothing_up_and_goes_on_with_another_stream() {
+    let (mut operations, mut first) = with_session();
+    let [(tag, 1)] = send(&mut operations)[..] else { panic!("the first operation") };
+    let mut wait = ask(&mut operations, Scope::Wait, 60);
+    let [(waiting, 0)] = send(&mut operations)[..] else { panic!("without a sequence") };
+    assert!(operations.is_owed());
+    answer(&mut operations, tag, 2, done());
+    assert!(first.is_done() && !operations.is_owed());
+    operations.stream_lost();
+    let [(again, 0)] = send(&mut operations)[..] else { panic!("asked again") };
+    assert_ne!(again, waiting);
+    answer(&mut operations, again, 3, done());
+    assert!(wait.is_done());
+
+    // Nobody is there for the answer: it is not asked for again.
+    let given_up = ask(&mut operations, Scope::Wait, 60);
+    send(&mut operations);
+    drop(given_up);
+    operations.stream_lost();
+    assert_eq!(send(&mut operations), []);
+}
+
+#[test]
+fn a_wait_ends_with_its_session() {
+    let (mut operations, _first) = with_session();
+    let mut wait = ask(&mut operations, Scope::Wait, 60);
+    send(&mut operations);
+    let tag = operations.keep_alive().expect("there is a session").tag;
+    answer(&mut operations, tag, 1, refusal(Code::SessionExpired));
+    assert_eq!(wait.code(), Some(Code::SessionExpired));
 }
