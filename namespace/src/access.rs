@@ -107,6 +107,19 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
+    pub(crate) fn is_unlimited(self) -> bool {
+        self.limited().is_none()
+    }
+
+    /// The row of a directory that is in the tree.
+    /// Refuses everybody but the owner and the superuser.
+    pub(crate) fn check_owner(self, row: &InodeRow, place: impl FnOnce() -> String) -> Result<(), Error> {
+        match self.limited() {
+            Some(principal) if principal.uid != row.uid => Err(Error::NotOwner { place: place(), uid: principal.uid }),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses everybody but the superuser.
     pub(crate) fn check_superuser(self, place: impl FnOnce() -> String) -> Result<(), Error> {
         match self.limited() {
@@ -261,7 +274,7 @@ fn is_kept_by_sticky(principal: &Principal, directory: &InodeRow, row: &InodeRow
 }
 
 /// The row of a directory that is in the tree, and the directory above.
-fn directory_entry(view: &impl View, directory: InodeId) -> Result<(InodeRow, InodeId), ViewError> {
+pub(crate) fn directory_entry(view: &impl View, directory: InodeId) -> Result<(InodeRow, InodeId), ViewError> {
     let DirectoryRow { parent, name, .. } = view.need(&key::directory(directory))?;
     Ok((view.need::<InodeRow>(&key::entry(parent, &name))?, parent))
 }

@@ -13,6 +13,7 @@ use crate::commands::{
     put_inline, register_datanode, release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica,
     set_attr, set_lock, set_quota, set_xattr, truncate, write_extents,
 };
+use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish};
 use crate::error::Error;
 use crate::exactly_once;
 use crate::transaction::{Outcome, Transaction};
@@ -88,6 +89,12 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::ReleaseLocks { inode, owner } => set_lock::release(txn, *inode, *owner),
         Command::OpenHandle { place, rights, create } => handles::open(txn, place, *rights, *create),
         Command::CloseHandles { closed } => handles::close(txn, closed),
+        Command::Publish { publication } => publish::run(txn, publication),
+        Command::DeleteKey { bucket, key, condition } => delete_key::run(txn, bucket, key, condition.as_ref()),
+        Command::CreateBucket { bucket, place, ownership } => create_bucket::run(txn, bucket, place, *ownership),
+        Command::DeleteBucket { bucket } => delete_bucket::run(txn, bucket),
+        Command::PutAccessKey { id, row } => access_key::put(txn, id, row),
+        Command::RemoveAccessKey { id } => access_key::remove(txn, id),
         Command::AllocateBlocks { wanted, targets } => allocate_blocks::run(txn, *wanted, targets),
         Command::ReleaseBlocks { blocks } => release_blocks::run(txn, blocks),
         Command::WriteExtents { place, blocks, edits, append, min_replicas, terms } => {

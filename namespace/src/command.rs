@@ -8,7 +8,10 @@
 use minicbor::{Decode, Encode};
 use types::{BlockId, BlockOffset, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
 
+use crate::access_key::AccessKeyRow;
+use crate::bucket::Condition;
 use crate::lock::LockWish;
+pub use crate::publication::{Attribute, Content, Publication};
 use crate::row::{Attributes, BlockLocation, NodeRow, Quota};
 
 /// One command as it stands in the log.
@@ -369,6 +372,52 @@ pub enum Command {
         #[cbor(with = "minicbor::bytes")]
         name: Vec<u8>,
     },
+    /// Puts an object at its key, in place of one that is there.
+    #[n(70)]
+    Publish {
+        #[n(0)]
+        publication: Publication,
+    },
+    /// Removes the object at a key, and implicit directories that it leaves empty.
+    #[n(71)]
+    DeleteKey {
+        #[n(0)]
+        bucket: String,
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        key: Vec<u8>,
+        #[n(2)]
+        condition: Option<Condition>,
+    },
+    /// Makes a directory a bucket; the directory is made if it is not there.
+    #[n(72)]
+    CreateBucket {
+        #[n(0)]
+        bucket: String,
+        #[n(1)]
+        place: Where,
+        #[n(2)]
+        ownership: Ownership,
+    },
+    /// Removes a bucket without objects, and its directory.
+    #[n(73)]
+    DeleteBucket {
+        #[n(0)]
+        bucket: String,
+    },
+    /// Only the superuser does, as for its removal.
+    #[n(74)]
+    PutAccessKey {
+        #[n(0)]
+        id: String,
+        #[n(1)]
+        row: AccessKeyRow,
+    },
+    #[n(75)]
+    RemoveAccessKey {
+        #[n(0)]
+        id: String,
+    },
     /// Allocates blocks in advance, one for each list of targets: of the session, and of no file yet.
     #[n(40)]
     AllocateBlocks {
@@ -674,6 +723,14 @@ pub enum Reply {
     Node {
         #[n(0)]
         node: NodeId,
+    },
+    /// An object at its key.
+    #[n(30)]
+    Object {
+        #[n(0)]
+        attributes: Attributes,
+        #[n(1)]
+        etag: String,
     },
     /// Blocks allocated in advance.
     #[n(15)]

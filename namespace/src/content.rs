@@ -168,6 +168,7 @@ impl Content {
         }
         let now = txn.now;
         let file = self.row.need_file_mut()?;
+        file.changes += 1;
         file.mtime = terms.mtime.unwrap_or(now);
         file.ctime = now;
         let change = Delta::between(self.counted, Delta::file(file));

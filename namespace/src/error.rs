@@ -346,6 +346,40 @@ pub enum Error {
         #[n(1)]
         uid: u32,
     },
+    #[error("there is no bucket {bucket}; make it first")]
+    #[n(90)]
+    NoSuchBucket {
+        #[n(0)]
+        bucket: String,
+    },
+    #[error("{place}: what is there is not what the condition asks for; look at it, and decide again")]
+    #[n(91)]
+    PreconditionFailed {
+        #[n(0)]
+        place: String,
+    },
+    #[error("{key:?} cannot be a key here: {reason}; keys are paths below the bucket")]
+    #[n(92)]
+    BadKey {
+        #[n(0)]
+        key: String,
+        #[n(1)]
+        reason: String,
+    },
+    #[error(
+        "{bucket:?} cannot be the name of a bucket; write 3 to 63 of a-z, 0-9, '-' and '.', a letter or digit at both ends"
+    )]
+    #[n(93)]
+    BadBucketName {
+        #[n(0)]
+        bucket: String,
+    },
+    #[error("{id:?} cannot be stored as an access key; its name has 3 to 128 of A-Z, a-z, 0-9, '_', '-' and '.'")]
+    #[n(94)]
+    BadAccessKey {
+        #[n(0)]
+        id: String,
+    },
     #[error(
         "{place}: quota exceeded: {needed} {counted} would be below it, and {limit} are allowed; remove some, or have the quota raised"
     )]
@@ -558,6 +592,9 @@ impl Error {
             | Self::RangesOverlap { .. }
             | Self::BadSources { .. }
             | Self::SourceShared { .. }
+            | Self::BadKey { .. }
+            | Self::BadBucketName { .. }
+            | Self::BadAccessKey { .. }
             | Self::ClientNameTooLong { .. } => Code::InvalidArgument,
             Self::NameTooLong { .. } => Code::NameTooLong,
             Self::NotFound { .. } => Code::NotFound,
@@ -586,6 +623,8 @@ impl Error {
             Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } | Self::OnlySuperuser { .. } => {
                 Code::NotPermitted
             }
+            Self::NoSuchBucket { .. } => Code::NoSuchBucket,
+            Self::PreconditionFailed { .. } => Code::PreconditionFailed,
             Self::QuotaExceeded { .. } => Code::QuotaExceeded,
             Self::ReplicaInTheWay { .. } => Code::Busy,
             Self::InlineInTheWay { .. } | Self::StoredInBlocks { .. } => Code::StoredOtherwise,

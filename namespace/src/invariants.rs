@@ -98,6 +98,8 @@ fn read(state: &MemoryView) -> Rows {
             b'K' => {
                 rows.locked_inodes.insert((SessionId::new(number(key)), key::inode_of_session(key).expect("a key")));
             }
+            b'B' => drop(get::<crate::bucket::BucketRow>(key, value)),
+            b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
             b'N' => drop(get::<NodeRow>(key, value)),
             tag => panic!("a row of no known kind: {tag}"),
         }

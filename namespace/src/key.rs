@@ -21,6 +21,8 @@
 //! | `K` session inode | nothing: an inode on which the session holds locks |
 //! | `f` inode session | [`HandlesRow`](crate::row::HandlesRow): how often the session has the file open |
 //! | `F` session inode | nothing: a file that the session has open |
+//! | `B` name | [`BucketRow`](crate::bucket::BucketRow) |
+//! | `A` access key | [`AccessKeyRow`](crate::access_key::AccessKeyRow) |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 
 use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp};
@@ -43,7 +45,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Every key that starts with `prefix`, which is at most a tag and whole numbers.
+    /// Every key that starts with `prefix`.
     fn under(prefix: Vec<u8>) -> Self {
         let mut to = prefix.clone();
         while let Some(last) = to.last_mut() {
@@ -81,6 +83,19 @@ pub(crate) fn entry(directory: InodeId, name: &[u8]) -> Vec<u8> {
 
 pub(crate) fn entries(directory: InodeId) -> Range {
     Range::under(entry(directory, b""))
+}
+
+/// Those of a directory whose names begin with `prefix`.
+pub(crate) fn entries_with(directory: InodeId, prefix: &[u8]) -> Range {
+    Range::under(entry(directory, prefix))
+}
+
+/// The first key behind `key`.
+pub(crate) fn successor(key: &[u8]) -> Vec<u8> {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next
 }
 
 pub(crate) fn xattr(inode: InodeId, name: &[u8]) -> Vec<u8> {
@@ -214,6 +229,28 @@ pub(crate) fn node(node: NodeId) -> Vec<u8> {
 
 pub(crate) fn nodes() -> Range {
     Range::under(vec![b'N'])
+}
+
+pub(crate) fn bucket(name: &str) -> Vec<u8> {
+    tagged(b'B', &[name.as_bytes()])
+}
+
+pub(crate) fn buckets() -> Range {
+    Range::under(vec![b'B'])
+}
+
+pub(crate) fn access_key(id: &str) -> Vec<u8> {
+    tagged(b'A', &[id.as_bytes()])
+}
+
+pub(crate) fn access_keys() -> Range {
+    Range::under(vec![b'A'])
+}
+
+/// The text in the key of a bucket or of an access key.
+pub(crate) fn text_of(key: &[u8]) -> Result<String, ViewError> {
+    let text = key.get(1..).unwrap_or_default().to_vec();
+    String::from_utf8(text).map_err(|_| ViewError::Row { key: show(key), reason: "the key is not a text".to_owned() })
 }
 
 fn block_part(block: BlockId) -> [u8; 13] {

@@ -19,7 +19,9 @@
 //! 11. The live bytes of a block are exactly those that extents of files hold; a block without any is gone.
 
 mod access;
+pub mod access_key;
 mod apply;
+pub mod bucket;
 pub mod codec;
 pub mod command;
 mod commands;
@@ -32,12 +34,14 @@ mod home;
 #[cfg(any(test, feature = "invariants"))]
 pub mod invariants;
 mod key;
+pub mod key_listing;
 mod limits;
 pub mod lock;
 pub mod memory;
 pub mod overlay;
 mod pending;
 pub mod placement;
+mod publication;
 pub mod query;
 mod quota;
 pub mod repair;

@@ -1,5 +1,7 @@
 //! Questions about a state that change nothing.
 
+mod keys;
+
 use types::{BlockId, ByteSize, ClusterId, InodeId, SessionId, StorageId, Timestamp};
 
 use crate::access::{Caller, Right};
@@ -10,12 +12,14 @@ use crate::key::{self, Range};
 use crate::lock::{HeldLock, LockOwner, LockTable, LockWish};
 use crate::resolve;
 use crate::row::{
-    self, Attributes, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, InodeRow, LocatedBlock, NodeRow,
-    Totals,
+    self, Attributes, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, FileBody, InodeRow, LocatedBlock,
+    NodeRow, Totals,
 };
 use crate::rows::Rows;
 use crate::view::{View, ViewError};
 use crate::xattr;
+
+pub use keys::{Bucket, OpenedObject, access_key, access_keys, bucket, buckets, open_key};
 
 /// The most entries or blocks that one answer holds.
 pub const MAX_PAGE: usize = 10_000;
@@ -102,16 +106,23 @@ pub fn open(
     length: u64,
 ) -> Result<Opened, QueryError> {
     let (row, attributes) = find_file(view, caller, place)?;
-    let (inode, file) = (row.inode, row.need_file()?.clone());
-    let content = match file.data {
-        Data::Inline { content } => Content::Inline(content),
+    Ok(Opened { attributes, content: content(view, row.inode, row.need_file()?, (offset, length))? })
+}
+
+fn content(
+    view: &impl View,
+    inode: InodeId,
+    file: &FileBody,
+    (offset, length): (u64, u64),
+) -> Result<Content, ViewError> {
+    Ok(match &file.data {
+        Data::Inline { content } => Content::Inline(content.clone()),
         Data::Blocks { .. } => {
             let end = offset.saturating_add(length).min(file.length.get());
             let (blocks, known_to) = located(view, inode, (offset, end), MAX_LOCATED)?;
             Content::Blocks { blocks, known_to }
         }
-    };
-    Ok(Opened { attributes, content })
+    })
 }
 
 /// A file that the caller may read.

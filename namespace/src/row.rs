@@ -297,6 +297,10 @@ pub(crate) struct FileBody {
     pub(crate) writing: bool,
     #[n(6)]
     pub(crate) data: Data,
+    /// How often the content has changed since the file was made: an etag belongs to one of these.
+    #[n(7)]
+    #[cbor(default)]
+    pub(crate) changes: u64,
 }
 
 impl InodeRow {
@@ -399,6 +403,10 @@ pub(crate) struct DirectoryRow {
     pub(crate) usage: Usage,
     #[n(5)]
     pub(crate) quota: Option<Quota>,
+    /// Made only because the key of an object needed it (see module `bucket`).
+    #[n(6)]
+    #[cbor(default)]
+    pub(crate) implicit: bool,
 }
 
 /// The way from an inode to its entry.

@@ -2,6 +2,7 @@
 
 mod claims;
 mod golden;
+mod golden_keys;
 mod histories;
 mod model;
 

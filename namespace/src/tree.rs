@@ -17,7 +17,7 @@ use crate::view::{View, ViewError};
 use crate::xattr;
 
 /// The mode of parents that are made because they are missing.
-const PARENT_MODE: u32 = 0o755;
+pub(crate) const PARENT_MODE: u32 = 0o755;
 
 /// What a change adds to the sums of every directory above it; taken away by [`Delta::negated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -163,6 +163,7 @@ pub(crate) fn add_directory<V: View>(
         ctime: txn.now,
         usage: Usage::default(),
         quota: None,
+        implicit: false,
     };
     txn.put_directory(inode, &directory);
     account(txn, slot.directory, Entries::Added, Delta::directory(&Usage::default()))?;
@@ -210,16 +211,28 @@ pub(crate) fn place_file<V: View>(
     } else {
         resolve::slot(&txn.rows, txn.caller, place)?
     };
+    place_in_slot(txn, place, destination.overwrite, &slot, row)?;
+    Ok(slot)
+}
+
+/// Puts a new file into a slot, in place of one that is there if `overwrite`; `place` is what a refusal names.
+pub(crate) fn place_in_slot<V: View>(
+    txn: &mut Transaction<'_, V>,
+    place: &Where,
+    overwrite: bool,
+    slot: &Slot,
+    row: &mut InodeRow,
+) -> Outcome<()> {
     let mut entries = Entries::Added;
     let mut delta = Delta::file(row.need_file()?);
     match txn.rows.entry(slot.directory, &slot.name)? {
-        None => check_add(txn, place, &slot)?,
-        Some(_) if !destination.overwrite => return Err(Error::Exists { place: resolve::show(place) }.into()),
+        None => check_add(txn, place, slot)?,
+        Some(_) if !overwrite => return Err(Error::Exists { place: resolve::show(place) }.into()),
         Some(InodeRow { body: Body::Directory, .. }) => {
             return Err(Error::IsDirectory { place: resolve::show(place) }.into());
         }
         Some(target @ InodeRow { inode, body: Body::File(_), .. }) => {
-            check_remove(txn, place, &slot, &target)?;
+            check_remove(txn, place, slot, &target)?;
             let old = target.need_file()?.clone();
             check_not_written_by_another(txn, place, inode, &old)?;
             drop_file(txn, &target)?;
@@ -231,7 +244,7 @@ pub(crate) fn place_file<V: View>(
     txn.put_entry(slot.directory, &slot.name, row);
     txn.put_link(row.inode, slot.directory, &slot.name);
     account(txn, slot.directory, entries, delta)?;
-    Ok(slot)
+    Ok(())
 }
 
 /// Refuses unless the caller may put something into an empty slot.
@@ -506,6 +519,7 @@ pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> O
         block_size,
         writing: new.writing,
         data: new.data,
+        changes: 0,
     };
     let Ownership { uid, gid, mode } = txn.caller.ownership(new.ownership);
     let (inode, atime, body) = (txn.next_inode(), txn.now, Body::File(file));

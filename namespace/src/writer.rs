@@ -241,6 +241,7 @@ impl OpenFile {
         }
         if grown != file.length {
             file.length = grown;
+            file.changes += 1;
             file.mtime = txn.now;
             file.ctime = txn.now;
         }

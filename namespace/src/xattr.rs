@@ -46,8 +46,7 @@ pub(crate) fn set<V: View>(
     if value.len() > MAX_XATTR_VALUE {
         return Err(Error::XattrTooLarge { place: place(), name: show(name), limit: MAX_XATTR_VALUE as u64 }.into());
     }
-    let inode = row.inode;
-    let xattrs = row.xattrs.get_or_insert_default();
+    let xattrs = row.xattrs.as_deref().unwrap_or_default();
     let found = xattrs.binary_search_by(|xattr| xattr.name.as_slice().cmp(name));
     match (found, mode) {
         (Ok(_), XattrMode::Create) => return Err(Error::XattrExists { place: place(), name: show(name) }.into()),
@@ -57,6 +56,15 @@ pub(crate) fn set<V: View>(
         }
         (Ok(_) | Err(_), _) => {}
     }
+    put(txn, row, name, value);
+    Ok(())
+}
+
+/// Sets an attribute, whoever asks. The name is legal and the value not too long.
+pub(crate) fn put<V: View>(txn: &mut Transaction<'_, V>, row: &mut InodeRow, name: &[u8], value: &[u8]) {
+    let inode = row.inode;
+    let xattrs = row.xattrs.get_or_insert_default();
+    let found = xattrs.binary_search_by(|xattr| xattr.name.as_slice().cmp(name));
     let others = xattrs.iter().filter(|xattr| xattr.name != name);
     let small: usize = others.filter_map(|xattr| xattr.value.as_ref().map(Vec::len)).sum();
     let is_small = value.len() <= SMALL_XATTR && small + value.len() <= SMALL_XATTRS;
@@ -74,7 +82,6 @@ pub(crate) fn set<V: View>(
     if !is_small {
         txn.put(key, &XattrRow { value: value.to_vec() });
     }
-    Ok(())
 }
 
 pub(crate) fn remove<V: View>(
@@ -122,10 +129,15 @@ pub(crate) fn get(
         Class::Trusted => caller.check_superuser(&place)?,
         Class::Security => {}
     }
+    stored(view, row, name)?.ok_or_else(|| Error::NoXattr { place: place(), name: show(name) }.into())
+}
+
+/// The value of an attribute, whoever asks.
+pub(crate) fn stored(view: &impl View, row: &InodeRow, name: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
     match row.xattrs.iter().flatten().find(|xattr| xattr.name == name) {
-        Some(Xattr { value: Some(value), .. }) => Ok(value.clone()),
-        Some(Xattr { value: None, .. }) => Ok(long(view, row, name)?),
-        None => Err(Error::NoXattr { place: place(), name: show(name) }.into()),
+        Some(Xattr { value: Some(value), .. }) => Ok(Some(value.clone())),
+        Some(Xattr { value: None, .. }) => long(view, row, name).map(Some),
+        None => Ok(None),
     }
 }
 

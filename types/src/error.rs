@@ -117,6 +117,9 @@ codes! {
     TooManyOpen = 34, Full, "ENFILE", "too many open files";
     /// A file is stored inline where a block was brought, or in blocks where bytes were.
     StoredOtherwise = 35, Exists, "EAGAIN", "stored in another form";
+    /// What is there is not what the request made a condition.
+    PreconditionFailed = 36, Exists, "EEXIST", "precondition failed";
+    NoSuchBucket = 37, NotFound, "ENOENT", "no such bucket";
 }
 
 impl fmt::Display for Code {

@@ -16,18 +16,32 @@ pub(crate) struct Closing<'a> {
     pub(crate) mtime: Option<Timestamp>,
 }
 
-/// Commits the last block, gives up the lease, and names a file that had no name.
-pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, closing: &Closing<'_>) -> Outcome<Reply> {
-    let mut open = OpenFile::of_session(txn, inode)?;
-    match (closing.last, open.open_block()) {
-        (Some(done), _) => open.finish_block(txn, done, closing.min_replicas)?,
+/// Commits the last block, and closes the content as of now.
+pub(crate) fn finish_content<V: View>(
+    txn: &mut Transaction<'_, V>,
+    open: &mut OpenFile,
+    last: Option<&BlockDone>,
+    min_replicas: u8,
+) -> Outcome<()> {
+    match (last, open.open_block()) {
+        (Some(done), _) => open.finish_block(txn, done, min_replicas)?,
         (None, Some(block)) => return Err(Error::BlockOpen { block }.into()),
         (None, None) => {}
     }
     let file = open.row.need_file_mut()?;
     file.writing = false;
-    file.mtime = closing.mtime.unwrap_or(txn.now);
+    file.mtime = txn.now;
     file.ctime = txn.now;
+    Ok(())
+}
+
+/// Commits the last block, gives up the lease, and names a file that had no name.
+pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, closing: &Closing<'_>) -> Outcome<Reply> {
+    let mut open = OpenFile::of_session(txn, inode)?;
+    finish_content(txn, &mut open, closing.last, closing.min_replicas)?;
+    if let Some(mtime) = closing.mtime {
+        open.row.need_file_mut()?.mtime = mtime;
+    }
     match (open.has_name(), closing.publish) {
         (true, None) => {
             let attributes = open.row.attributes(None);

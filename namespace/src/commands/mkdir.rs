@@ -1,3 +1,4 @@
+use crate::bucket;
 use crate::command::{Ownership, Reply, Where};
 use crate::error::Error;
 use crate::key;
@@ -28,7 +29,11 @@ pub(crate) fn run<V: View>(
             tree::check_add(txn, place, &slot)?;
             tree::add_directory(txn, &slot, owner, mode)?
         }
-        Some(row) if parents && row.body == Body::Directory => row,
+        Some(row) if parents && row.body == Body::Directory => {
+            // Whoever asks for it wants it to stay.
+            bucket::set_implicit(txn, row.inode, false)?;
+            row
+        }
         Some(_) => return Err(Error::Exists { place: resolve::show(place) }.into()),
     };
     let directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;

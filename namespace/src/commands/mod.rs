@@ -2,6 +2,7 @@
 
 pub(crate) mod abandon;
 pub(crate) mod abandon_block;
+pub(crate) mod access_key;
 pub(crate) mod add_block;
 pub(crate) mod add_replica;
 pub(crate) mod allocate_blocks;
@@ -9,7 +10,10 @@ pub(crate) mod clone_range;
 pub(crate) mod complete;
 pub(crate) mod concat;
 pub(crate) mod create;
+pub(crate) mod create_bucket;
 pub(crate) mod delete;
+pub(crate) mod delete_bucket;
+pub(crate) mod delete_key;
 pub(crate) mod end_session;
 pub(crate) mod exchange;
 pub(crate) mod extend;
@@ -19,6 +23,7 @@ pub(crate) mod handles;
 pub(crate) mod mkdir;
 pub(crate) mod next_generation;
 pub(crate) mod open_session;
+pub(crate) mod publish;
 pub(crate) mod punch;
 pub(crate) mod put_blocks;
 pub(crate) mod put_inline;

@@ -5,6 +5,7 @@ mod content;
 mod exactly_once;
 mod garbage;
 mod handles;
+mod keys;
 mod locks;
 mod quota;
 mod replicas;

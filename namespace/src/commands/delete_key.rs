@@ -1,0 +1,34 @@
+use crate::bucket::{self, Condition, Key};
+use crate::command::Reply;
+use crate::key;
+use crate::row::{Body, DirectoryRow};
+use crate::rows::Rows;
+use crate::transaction::{Outcome, Transaction};
+use crate::tree;
+use crate::view::View;
+
+/// Removes the object at a key, if there is one, and the implicit directories that it leaves empty. To remove what is not
+/// there is no error, whatever the condition.
+pub(crate) fn run<V: View>(
+    txn: &mut Transaction<'_, V>,
+    name: &str,
+    key: &[u8],
+    condition: Option<&Condition>,
+) -> Outcome<Reply> {
+    let bucket = bucket::open(&txn.rows, txn.caller, name)?;
+    let key = Key::parse(name, key)?;
+    let Some((slot, row)) = bucket::lookup(&txn.rows, txn.caller, &bucket, &key)? else { return Ok(Reply::Done) };
+    bucket::check(condition, Some(&row), &key)?;
+    let place = key.place(&bucket);
+    tree::check_remove(txn, &place, &slot, &row)?;
+    let keeps_others =
+        row.body == Body::Directory && txn.rows.need::<DirectoryRow>(&key::directory(row.inode))?.usage.entries > 0;
+    if keeps_others {
+        // The object of the directory goes, the objects in it stay.
+        bucket::set_implicit(txn, row.inode, true)?;
+    } else {
+        tree::detach(txn, &place, &slot, &row, false)?;
+        bucket::prune(txn, &bucket, slot.directory)?;
+    }
+    Ok(Reply::Done)
+}

@@ -1,0 +1,72 @@
+//! An object on its way to its key.
+
+use minicbor::{Decode, Encode};
+use types::InodeId;
+
+use crate::bucket::Condition;
+use crate::command::{BlockDone, Layout, Ownership};
+
+/// An object to put at its key.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Publication {
+    #[n(0)]
+    pub bucket: String,
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub key: Vec<u8>,
+    #[n(2)]
+    pub content: Content,
+    /// Of the content; without it, one is made of inode and change.
+    #[n(3)]
+    pub etag: Option<String>,
+    /// What the writer wants back with the object; not looked into.
+    #[n(4)]
+    #[cbor(with = "minicbor::bytes")]
+    pub properties: Vec<u8>,
+    /// Extended attributes that it gets.
+    #[n(5)]
+    pub attributes: Vec<Attribute>,
+    #[n(6)]
+    pub condition: Option<Condition>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Attribute {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub name: Vec<u8>,
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub value: Vec<u8>,
+}
+
+/// Where the bytes of an object come from.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Content {
+    #[n(0)]
+    Inline {
+        #[n(0)]
+        ownership: Ownership,
+        #[n(1)]
+        layout: Layout,
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        content: Vec<u8>,
+    },
+    /// A file without a name that this session has written.
+    #[n(1)]
+    Written {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        last: Option<BlockDone>,
+        #[n(2)]
+        min_replicas: u8,
+    },
+    /// None: the key ends with a slash, and means the directory.
+    #[n(2)]
+    Directory {
+        #[n(0)]
+        ownership: Ownership,
+    },
+}

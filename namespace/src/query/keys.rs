@@ -1,0 +1,103 @@
+//! Questions about buckets, the objects in them, and access keys.
+
+use types::Timestamp;
+
+use super::{Content, MAX_PAGE, Opened, attributes, content};
+use crate::access::{self, Caller, Right};
+use crate::access_key::{self, AccessKeyRow};
+use crate::bucket::{self, BucketRow, Key};
+use crate::error::{Error, QueryError};
+use crate::key;
+use crate::resolve;
+use crate::row::{self, Attributes, Body, DirectoryRow};
+use crate::rows::Rows;
+use crate::view::{View, ViewError};
+
+/// An object as a reader needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedObject {
+    pub opened: Opened,
+    pub etag: String,
+    /// Whether the content is the one that etag and properties were given with.
+    pub as_given: bool,
+    /// What its writer wanted kept with it; empty if nothing.
+    pub properties: Vec<u8>,
+}
+
+/// A bucket, and its directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    pub name: String,
+    pub created: Timestamp,
+    pub attributes: Attributes,
+}
+
+/// The object at a key of a bucket, and where the bytes `[offset, offset + length)` of it are, as for [`super::open`].
+pub fn open_key(
+    view: &impl View,
+    caller: Caller<'_>,
+    bucket: &str,
+    key: &[u8],
+    offset: u64,
+    length: u64,
+) -> Result<OpenedObject, QueryError> {
+    let record = bucket::open(view, caller, bucket)?;
+    let key = Key::parse(bucket, key)?;
+    let Some((_, row)) = bucket::lookup(view, caller, &record, &key)? else {
+        return Err(Error::NotFound { place: key.show() }.into());
+    };
+    caller.check(&row, Right::Read, || key.show())?;
+    let attributes = attributes(view, &row)?;
+    let content = match &row.body {
+        Body::Directory => Content::Inline(Vec::new()),
+        Body::File(file) => content(view, row.inode, file, (offset, length))?,
+    };
+    let opened = Opened { attributes, content };
+    let (etag, as_given) = (bucket::etag(&row)?, bucket::is_as_given(&row)?);
+    Ok(OpenedObject { opened, etag, as_given, properties: bucket::properties(view, &row)? })
+}
+
+/// A bucket that the caller can get to, with its directory.
+pub fn bucket(view: &impl View, caller: Caller<'_>, name: &str) -> Result<Bucket, QueryError> {
+    let row = bucket::open(view, caller, name)?;
+    Ok(described(view, name.to_owned(), row)?)
+}
+
+/// At most `limit` buckets, in the order of their names, that follow `after`.
+pub fn buckets(view: &impl View, after: &str, limit: usize) -> Result<Vec<Bucket>, ViewError> {
+    let range = key::buckets().after(key::bucket(after));
+    let mut buckets = Vec::new();
+    for (key, value) in view.page(&range, limit.min(MAX_PAGE))? {
+        let row: BucketRow = row::decode(&key, &value)?;
+        if resolve::is_attached(view, row.inode)? {
+            buckets.push(described(view, key::text_of(&key)?, row)?);
+        }
+    }
+    Ok(buckets)
+}
+
+fn described(view: &impl View, name: String, row: BucketRow) -> Result<Bucket, ViewError> {
+    let directory: DirectoryRow = view.need(&key::directory(row.inode))?;
+    let (entry, _) = access::directory_entry(view, row.inode)?;
+    Ok(Bucket { name, created: row.created, attributes: entry.attributes(Some(&directory)) })
+}
+
+/// An access key. Only the superuser sees them.
+pub fn access_key(view: &impl View, caller: Caller<'_>, id: &str) -> Result<AccessKeyRow, QueryError> {
+    access_key::check_rights(caller, id)?;
+    let row = view.row(&key::access_key(id))?;
+    Ok(row.ok_or_else(|| Error::NotFound { place: format!("access key {id}") })?)
+}
+
+/// At most `limit` access keys, in the order of their names, that follow `after`.
+pub fn access_keys(
+    view: &impl View,
+    caller: Caller<'_>,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(String, AccessKeyRow)>, QueryError> {
+    access_key::check_rights(caller, after)?;
+    let rows = view.page(&key::access_keys().after(key::access_key(after)), limit.min(MAX_PAGE))?;
+    let rows = rows.into_iter().map(|(key, value)| Ok((key::text_of(&key)?, row::decode(&key, &value)?)));
+    Ok(rows.collect::<Result<_, ViewError>>()?)
+}
