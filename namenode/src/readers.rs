@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 use namespace::command::Principal;
+use namespace::key_listing::{self, KeyQuery};
 use namespace::query;
 use namespace::{Caller, QueryError, view::ViewError};
 use proto::v1;
@@ -16,16 +17,16 @@ use crate::progress::Progress;
 use crate::store::{Snapshot, Store};
 use crate::wire::{self, Query};
 
+/// Buckets or access keys in one answer.
+const BUCKETS: usize = 1000;
 const THREADS: usize = 2;
 
 /// What the threads do.
 pub(crate) enum Job {
     /// Answer queries from one state.
     Answer {
-        /// With the tags of their replies.
-        queries: Vec<(u64, Query)>,
-        /// On whose behalf.
-        principal: Option<Principal>,
+        /// With the tags of their replies, and on whose behalf.
+        queries: Vec<(u64, Query, Option<Arc<Principal>>)>,
         answered: Box<dyn FnOnce(Vec<v1::Reply>) + Send>,
     },
     /// One thread ends.
@@ -78,15 +79,15 @@ impl Readers {
 
 impl Reader {
     fn run(self) -> Result<(), String> {
-        while let Ok(Job::Answer { queries, principal, answered }) = self.jobs.recv() {
+        while let Ok(Job::Answer { queries, answered }) = self.jobs.recv() {
             // Taken before the snapshot, which is therefore at least so far.
             let applied = self.progress.applied.get();
             let state = self.store.state();
             let snapshot = state.snapshot();
             let mut replies = Vec::with_capacity(queries.len());
-            for (tag, query) in queries {
-                let result =
-                    self.answer(&snapshot, principal.as_ref().into(), &query).map_err(|error| error.to_string())?;
+            for (tag, query, principal) in queries {
+                let caller = Caller::from(principal.as_deref());
+                let result = self.answer(&snapshot, caller, &query).map_err(|error| error.to_string())?;
                 replies.push(v1::Reply { tag, applied, result: Some(result) });
             }
             drop(snapshot);
@@ -110,6 +111,20 @@ impl Reader {
             Query::LockHolder { session, inode, wish } => {
                 query::lock_holder(state, caller, *session, *inode, wish).map(wire::lock_holder)
             }
+            Query::OpenKey { bucket, key, offset, length, client_host } => {
+                query::open_key(state, caller, bucket, key, *offset, *length)
+                    .map(|object| wire::opened_object(object, client_host, &self.datanodes))
+            }
+            Query::Keys { bucket, prefix, delimiter, after, max } => {
+                let query = KeyQuery { prefix, delimiter, after, max: *max };
+                key_listing::list(state, caller, bucket, &query).map(wire::key_page)
+            }
+            Query::Bucket(name) => query::bucket(state, caller, name).map(|bucket| wire::buckets(vec![bucket])),
+            Query::Buckets { after } => Ok(wire::buckets(query::buckets(state, after, BUCKETS)?)),
+            Query::AccessKey(id) => {
+                query::access_key(state, caller, id).map(|row| wire::access_keys(vec![(id.clone(), row)]))
+            }
+            Query::AccessKeys { after } => query::access_keys(state, caller, after, BUCKETS).map(wire::access_keys),
             Query::Session(session) => return Ok(session_answer(lives(state, *session)?, *session)),
         };
         match answer {

@@ -1,6 +1,7 @@
 //! Between RPC messages and what the state machine speaks. Every field that arrives is checked here.
 
 mod content;
+mod keys;
 mod reply;
 mod sessions;
 
@@ -14,6 +15,7 @@ use crate::datanodes::{Heartbeat, StorageReport};
 use crate::settings::Settings;
 
 pub(crate) use content::size;
+pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
 pub(crate) use reply::{done, extents, listing, opened, reply, stated, xattr, xattr_names};
 pub(crate) use sessions::{lock_holder, lock_query};
 
@@ -94,6 +96,28 @@ pub(crate) enum Query {
         inode: InodeId,
         wish: LockWish,
     },
+    OpenKey {
+        bucket: String,
+        key: Vec<u8>,
+        offset: u64,
+        length: u64,
+        client_host: String,
+    },
+    Keys {
+        bucket: String,
+        prefix: Vec<u8>,
+        delimiter: Vec<u8>,
+        after: Vec<u8>,
+        max: usize,
+    },
+    Bucket(String),
+    Buckets {
+        after: String,
+    },
+    AccessKey(String),
+    AccessKeys {
+        after: String,
+    },
     /// Whether a session lives.
     Session(SessionId),
 }
@@ -148,6 +172,16 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::ListXattrs(list) => {
             return Ok(Asked::Query(Query::XattrNames(place(list.place, "ListXattrs.place")?)));
         }
+        Kind::OpenKey(open) => return Ok(Asked::Query(keys::open_key(open)?)),
+        Kind::ListKeys(list) => return Ok(Asked::Query(keys::list_keys(list)?)),
+        Kind::FindBuckets(find) => return Ok(Asked::Query(keys::find_buckets(find)?)),
+        Kind::FindAccessKeys(find) => return Ok(Asked::Query(keys::find_access_keys(find)?)),
+        Kind::Publish(wire) => keys::publish(wire, settings)?,
+        Kind::DeleteKey(wire) => keys::delete_key(wire)?,
+        Kind::CreateBucket(wire) => keys::create_bucket(wire)?,
+        Kind::DeleteBucket(wire) => keys::delete_bucket(wire)?,
+        Kind::PutAccessKey(wire) => keys::put_access_key(wire)?,
+        Kind::RemoveAccessKey(wire) => keys::remove_access_key(wire)?,
         Kind::Create(create) => {
             let targets = Targets { exclude: few(create.exclude, "Create.exclude")?, client_host: create.client_host };
             let command = Command::Create {
@@ -265,19 +299,23 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
 }
 
 fn put_inline(put: v1::PutInline, settings: &Settings) -> Result<Command, Refused> {
-    if put.content.len() as u64 > settings.inline_max.get() {
-        let (length, limit) = (put.content.len(), settings.inline_max);
-        let message = format!("{length} bytes are too many for the metadata, which takes {limit}; write blocks");
-        return Err(Refused { code: Code::TooLarge, message });
-    }
     let wire = put.destination.ok_or(wrong("PutInline.destination", "is missing"))?;
     Ok(Command::PutInline {
         destination: destination(wire, "PutInline.destination")?,
         ownership: ownership(put.ownership)?,
         layout: layout(put.layout, settings)?,
-        content: put.content.into(),
+        content: inline_content(put.content, settings)?,
         mtime: put.mtime.map(Timestamp::from_nanos),
     })
+}
+
+fn inline_content(content: impl Into<Vec<u8>> + AsRef<[u8]>, settings: &Settings) -> Result<Vec<u8>, Refused> {
+    if content.as_ref().len() as u64 > settings.inline_max.get() {
+        let (length, limit) = (content.as_ref().len(), settings.inline_max);
+        let message = format!("{length} bytes are too many for the metadata, which takes {limit}; write blocks");
+        return Err(Refused { code: Code::TooLarge, message });
+    }
+    Ok(content.into())
 }
 
 /// Whether it is a legal name is decided with the rest; this only keeps rubbish out of the log.

@@ -30,6 +30,18 @@ pub struct Publication {
     pub condition: Option<Condition>,
 }
 
+impl Publication {
+    /// Bytes in the log, roughly.
+    pub fn size(&self) -> usize {
+        let content = match &self.content {
+            Content::Inline { content, .. } => content.len(),
+            Content::Written { .. } | Content::Directory { .. } => 0,
+        };
+        let attributes = self.attributes.iter().map(|attribute| attribute.name.len() + attribute.value.len());
+        content + self.properties.len() + self.key.len() + attributes.sum::<usize>()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Attribute {
     #[n(0)]

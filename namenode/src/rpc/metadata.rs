@@ -89,7 +89,7 @@ struct Client {
     term: u64,
     session: Option<SessionId>,
     /// On whose behalf; without one, nothing that the namespace decides is asked of it.
-    principal: Option<Principal>,
+    principal: Option<Arc<Principal>>,
     /// Told apart from other streams of the same session.
     number: u64,
     under_way: usize,
@@ -101,7 +101,7 @@ struct Client {
 #[derive(Default)]
 struct Sorted {
     updates: Vec<(u64, Request)>,
-    reads: Vec<(u64, Query)>,
+    reads: Vec<(u64, Query, Option<Arc<Principal>>)>,
     /// Answered at once, refusals mostly.
     answered: Vec<v1::Reply>,
     waits: usize,
@@ -152,7 +152,8 @@ impl Client {
             return Err(End::Status(Status::failed_precondition(format!("this is cluster {cluster}"))));
         }
         let principal = hello.principal.map(wire::principal).transpose();
-        self.principal = principal.map_err(|error| End::Status(Status::invalid_argument(error.to_string())))?;
+        let principal = principal.map_err(|error| End::Status(Status::invalid_argument(error.to_string())))?;
+        self.principal = principal.map(Arc::new);
         let leadership = *self.leadership.borrow_and_update();
         if !leadership.serving {
             return Err(End::NotLeader);
@@ -224,7 +225,8 @@ impl Client {
         for op in ops {
             let tag = op.tag;
             let result = wire::asked(op.kind, &self.service.config.settings)
-                .and_then(|asked| self.sort(tag, op.sequence, asked, &mut sorted));
+                .and_then(|asked| Ok((asked, self.speaks_for(op.principal)?)))
+                .and_then(|(asked, principal)| self.sort(tag, op.sequence, asked, principal, &mut sorted));
             if let Err(Refused { code, message }) = result {
                 let result = Some(v1::reply::Result::Error(proto::error(code, message)));
                 sorted.answered.push(v1::Reply { tag, applied: self.service.progress.applied.get(), result });
@@ -236,26 +238,44 @@ impl Client {
         self.reply(sorted.answered).await
     }
 
-    fn sort(&self, tag: u64, sequence: u64, asked: Asked, sorted: &mut Sorted) -> Result<(), Refused> {
+    /// On whose behalf an operation is: its own principal's, which only a stream of the superuser may name, or the
+    /// stream's.
+    fn speaks_for(&self, named: Option<v1::Principal>) -> Result<Option<Arc<Principal>>, Refused> {
+        let Some(named) = named else { return Ok(self.principal.clone()) };
+        if self.principal.as_ref().is_none_or(|own| own.uid != 0) {
+            return Err(refused(Code::NotPermitted, "only a stream of uid 0 may ask on behalf of others"));
+        }
+        Ok(Some(Arc::new(wire::principal(named)?)))
+    }
+
+    fn sort(
+        &self,
+        tag: u64,
+        sequence: u64,
+        asked: Asked,
+        principal: Option<Arc<Principal>>,
+        sorted: &mut Sorted,
+    ) -> Result<(), Refused> {
         let time = wall_clock();
         match asked {
             Asked::Query(query) => {
-                self.needed_principal()?;
-                sorted.reads.push((tag, query));
+                needed(principal.as_ref())?;
+                sorted.reads.push((tag, query, principal));
             }
             Asked::KeepAlive => match self.session {
-                Some(session) => sorted.reads.push((tag, Query::Session(session))),
+                Some(session) => sorted.reads.push((tag, Query::Session(session), None)),
                 None => return Err(refused(Code::InvalidArgument, "a keep-alive without a session")),
             },
             Asked::TestLock { inode, wish } => {
-                self.needed_principal()?;
-                sorted.reads.push((tag, wire::lock_query(self.session.unwrap_or_default(), inode, wish)));
+                needed(principal.as_ref())?;
+                let query = wire::lock_query(self.session.unwrap_or_default(), inode, wish);
+                sorted.reads.push((tag, query, principal));
             }
             Asked::WaitForLock { .. } if sequence != 0 => {
                 return Err(refused(Code::InvalidArgument, "a lock that is waited for has no sequence number"));
             }
             Asked::WaitForLock { inode, wish, kind } => {
-                self.wait_for_lock(tag, inode, wish, kind)?;
+                self.wait_for_lock(tag, inode, wish, kind, needed(principal.as_ref())?.clone())?;
                 sorted.waits += 1;
             }
             Asked::CancelLocks { inode, owner } => {
@@ -276,7 +296,7 @@ impl Client {
             }
             Asked::Command(mut command, targets) => {
                 let session = self.needed_session()?;
-                let principal = Some(self.needed_principal()?.clone());
+                let principal = Some(Principal::clone(needed(principal.as_ref())?));
                 if sequence == 0 {
                     return Err(refused(Code::InvalidArgument, "an update without a sequence number"));
                 }
@@ -296,10 +316,17 @@ impl Client {
         Ok(())
     }
 
-    fn wait_for_lock(&self, tag: u64, inode: InodeId, wish: LockWish, kind: LockKind) -> Result<(), Refused> {
+    fn wait_for_lock(
+        &self,
+        tag: u64,
+        inode: InodeId,
+        wish: LockWish,
+        kind: LockKind,
+        principal: Principal,
+    ) -> Result<(), Refused> {
         let session = self.needed_session()?;
         let origin = Some(Origin { session, sequence: Sequence::new(0) });
-        let principal = Some(self.needed_principal()?.clone());
+        let principal = Some(principal);
         let request = Request { time: wall_clock(), origin, command: locks::command(inode, wish), principal };
         let (done, progress) = (self.done.clone(), self.service.progress.clone());
         let answered = Box::new(move |ended| {
@@ -318,12 +345,6 @@ impl Client {
 
     fn needed_session(&self) -> Result<SessionId, Refused> {
         self.session.ok_or_else(|| refused(Code::InvalidArgument, "an update needs a session; open one first"))
-    }
-
-    fn needed_principal(&self) -> Result<&Principal, Refused> {
-        let missing =
-            || refused(Code::InvalidArgument, "the hello named no principal; say on whose behalf this is asked");
-        self.principal.as_ref().ok_or_else(missing)
     }
 
     /// Puts the targets of the blocks to come into a command.
@@ -369,6 +390,7 @@ impl Client {
             let size = match &request.command {
                 Command::PutInline { content, .. } => content.len(),
                 Command::SetXattr { value, .. } => value.len(),
+                Command::Publish { publication } => publication.size(),
                 command => wire::size(command).unwrap_or(0),
             } + request.principal.as_ref().map_or(0, |principal| 5 * principal.groups.len());
             if piece.0.len() >= ENTRY_REQUESTS || bytes + size > ENTRY_BYTES {
@@ -391,20 +413,19 @@ impl Client {
         self.service.raft.propose(requests, Box::new(move |result| drop(done.send(Done::Updates { tags, result }))));
     }
 
-    fn read(&self, queries: Vec<(u64, Query)>) {
+    fn read(&self, queries: Vec<(u64, Query, Option<Arc<Principal>>)>) {
         if queries.is_empty() {
             return;
         }
         let (done, jobs) = (self.done.clone(), self.service.jobs.clone());
-        let principal = self.principal.clone();
         self.service.raft.read(Box::new(move |readable| match readable {
             Ok(_) => {
                 let answered = Box::new(move |replies| drop(done.send(Done::Reads(replies))));
                 // The readers end after the streams do.
-                let _ = jobs.send(Job::Answer { principal, queries, answered });
+                let _ = jobs.send(Job::Answer { queries, answered });
             }
             Err(refusal) => {
-                let tags = queries.into_iter().map(|(tag, _)| tag).collect();
+                let tags = queries.into_iter().map(|(tag, _, _)| tag).collect();
                 let _ = done.send(Done::ReadsRefused { tags, refusal });
             }
         }));
@@ -476,6 +497,11 @@ impl Client {
             }
         }
     }
+}
+
+fn needed(principal: Option<&Arc<Principal>>) -> Result<&Principal, Refused> {
+    let missing = || refused(Code::InvalidArgument, "the hello named no principal; say on whose behalf this is asked");
+    principal.map(Arc::as_ref).ok_or_else(missing)
 }
 
 fn refused(code: Code, message: impl std::fmt::Display) -> Refused {

@@ -77,7 +77,7 @@ impl Client {
     /// Sends without waiting; the tag of the answer.
     pub(crate) async fn send(&mut self, sequence: u64, kind: Kind) -> u64 {
         self.tag += 1;
-        let op = v1::Op { tag: self.tag, sequence, kind: Some(kind) };
+        let op = v1::Op { tag: self.tag, sequence, principal: None, kind: Some(kind) };
         self.ops.send(v1::OpBatch { hello: None, ops: vec![op] }).await.expect("the stream is open");
         self.tag
     }

@@ -37,6 +37,7 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
         Ok(Reply::Step { .. }) => done(),
         // The leader's own command answers this; no client asks for it.
         Ok(Reply::Node { .. }) => Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's")),
+        Ok(Reply::Object { attributes: row, etag }) => super::keys::object(&row, etag),
         Err(error) => Answer::Error(proto::error(error.code(), error)),
     }
 }
@@ -54,7 +55,7 @@ pub(crate) fn stated(row: &row::Attributes) -> Answer {
     Answer::Attributes(attributes(row))
 }
 
-fn attributes(row: &row::Attributes) -> v1::Attributes {
+pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
     v1::Attributes {
         inode: row.inode.get(),
         kind: match row.kind {
@@ -89,6 +90,10 @@ pub(crate) fn listing(listing: Listing) -> Answer {
 }
 
 pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -> Answer {
+    Answer::Opened(opened_parts(opened, client_host, datanodes))
+}
+
+pub(super) fn opened_parts(opened: Opened, client_host: &str, datanodes: &Datanodes) -> v1::Opened {
     let located = |block: LocatedBlock| v1::LocatedBlock {
         block: Some(block.block.into()),
         generation: block.row.generation.get(),
@@ -105,7 +110,7 @@ pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -
         }
         Content::Blocks { blocks, known_to } => (None, blocks.into_iter().map(located).collect(), known_to),
     };
-    Answer::Opened(v1::Opened { attributes: Some(attributes(&opened.attributes)), inline, blocks, known_to })
+    v1::Opened { attributes: Some(attributes(&opened.attributes)), inline, blocks, known_to }
 }
 
 pub(crate) fn extents(map: &ExtentMap) -> Answer {

@@ -1,0 +1,218 @@
+//! Objects at keys, buckets and access keys, between RPC messages and what the state machine speaks.
+
+use namespace::access_key::AccessKeyRow;
+use namespace::bucket::Condition;
+use namespace::command::{Attribute, Command, Content, Publication};
+use namespace::key_listing::{KeyItem, KeyPage, MAX_KEYS};
+use namespace::query::{Bucket, OpenedObject};
+use namespace::row::Attributes;
+use proto::{WireError, v1};
+use types::{Code, MAX_PATH, Timestamp};
+
+use super::reply::{attributes, opened_parts};
+use super::{
+    FEW, MAX_LABEL, MAX_XATTR, Query, Refused, block_done, inline_content, inode, layout, ownership, place, principal,
+    wrong, xattr_name,
+};
+use crate::datanodes::Datanodes;
+use crate::settings::Settings;
+
+type Answer = v1::reply::Result;
+
+/// Of attributes that come with an object, in all.
+const MAX_ATTRIBUTES: usize = 64 << 10;
+/// Of an access key's sealed secret.
+const MAX_SEALED: usize = 1024;
+
+pub(super) fn publish(wire: v1::Publish, settings: &Settings) -> Result<Command, Refused> {
+    use v1::publish::Content as Wire;
+    let content = match wire.content.ok_or(wrong("Publish.content", "is missing"))? {
+        Wire::Inline(put) => Content::Inline {
+            ownership: ownership(put.ownership)?,
+            layout: layout(put.layout, settings)?,
+            content: inline_content(put.content, settings)?,
+        },
+        Wire::Written(complete) => Content::Written {
+            inode: inode(complete.inode, "Publish.written")?,
+            last: complete.last.map(|wire| block_done(wire, "Publish.written")).transpose()?,
+            min_replicas: settings.min_replicas,
+        },
+        Wire::Directory(wire) => Content::Directory { ownership: ownership(Some(wire))? },
+    };
+    let size: usize = wire.attributes.iter().map(|attribute| attribute.name.len() + attribute.value.len()).sum();
+    if wire.properties.len() > MAX_XATTR || wire.attributes.len() > FEW || size > MAX_ATTRIBUTES {
+        let message = "what is to be kept with the object is longer than 64 KiB".to_owned();
+        return Err(Refused { code: Code::TooLarge, message });
+    }
+    let attribute = |wire: v1::Attribute| Ok(Attribute { name: xattr_name(wire.name)?, value: wire.value });
+    let publication = Publication {
+        bucket: label(wire.bucket, "Publish.bucket")?,
+        key: key(wire.key, "Publish.key")?,
+        content,
+        etag: wire.etag.map(|etag| label(etag, "Publish.etag")).transpose()?,
+        properties: wire.properties,
+        attributes: wire.attributes.into_iter().map(attribute).collect::<Result<_, WireError>>()?,
+        condition: wire.condition.map(condition).transpose()?,
+    };
+    Ok(Command::Publish { publication })
+}
+
+pub(super) fn delete_key(wire: v1::DeleteKey) -> Result<Command, WireError> {
+    Ok(Command::DeleteKey {
+        bucket: label(wire.bucket, "DeleteKey.bucket")?,
+        key: key(wire.key, "DeleteKey.key")?,
+        condition: wire.condition.map(condition).transpose()?,
+    })
+}
+
+pub(super) fn create_bucket(wire: v1::CreateBucket) -> Result<Command, WireError> {
+    Ok(Command::CreateBucket {
+        bucket: label(wire.bucket, "CreateBucket.bucket")?,
+        place: place(wire.place, "CreateBucket.place")?,
+        ownership: ownership(wire.ownership)?,
+    })
+}
+
+pub(super) fn delete_bucket(wire: v1::DeleteBucket) -> Result<Command, WireError> {
+    Ok(Command::DeleteBucket { bucket: label(wire.bucket, "DeleteBucket.bucket")? })
+}
+
+pub(super) fn put_access_key(wire: v1::PutAccessKey) -> Result<Command, WireError> {
+    let wire = wire.key.ok_or(wrong("PutAccessKey.key", "is missing"))?;
+    if wire.sealed.len() > MAX_SEALED {
+        return Err(wrong("AccessKey.sealed", "is too long"));
+    }
+    let named = wire.principal.ok_or(wrong("AccessKey.principal", "is missing"))?;
+    let row = AccessKeyRow { principal: principal(named)?, sealed: wire.sealed, created: Timestamp::EPOCH };
+    Ok(Command::PutAccessKey { id: label(wire.id, "AccessKey.id")?, row })
+}
+
+pub(super) fn remove_access_key(wire: v1::RemoveAccessKey) -> Result<Command, WireError> {
+    Ok(Command::RemoveAccessKey { id: label(wire.id, "RemoveAccessKey.id")? })
+}
+
+pub(super) fn open_key(wire: v1::OpenKey) -> Result<Query, WireError> {
+    let (bucket, key) = (label(wire.bucket, "OpenKey.bucket")?, key(wire.key, "OpenKey.key")?);
+    Ok(Query::OpenKey { bucket, key, offset: wire.offset, length: wire.length, client_host: wire.client_host })
+}
+
+pub(super) fn list_keys(wire: v1::ListKeys) -> Result<Query, WireError> {
+    Ok(Query::Keys {
+        bucket: label(wire.bucket, "ListKeys.bucket")?,
+        prefix: key(wire.prefix, "ListKeys.prefix")?,
+        delimiter: key(wire.delimiter, "ListKeys.delimiter")?,
+        after: key(wire.after, "ListKeys.after")?,
+        max: (wire.max as usize).min(MAX_KEYS),
+    })
+}
+
+pub(super) fn find_buckets(wire: v1::FindBuckets) -> Result<Query, WireError> {
+    use v1::find_buckets::Kind;
+    Ok(match wire.kind.ok_or(wrong("FindBuckets.kind", "is missing"))? {
+        Kind::Name(name) => Query::Bucket(label(name, "FindBuckets.name")?),
+        Kind::After(after) => Query::Buckets { after: label(after, "FindBuckets.after")? },
+    })
+}
+
+pub(super) fn find_access_keys(wire: v1::FindAccessKeys) -> Result<Query, WireError> {
+    use v1::find_access_keys::Kind;
+    Ok(match wire.kind.ok_or(wrong("FindAccessKeys.kind", "is missing"))? {
+        Kind::Id(id) => Query::AccessKey(label(id, "FindAccessKeys.id")?),
+        Kind::After(after) => Query::AccessKeys { after: label(after, "FindAccessKeys.after")? },
+    })
+}
+
+fn condition(wire: v1::Condition) -> Result<Condition, WireError> {
+    use v1::condition::Kind;
+    match wire.kind.ok_or(wrong("Condition.kind", "is missing"))? {
+        Kind::Absent(_) => Ok(Condition::Absent),
+        Kind::Exists(_) => Ok(Condition::Exists),
+        Kind::Matches(v1::Etags { etags }) if etags.len() <= FEW => {
+            let etags = etags.into_iter().map(|etag| label(etag, "Condition.matches"));
+            Ok(Condition::Matches { etags: etags.collect::<Result<_, _>>()? })
+        }
+        Kind::Matches(_) => Err(wrong("Condition.matches", "names too many")),
+    }
+}
+
+fn label(text: String, field: &'static str) -> Result<String, WireError> {
+    if text.len() > MAX_LABEL { Err(wrong(field, "is too long")) } else { Ok(text) }
+}
+
+/// Whether it is a legal key is decided with the rest; this only keeps rubbish out of the log.
+fn key(bytes: Vec<u8>, field: &'static str) -> Result<Vec<u8>, WireError> {
+    if bytes.len() > 2 * MAX_PATH { Err(wrong(field, "is too long")) } else { Ok(bytes) }
+}
+
+pub(super) fn object(row: &Attributes, etag: String) -> Answer {
+    let attributes = Some(attributes(row));
+    Answer::Object(v1::Object { attributes, etag, as_given: true, properties: Vec::new(), opened: None })
+}
+
+pub(crate) fn opened_object(object: OpenedObject, client_host: &str, datanodes: &Datanodes) -> Answer {
+    let OpenedObject { opened, etag, as_given, properties } = object;
+    let mut opened = opened_parts(opened, client_host, datanodes);
+    Answer::Object(v1::Object {
+        attributes: opened.attributes.take(),
+        etag,
+        as_given,
+        properties,
+        opened: Some(opened),
+    })
+}
+
+pub(crate) fn key_page(page: KeyPage) -> Answer {
+    use v1::key_item::Kind;
+    let item = |item| {
+        let kind = match item {
+            KeyItem::Object { key, attributes: row, etag } => {
+                Kind::Key(v1::Key { key, attributes: Some(attributes(&row)), etag })
+            }
+            KeyItem::Prefix(prefix) => Kind::Prefix(prefix),
+        };
+        v1::KeyItem { kind: Some(kind) }
+    };
+    Answer::KeyPage(v1::KeyPage { items: page.items.into_iter().map(item).collect(), resume: page.resume })
+}
+
+pub(crate) fn buckets(found: Vec<Bucket>) -> Answer {
+    let bucket = |bucket: Bucket| v1::Bucket {
+        name: bucket.name,
+        created: bucket.created.nanos(),
+        attributes: Some(attributes(&bucket.attributes)),
+    };
+    Answer::Buckets(v1::Buckets { buckets: found.into_iter().map(bucket).collect() })
+}
+
+pub(crate) fn access_keys(found: Vec<(String, AccessKeyRow)>) -> Answer {
+    let key = |(id, row): (String, AccessKeyRow)| {
+        let namespace::command::Principal { uid, gid, groups } = row.principal;
+        let principal = Some(v1::Principal { uid, gid, groups });
+        v1::AccessKey { id, principal, sealed: row.sealed, created: row.created.nanos() }
+    };
+    Answer::AccessKeys(v1::AccessKeys { keys: found.into_iter().map(key).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rubbish_about_keys_is_refused_before_the_log() {
+        let settings = Settings::default();
+        let wire = |content| v1::Publish { bucket: "b".to_owned(), key: b"k".to_vec(), content, ..Default::default() };
+        assert!(publish(wire(None), &settings).is_err());
+        let owner = || Some(v1::publish::Content::Directory(v1::Ownership::default()));
+        assert!(publish(wire(owner()), &settings).is_ok());
+        let long = v1::Publish { properties: vec![0; MAX_XATTR + 1], ..wire(owner()) };
+        assert_eq!(publish(long, &settings).expect_err("too long").code, Code::TooLarge);
+        let many = v1::Publish { attributes: vec![v1::Attribute::default(); FEW + 1], ..wire(owner()) };
+        assert_eq!(publish(many, &settings).expect_err("too many").code, Code::TooLarge);
+        let matches = v1::condition::Kind::Matches(v1::Etags { etags: vec![String::new(); FEW + 1] });
+        assert!(condition(v1::Condition { kind: Some(matches) }).is_err());
+        assert!(condition(v1::Condition { kind: None }).is_err());
+        assert!(delete_key(v1::DeleteKey { key: vec![b'k'; 2 * MAX_PATH + 1], ..Default::default() }).is_err());
+        assert!(put_access_key(v1::PutAccessKey { key: Some(v1::AccessKey::default()) }).is_err());
+        assert!(find_buckets(v1::FindBuckets { kind: None }).is_err());
+    }
+}
