@@ -42,6 +42,7 @@ mod error;
 mod listing;
 mod metadata;
 mod object;
+pub mod objects;
 mod place;
 mod reader;
 mod session;

@@ -4,7 +4,7 @@ mod connection;
 mod dial;
 mod operations;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proto::v1;
@@ -51,12 +51,14 @@ pub(crate) type Answer = (v1::reply::Result, SessionId);
 pub(crate) struct Request {
     op: v1::op::Kind,
     scope: Scope,
+    /// On whose behalf, if not that of the stream.
+    principal: Option<Arc<v1::Principal>>,
     deadline: Instant,
     answer: oneshot::Sender<Result<Answer, Fault>>,
 }
 
 /// The handle: it sends operations and waits for answers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Metadata {
     requests: mpsc::Sender<Request>,
     op_timeout: Duration,
@@ -64,7 +66,8 @@ pub(crate) struct Metadata {
     defaults: Defaults,
     leader: watch::Receiver<Option<String>>,
     stop: CancellationToken,
-    task: Mutex<Option<AbortOnDropHandle<()>>>,
+    task: Arc<Mutex<Option<AbortOnDropHandle<()>>>>,
+    principal: Option<Arc<v1::Principal>>,
 }
 
 impl Metadata {
@@ -79,8 +82,13 @@ impl Metadata {
         let connection = Connection::new(config.clone(), receiver, say_leader, say_welcome, stop.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(connection.run()));
         let (cluster, defaults) = welcome.await.map_err(|_| Fault::Closed)??;
-        let task = Mutex::new(Some(task));
-        Ok(Self { requests, op_timeout: config.op_timeout, cluster, defaults, leader, stop, task })
+        let (task, principal) = (Arc::new(Mutex::new(Some(task))), None);
+        Ok(Self { requests, op_timeout: config.op_timeout, cluster, defaults, leader, stop, task, principal })
+    }
+
+    /// The same task, asked on behalf of another.
+    pub(crate) fn speaking_for(&self, principal: v1::Principal) -> Self {
+        Self { principal: Some(Arc::new(principal)), ..self.clone() }
     }
 
     pub(crate) fn cluster(&self) -> ClusterId {
@@ -101,7 +109,7 @@ impl Metadata {
     pub(crate) async fn call(&self, op: v1::op::Kind, scope: Scope) -> Result<Answer, Fault> {
         let deadline = Instant::now() + self.op_timeout;
         let (answer, answered) = oneshot::channel();
-        let request = Request { op, scope, deadline, answer };
+        let request = Request { op, scope, principal: self.principal.clone(), deadline, answer };
         match tokio::time::timeout_at(deadline, self.requests.send(request)).await {
             Ok(Ok(())) => answered.await.unwrap_or(Err(Fault::Closed)),
             Ok(Err(_)) => Err(Fault::Closed),
@@ -114,7 +122,13 @@ impl Metadata {
     /// Sends one operation that is answered when its time has come, however long that takes.
     pub(crate) async fn wait(&self, op: v1::op::Kind) -> Result<Answer, Fault> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { op, scope: Scope::Wait, deadline: Instant::now() + NO_DEADLINE, answer };
+        let request = Request {
+            op,
+            scope: Scope::Wait,
+            deadline: Instant::now() + NO_DEADLINE,
+            principal: self.principal.clone(),
+            answer,
+        };
         self.requests.send(request).await.map_err(|_| Fault::Closed)?;
         answered.await.unwrap_or(Err(Fault::Closed))
     }
@@ -144,6 +158,10 @@ impl Metadata {
             v1::reply::Result::Written(_) => "written",
             v1::reply::Result::ExtentMap(_) => "extent map",
             v1::reply::Result::LockHolder(_) => "lock holder",
+            v1::reply::Result::Object(_) => "object",
+            v1::reply::Result::KeyPage(_) => "key page",
+            v1::reply::Result::Buckets(_) => "buckets",
+            v1::reply::Result::AccessKeys(_) => "access keys",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

@@ -6,6 +6,7 @@ mod range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proto::v1;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use transfer::frame::MAX_DATA;
@@ -23,6 +24,8 @@ use range::Range;
 pub struct FileReader {
     file: Arc<OpenFile>,
     position: u64,
+    /// Where [`Self::read`] and [`Self::next_chunk`] end; the length of the file, mostly.
+    end: u64,
     /// Received, and not yet handed out; starts at `position`.
     rest: Bytes,
     /// Reads on from behind `rest`.
@@ -39,7 +42,29 @@ struct Ahead {
 impl FileReader {
     pub(crate) async fn open(client: Client, place: Place) -> Result<Self, Error> {
         let file = OpenFile::open(client, &place).await.map_err(|fault| Error::new("open", &place, fault))?;
-        Ok(Self { file: Arc::new(file), position: 0, rest: Bytes::new(), ahead: None })
+        Ok(Self::of(file))
+    }
+
+    /// A file that the namenode has told everything of.
+    pub(crate) fn of_object(
+        client: Client,
+        shown: String,
+        attributes: Attributes,
+        opened: v1::Opened,
+    ) -> Result<Self, Fault> {
+        OpenFile::opened(client, shown, attributes, opened).map(Self::of)
+    }
+
+    fn of(file: OpenFile) -> Self {
+        let end = file.length();
+        Self { file: Arc::new(file), position: 0, end, rest: Bytes::new(), ahead: None }
+    }
+
+    /// Reads end at `end`, or where the file does.
+    pub(crate) fn limit(&mut self, end: u64) {
+        self.end = end.min(self.file.length());
+        self.rest = Bytes::new();
+        self.ahead = None;
     }
 
     pub fn attributes(&self) -> &Attributes {
@@ -103,14 +128,14 @@ impl FileReader {
 
     /// Puts the next bytes into `rest`; false at the end of the file.
     async fn fetch(&mut self) -> Result<bool, Error> {
-        if self.position >= self.file.length() {
+        if self.position >= self.end {
             return Ok(false);
         }
         if let Some(content) = self.file.inline() {
-            self.rest = content.slice(self.position as usize..);
+            self.rest = content.slice(self.position as usize..self.end as usize);
             return Ok(true);
         }
-        let ahead = self.ahead.get_or_insert_with(|| start(&self.file, self.position));
+        let ahead = self.ahead.get_or_insert_with(|| start(&self.file, self.position, self.end));
         match ahead.chunks.recv().await {
             Some(Ok(bytes)) => {
                 self.rest = bytes;
@@ -128,15 +153,15 @@ impl FileReader {
     }
 
     fn failed(&self, fault: Fault) -> Error {
-        Error::new("read", &self.file.place, fault)
+        Error::new("read", &self.file.shown, fault)
     }
 }
 
-/// Starts to read from `position` to the end. The task ends with the file, with an error, or with its owner.
-fn start(file: &Arc<OpenFile>, position: u64) -> Ahead {
+/// Starts to read from `position` to `end`. The task ends with the file, with an error, or with its owner.
+fn start(file: &Arc<OpenFile>, position: u64, end: u64) -> Ahead {
     let depth = (file.client.0.config.read_ahead.get() / MAX_DATA as u64).clamp(1, 64) as usize;
     let (sender, chunks) = mpsc::channel(depth);
-    let mut range = Range::new(Arc::clone(file), position, file.length());
+    let mut range = Range::new(Arc::clone(file), position, end);
     let task = tokio::spawn(async move {
         while let Some(next) = range.next().await.transpose() {
             let ends = next.is_err();

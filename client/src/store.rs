@@ -12,7 +12,7 @@ use transfer::Buffers;
 use transfer::frame::MAX_DATA;
 
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{Config, User};
 use crate::datanode::Pool;
 use crate::error::{Error, Fault};
 use crate::listing::Listing;
@@ -36,7 +36,7 @@ pub struct Client(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) metadata: Metadata,
-    pub(crate) datanodes: Pool,
+    pub(crate) datanodes: Arc<Pool>,
     /// For packets of writers.
     pub(crate) buffers: Buffers,
     /// The writers' tasks: each ends soon after its handle, in order.
@@ -56,9 +56,18 @@ impl Client {
         let metadata = Metadata::connect(&config)
             .await
             .map_err(|fault| Error::new("connect to", format!("[{subject}]"), fault))?;
-        let datanodes = Pool::new(&config, metadata.cluster());
+        let datanodes = Arc::new(Pool::new(&config, metadata.cluster()));
         let buffers = Buffers::new(MAX_DATA, KEPT_BUFFERS);
         Ok(Self(Arc::new(Shared { config, metadata, datanodes, buffers, tasks: TaskTracker::new() })))
+    }
+
+    /// The same connection and session, on behalf of another user.
+    pub(crate) fn speaking_for(&self, user: User) -> Self {
+        let Shared { config, metadata, datanodes, buffers, tasks } = &*self.0;
+        let metadata = metadata.speaking_for(wire::principal(&user));
+        let config = Config { user, ..config.clone() };
+        let (datanodes, buffers, tasks) = (Arc::clone(datanodes), buffers.clone(), tasks.clone());
+        Self(Arc::new(Shared { config, metadata, datanodes, buffers, tasks }))
     }
 
     /// Ends the session in order: leases that are left are free at once. Later operations of any clone fail.

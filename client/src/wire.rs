@@ -15,7 +15,7 @@ use crate::object::{
 };
 use crate::place::Place;
 
-fn broken(problem: impl Into<String>) -> Fault {
+pub(crate) fn broken(problem: impl Into<String>) -> Fault {
     Fault::Protocol { peer: "the namenode".to_owned(), problem: problem.into() }
 }
 

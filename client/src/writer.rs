@@ -22,7 +22,8 @@ use crate::place::Place;
 use crate::store::Client;
 use crate::wire;
 
-use file::{Command, FileTask, NO_TARGETS, TARGETS_WITHIN};
+pub(crate) use file::Closed;
+use file::{Command, FileTask, NO_TARGETS, Naming, TARGETS_WITHIN};
 use pipeline::FileFacts;
 
 /// Commands, of up to 1 MiB, that wait for the task.
@@ -33,7 +34,10 @@ const COMMANDS: usize = 2;
 #[derive(Debug)]
 pub struct FileWriter {
     client: Client,
-    place: Place,
+    /// None if it is told when the file is closed.
+    place: Option<Place>,
+    /// As error messages show it.
+    shown: String,
     options: CreateOptions,
     state: State,
     position: u64,
@@ -59,15 +63,25 @@ struct Running {
 
 impl FileWriter {
     pub(crate) async fn create(client: Client, place: Place, options: CreateOptions) -> Result<Self, Error> {
+        let shown = place.to_string();
+        Self::begin(client, Some(place), shown, options).await
+    }
+
+    /// A file that is told its name when it is closed, by [`Self::close_as`].
+    pub(crate) async fn unnamed(client: Client, shown: String, options: CreateOptions) -> Result<Self, Error> {
+        Self::begin(client, None, shown, CreateOptions { atomic: true, ..options }).await
+    }
+
+    async fn begin(client: Client, place: Option<Place>, shown: String, options: CreateOptions) -> Result<Self, Error> {
         let short = options.size_hint.is_none_or(|hint| hint <= client.defaults().inline_max.get());
         let state = if options.atomic && short {
             Ok(State::Held(Vec::new()))
         } else {
-            start(&client, &place, &options).await.map(State::Running)
+            start(&client, place.as_ref(), &options).await.map(State::Running)
         };
         match state {
-            Ok(state) => Ok(Self { client, place, options, state, position: 0 }),
-            Err(fault) => Err(Error::new("create", &place, fault)),
+            Ok(state) => Ok(Self { client, place, shown, options, state, position: 0 }),
+            Err(fault) => Err(Error::new("create", shown, fault)),
         }
     }
 
@@ -94,7 +108,7 @@ impl FileWriter {
             }
             Ok(())
         };
-        written.await.map_err(|fault| Error::new("write", &self.place, fault))?;
+        written.await.map_err(|fault| Error::new("write", &self.shown, fault))?;
         self.position += length;
         Ok(())
     }
@@ -113,35 +127,55 @@ impl FileWriter {
             }
             Ok(())
         };
-        written.await.map_err(|fault| Error::new("write", &self.place, fault))?;
+        written.await.map_err(|fault| Error::new("write", &self.shown, fault))?;
         self.position += length as u64;
         Ok(())
     }
 
     /// Waits until new readers see all that was written so far. Of a file without a name nobody sees anything.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.flushed(false).await.map_err(|fault| Error::new("flush", &self.place, fault))
+        self.flushed(false).await.map_err(|fault| Error::new("flush", &self.shown, fault))
     }
 
     /// As [`Self::flush`], and what was written is on the disks of all live members of the pipeline.
     pub async fn sync(&mut self) -> Result<(), Error> {
-        self.flushed(true).await.map_err(|fault| Error::new("sync", &self.place, fault))
+        self.flushed(true).await.map_err(|fault| Error::new("sync", &self.shown, fault))
     }
 
     /// Completes the file, as durable as was asked for. Gives its attributes.
     pub async fn close(self) -> Result<Attributes, Error> {
-        let Self { client, place, options, state, position: _ } = self;
-        let closed = match state {
-            State::Held(content) => put_inline(&client, &place, content.into(), &options).await,
-            State::Running(mut running) => running.close().await,
+        let Self { client, place, shown, options, state, position: _ } = self;
+        let closed = match (state, place) {
+            (State::Held(content), Some(place)) => put_inline(&client, &place, content.into(), &options).await,
+            (State::Held(_), None) => Err(Fault::Broken("it has no name".to_owned())),
+            (State::Running(mut running), _) => running.close(None).await.map(|closed| closed.attributes),
         };
-        closed.map_err(|fault| Error::new("close", &place, fault))
+        closed.map_err(|fault| Error::new("close", shown, fault))
+    }
+
+    /// Completes a file without a name as the object that `publish` says.
+    pub(crate) async fn close_as(self, mut publish: v1::Publish) -> Result<Closed, Fault> {
+        let Self { client, options, state, .. } = self;
+        match state {
+            State::Held(content) => {
+                let user = &client.0.config.user;
+                let ownership = Some(wire::ownership(user, options.mode, options.uid, options.gid));
+                let layout = Some(wire::layout(&options));
+                let put = v1::PutInline { ownership, layout, content: content.into(), ..Default::default() };
+                publish.content = Some(v1::publish::Content::Inline(put));
+                match client.0.metadata.call(Op::Publish(publish), Scope::Update).await?.0 {
+                    v1::reply::Result::Object(object) => Closed::object(object),
+                    other => Err(Metadata::unexpected(&other)),
+                }
+            }
+            State::Running(mut running) => running.close(Some(publish)).await,
+        }
     }
 
     /// Gives up. A file without a name is gone; one with a name keeps what was written so far.
     pub async fn abort(self) -> Result<(), Error> {
         let State::Running(mut running) = self.state else { return Ok(()) };
-        running.abort().await.map_err(|fault| Error::new("abort", &self.place, fault))
+        running.abort().await.map_err(|fault| Error::new("abort", &self.shown, fault))
     }
 
     /// The task, begun if `more` bytes are too many to be held; none if they are to be held.
@@ -150,9 +184,9 @@ impl FileWriter {
         if let State::Held(held) = &mut self.state
             && (held.len() + more) as u64 > inline_max
         {
-            let mut running = match start(&self.client, &self.place, &self.options).await {
+            let mut running = match start(&self.client, self.place.as_ref(), &self.options).await {
                 Ok(running) => running,
-                Err(fault) => return Err(Error::new("write", &self.place, fault)),
+                Err(fault) => return Err(Error::new("write", &self.shown, fault)),
             };
             let mut tail = self.client.0.buffers.take();
             tail.bytes_mut().extend_from_slice(held);
@@ -205,10 +239,10 @@ impl Running {
         self.commands.send(command).await.map_err(|_| self.reason())
     }
 
-    async fn close(&mut self) -> Result<Attributes, Fault> {
+    async fn close(&mut self, publish: Option<v1::Publish>) -> Result<Closed, Fault> {
         self.send_tail().await?;
         let (done, waits) = oneshot::channel();
-        self.send(Command::Close { done }).await?;
+        self.send(Command::Close { publish: publish.map(Box::new), done }).await?;
         waits.await.map_err(|_| self.reason())
     }
 
@@ -252,10 +286,10 @@ pub(crate) async fn put_inline(
 }
 
 /// Opens the file at the namenode and starts the task that writes it.
-async fn start(client: &Client, place: &Place, options: &CreateOptions) -> Result<Running, Fault> {
-    let destination = wire::destination(place, options);
+async fn start(client: &Client, place: Option<&Place>, options: &CreateOptions) -> Result<Running, Fault> {
+    let destination = place.map(|place| wire::destination(place, options));
     let create = v1::Create {
-        destination: (!options.atomic).then(|| destination.clone()),
+        destination: destination.clone().filter(|_| !options.atomic),
         ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
         layout: Some(wire::layout(options)),
         with_block: options.atomic || options.size_hint.is_some_and(|hint| hint > 0),
@@ -292,8 +326,12 @@ async fn start(client: &Client, place: &Place, options: &CreateOptions) -> Resul
         block_size: attributes.block_size.min(MAX_BLOCK),
         min_replicas: min_replicas.into(),
     };
-    let publish = options.atomic.then_some(destination);
-    let task = FileTask::new(client.clone(), facts, publish, options.mtime, first);
+    let naming = match destination {
+        Some(_) if !options.atomic => Naming::Named,
+        Some(destination) => Naming::At(destination),
+        None => Naming::ToldAtClose,
+    };
+    let task = FileTask::new(client.clone(), facts, naming, options.mtime, first);
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let fault = Arc::new(OnceLock::new());
     client.0.tasks.spawn(task.run(receiver, Arc::clone(&fault)));

@@ -5,6 +5,7 @@
 //! lost stream moves what was sent back to the queue, in order; nothing else loses or repeats an operation.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
@@ -31,6 +32,7 @@ const NOT_NOW: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 struct Pending {
     op: Op,
     scope: Scope,
+    principal: Option<Arc<v1::Principal>>,
     deadline: Instant,
     since: Instant,
     answer: oneshot::Sender<Result<Answer, Fault>>,
@@ -126,10 +128,11 @@ impl Operations {
 
     /// Takes in an operation.
     pub(super) fn queue(&mut self, request: Request, now: Instant) {
-        let Request { op, scope, deadline, answer } = request;
+        let Request { op, scope, principal, deadline, answer } = request;
         let pending = Pending {
             op,
             scope,
+            principal,
             deadline,
             since: now,
             answer,
@@ -173,7 +176,7 @@ impl Operations {
             self.opening = Some(tag);
             self.session = SessionState::Opening;
             let open = v1::OpenSession { client: describe() };
-            ops.push(v1::Op { tag, sequence: 0, kind: Some(Op::OpenSession(open)) });
+            ops.push(v1::Op { tag, sequence: 0, principal: None, kind: Some(Op::OpenSession(open)) });
         }
         while ops.len() < BATCH_OPS && bytes < BATCH_BYTES {
             let Some(pending) = self.next_sendable() else { break };
@@ -219,7 +222,8 @@ impl Operations {
         pending.sends += 1;
         pending.applied = self.applied;
         let tag = self.tag();
-        let op = v1::Op { tag, sequence, kind: Some(pending.op.clone()) };
+        let principal = pending.principal.as_deref().cloned();
+        let op = v1::Op { tag, sequence, principal, kind: Some(pending.op.clone()) };
         self.sent.insert(tag, pending);
         Some(op)
     }
@@ -234,7 +238,7 @@ impl Operations {
         self.session()?;
         let tag = self.tag();
         self.keeping_alive = Some(tag);
-        Some(v1::Op { tag, sequence: 0, kind: Some(Op::KeepAlive(v1::KeepAlive {})) })
+        Some(v1::Op { tag, sequence: 0, principal: None, kind: Some(Op::KeepAlive(v1::KeepAlive {})) })
     }
 
     /// Applies one reply.

@@ -22,7 +22,8 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) client: Client,
-    pub(super) place: Place,
+    /// As error messages show it.
+    pub(super) shown: String,
     pub(super) attributes: Attributes,
     inline: Option<Bytes>,
     /// By offset in the file.
@@ -50,14 +51,24 @@ impl Piece {
 
 impl OpenFile {
     pub(super) async fn open(client: Client, place: &Place) -> Result<Self, Fault> {
-        let opened = ask(&client, wire::place(place), 0).await?;
-        let attributes = wire::attributes(opened.attributes.ok_or_else(|| broken("an open file has no attributes"))?)?;
+        let mut opened = ask(&client, wire::place(place), 0).await?;
+        let attributes = opened.attributes.take().ok_or_else(|| broken("an open file has no attributes"))?;
+        Self::opened(client, place.to_string(), wire::attributes(attributes)?, opened)
+    }
+
+    /// From what the namenode has told already.
+    pub(super) fn opened(
+        client: Client,
+        shown: String,
+        attributes: Attributes,
+        opened: v1::Opened,
+    ) -> Result<Self, Fault> {
         let inline = opened.inline.map(Bytes::from);
         if inline.as_ref().is_some_and(|content| content.len() as u64 != attributes.length.get()) {
             return Err(broken("the content of a small file is not as long as the file"));
         }
         let pieces = read_map(opened.blocks, 0, opened.known_to)?;
-        Ok(Self { client, place: place.clone(), attributes, inline, pieces: Mutex::new(pieces) })
+        Ok(Self { client, shown, attributes, inline, pieces: Mutex::new(pieces) })
     }
 
     pub(super) fn length(&self) -> u64 {

@@ -32,17 +32,51 @@ const SETUPS: usize = 8;
 #[derive(Debug)]
 pub(super) enum Command {
     Write(Bytes),
-    Flush { sync: bool, done: oneshot::Sender<()> },
-    Close { done: oneshot::Sender<Attributes> },
-    Abort { done: oneshot::Sender<()> },
+    Flush {
+        sync: bool,
+        done: oneshot::Sender<()>,
+    },
+    /// As an object, if that is said; then it had no name.
+    Close {
+        publish: Option<Box<v1::Publish>>,
+        done: oneshot::Sender<Closed>,
+    },
+    Abort {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A file that is complete.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) attributes: Attributes,
+    /// Of an object.
+    pub(crate) etag: Option<String>,
+}
+
+impl Closed {
+    pub(crate) fn object(object: v1::Object) -> Result<Self, Fault> {
+        let attributes = object.attributes.ok_or_else(|| wire::broken("a stored object has no attributes"))?;
+        Ok(Self { attributes: wire::attributes(attributes)?, etag: Some(object.etag) })
+    }
+}
+
+/// How the file gets its name.
+#[derive(Debug, Clone)]
+pub(super) enum Naming {
+    /// It has one.
+    Named,
+    /// When it is closed.
+    At(v1::Destination),
+    /// When it is closed, which says it.
+    ToldAtClose,
 }
 
 /// A file being written.
 pub(super) struct FileTask {
     client: Client,
     facts: FileFacts,
-    /// Where the file gets its name at the end, if it has none.
-    publish: Option<v1::Destination>,
+    naming: Naming,
     mtime: Option<Timestamp>,
     /// The block that came with the file.
     first: Option<NewBlock>,
@@ -59,12 +93,12 @@ impl FileTask {
     pub(super) fn new(
         client: Client,
         facts: FileFacts,
-        publish: Option<v1::Destination>,
+        naming: Naming,
         mtime: Option<Timestamp>,
         first: Option<NewBlock>,
     ) -> Self {
         let (pipeline, previous) = (None, None);
-        Self { client, facts, publish, mtime, first, pipeline, previous, excluded: Vec::new(), extended: 0 }
+        Self { client, facts, naming, mtime, first, pipeline, previous, excluded: Vec::new(), extended: 0 }
     }
 
     /// Serves the handle until it closes, aborts, goes away, or something fails; the reason is then in `fault`.
@@ -93,9 +127,9 @@ impl FileTask {
                     self.flush(sync).await?;
                     done.send(()).ok();
                 }
-                Some(Command::Close { done }) => {
-                    let attributes = self.close().await?;
-                    done.send(attributes).ok();
+                Some(Command::Close { publish, done }) => {
+                    let closed = self.close(publish).await?;
+                    done.send(closed).ok();
                     return Ok(None);
                 }
                 Some(Command::Abort { done }) => return Ok(Some(done)),
@@ -144,23 +178,36 @@ impl FileTask {
         Ok(())
     }
 
-    async fn close(&mut self) -> Result<Attributes, Fault> {
+    async fn close(&mut self, publish: Option<Box<v1::Publish>>) -> Result<Closed, Fault> {
         self.end_unused();
         self.end_block().await?;
-        let attributes = self.complete(self.previous.clone()).await?;
+        let last = self.previous.clone();
+        let closed = match publish {
+            Some(publish) => self.publish(*publish, last).await?,
+            None => Closed { attributes: self.complete(last).await?, etag: None },
+        };
         self.previous = None;
         // What is complete is not given up any more.
-        self.publish = None;
-        Ok(attributes)
+        self.naming = Naming::Named;
+        Ok(closed)
+    }
+
+    async fn publish(&mut self, mut publish: v1::Publish, last: Option<v1::BlockDone>) -> Result<Closed, Fault> {
+        let complete = v1::Complete { inode: self.facts.inode.get(), last, publish: None, mtime: None };
+        publish.content = Some(v1::publish::Content::Written(complete));
+        match self.call(Op::Publish(publish)).await? {
+            v1::reply::Result::Object(object) => Closed::object(object),
+            other => Err(Metadata::unexpected(&other)),
+        }
     }
 
     async fn complete(&mut self, last: Option<v1::BlockDone>) -> Result<Attributes, Fault> {
-        let complete = v1::Complete {
-            inode: self.facts.inode.get(),
-            last,
-            publish: self.publish.clone(),
-            mtime: self.mtime.map(Timestamp::nanos),
+        let publish = match &self.naming {
+            Naming::At(destination) => Some(destination.clone()),
+            Naming::Named | Naming::ToldAtClose => None,
         };
+        let complete =
+            v1::Complete { inode: self.facts.inode.get(), last, publish, mtime: self.mtime.map(Timestamp::nanos) };
         match self.call(Op::Complete(complete)).await? {
             v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
             v1::reply::Result::Done(_) => {
@@ -268,7 +315,7 @@ impl FileTask {
     /// Gives up a file without a name. One with a name keeps what was written, if the datanodes still take it, and at
     /// least what is complete; its lease is free afterwards.
     async fn give_up(&mut self) {
-        let outcome = if self.publish.is_some() {
+        let outcome = if !matches!(self.naming, Naming::Named) {
             self.pipeline = None;
             self.call(Op::Abandon(v1::Abandon { inode: self.facts.inode.get() })).await.map(|_| ())
         } else {

@@ -26,6 +26,7 @@ pub const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
 pub const SESSION: u64 = 41;
 
 /// What the namenode does with one operation.
+#[expect(clippy::large_enum_variant, reason = "a script has few of them")]
 pub enum Act {
     Answer(Answer),
     Refuse(Code),

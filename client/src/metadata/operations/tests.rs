@@ -21,7 +21,7 @@ fn ask(operations: &mut Operations, scope: Scope, seconds: u64) -> Waiting {
         Scope::Wait => Op::SetLock(v1::SetLock { wait: true, ..Default::default() }),
         Scope::Update | Scope::Lease(_) | Scope::Leave => Op::Delete(v1::Delete::default()),
     };
-    operations.queue(Request { op, scope, deadline: now + Duration::from_secs(seconds), answer }, now);
+    operations.queue(Request { op, scope, principal: None, deadline: now + Duration::from_secs(seconds), answer }, now);
     Waiting(waits)
 }
 

@@ -1,0 +1,61 @@
+//! Reading an object.
+
+use bytes::Bytes;
+use proto::v1;
+use proto::v1::op::Kind as Op;
+
+use super::{Found, show};
+use crate::error::{Error, Fault};
+use crate::metadata::{Metadata, Scope};
+use crate::reader::FileReader;
+use crate::store::Client;
+use crate::wire;
+
+/// An object open for reading.
+#[derive(Debug)]
+pub struct ObjectReader {
+    found: Found,
+    file: FileReader,
+}
+
+impl ObjectReader {
+    pub(super) async fn open(client: Client, bucket: &str, key: &[u8]) -> Result<Self, Error> {
+        let shown = show(bucket, key);
+        let opened = async {
+            let (found, opened) = ask(&client, bucket, key, u64::MAX).await?;
+            let file = FileReader::of_object(client, shown.clone(), found.attributes.clone(), opened)?;
+            Ok(Self { found, file })
+        };
+        opened.await.map_err(|fault| Error::new("open", shown.clone(), fault))
+    }
+
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// Goes on with the bytes from `start` up to `end`, which is at most the length.
+    pub fn seek(&mut self, start: u64, end: u64) {
+        self.file.limit(end);
+        self.file.seek(start);
+    }
+
+    /// The next bytes, up to 1 MiB, without copying; none at the end.
+    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        self.file.next_chunk().await
+    }
+}
+
+/// The object, and where up to `length` bytes of it are.
+pub(super) async fn ask(client: &Client, bucket: &str, key: &[u8], length: u64) -> Result<(Found, v1::Opened), Fault> {
+    let client_host = client.0.config.host.clone();
+    let op = v1::OpenKey { bucket: bucket.to_owned(), key: key.to_vec(), offset: 0, length, client_host };
+    match client.0.metadata.call(Op::OpenKey(op), Scope::Read).await?.0 {
+        v1::reply::Result::Object(object) => {
+            let v1::Object { attributes, etag, as_given, properties, opened } = object;
+            let attributes = attributes.ok_or_else(|| wire::broken("an object has no attributes"))?;
+            let found = Found { attributes: wire::attributes(attributes)?, etag, as_given, properties };
+            Ok((found, opened.unwrap_or_default()))
+        }
+        other => Err(Metadata::unexpected(&other)),
+    }
+}
