@@ -3,6 +3,8 @@
 
 mod content;
 
+mod sessions;
+
 use proptest::prelude::*;
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, Timestamp};
 
