@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::dice;
 use crate::execute::Committed;
+use crate::lease::Lease;
 use crate::log::{LogError, LogStore};
 use crate::manifest::{AppliedState, Manifest};
 use crate::reads::Reads;
@@ -26,11 +27,13 @@ use crate::{Leadership, Proposal, Refusal, Status};
 use proposals::Waiting;
 
 const HEARTBEAT_TICKS: usize = 2;
-const ELECTION_TICKS: usize = 16;
+pub(crate) const ELECTION_TICKS: usize = 16;
+/// What the library writes into the request for a vote of a member that was told to take over.
+const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 /// Ticks between two looks at what the log may forget.
 const TRUNCATE_TICKS: u64 = 100;
 /// A pause of so many ticks (a stopped process, a suspended machine) counts as one.
-const PAUSE_TICKS: u32 = 8;
+pub(crate) const PAUSE_TICKS: u32 = 8;
 
 /// What a member needs to take part.
 #[derive(Debug, Clone)]
@@ -122,6 +125,9 @@ pub struct Core<P, R> {
     waiting: VecDeque<Waiting<P>>,
     waiting_requests: usize,
     reads: Reads<R>,
+    lease: Lease,
+    /// From then on this member votes.
+    votes_from: Duration,
     /// When each member was last heard. The library's own flag is cleared at every look at the quorum.
     heard: BTreeMap<u64, Duration>,
     /// The numbers of the last ready that went to the log, and of the last at all.
@@ -175,6 +181,7 @@ impl<P, R> Core<P, R> {
             // Nobody else can win, and nothing is outstanding yet: there is no reason to wait.
             node.campaign().map_err(library)?;
         }
+        let votes_from = now + settings.tick * ELECTION_TICKS as u32;
         Ok(Self {
             node,
             now,
@@ -189,6 +196,8 @@ impl<P, R> Core<P, R> {
             waiting: VecDeque::new(),
             waiting_requests: 0,
             reads: Reads::default(),
+            lease: Lease::default(),
+            votes_from,
             heard: BTreeMap::new(),
             handed: 0,
             last_ready: 0,
@@ -252,6 +261,13 @@ impl<P, R> Core<P, R> {
                 warn!(from = message.from, "a forwarded proposal or read is dropped");
             }
             MessageType::MsgSnapshot => self.take_snapshot(message),
+            // It may have heard of a leader just before it stopped, and that one may count on it (see `lease`). A leader
+            // that hands over counts on nothing.
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+                if now < self.votes_from && message.context.as_ref() != CAMPAIGN_TRANSFER =>
+            {
+                debug!(from = message.from, "too early after the start to vote");
+            }
             kind => {
                 let from = message.from;
                 if let Err(error) = self.node.step(message) {
@@ -316,10 +332,13 @@ impl<P, R> Core<P, R> {
     fn begin_reads(&mut self) {
         // Before an entry of its own term is committed, a leader does not know what is; the library would drop the
         // round without a word.
-        if self.is_leader()
-            && self.node.raft.commit_to_current_term()
-            && let Some(context) = self.reads.begin()
-        {
+        if !self.is_leader() || !self.node.raft.commit_to_current_term() {
+            return;
+        }
+        let (now, tick) = (self.now, self.settings.tick);
+        let granted = self.lease.is_valid(now) && self.reads.grant(self.node.raft.raft_log.committed);
+        if let Some(context) = self.reads.begin(granted && self.lease.is_old(now, tick)) {
+            self.lease.asked(now);
             self.node.read_index(context);
         }
     }
@@ -329,7 +348,9 @@ impl<P, R> Core<P, R> {
         self.take_role();
         self.send(ready.take_messages());
         for state in ready.take_read_states() {
-            self.reads.prove(&state.request_ctx, state.index);
+            if self.reads.prove(&state.request_ctx, state.index) {
+                self.lease.proven(self.node.raft.term, self.settings.tick);
+            }
         }
         if ready.snapshot().is_empty() { self.take_ready(ready) } else { self.install(ready) }
     }
@@ -381,6 +402,7 @@ impl<P, R> Core<P, R> {
         if self.leading.is_some() {
             self.refuse_all();
         }
+        self.lease.end();
         match leading {
             Some(term) => info!(term, "this member leads"),
             None => info!(term = self.node.raft.term, "this member follows"),
@@ -393,6 +415,11 @@ impl<P, R> Core<P, R> {
         self.refuse_proposals();
         let reads = self.reads.refuse();
         self.outputs.extend(reads.map(|ticket| Output::ReadRefused(ticket, Refusal::NotLeader)));
+    }
+
+    /// Until when this member answers reads without asking others, if it does. No two members ever do at once.
+    pub fn lease(&self) -> Option<Duration> {
+        self.lease.until().filter(|_| self.is_leader())
     }
 
     /// Who leads, as of the last [`advance`](Self::advance).
@@ -429,6 +456,7 @@ impl<P, R> Core<P, R> {
         let best = others.max_by_key(|(_, progress)| progress.matched).map(|(node, _)| *node);
         if let Some(node) = best.filter(|_| self.is_leader()) {
             info!(node, "handing over the lead");
+            self.lease.bar(self.node.raft.term);
             self.node.transfer_leader(node);
         }
     }

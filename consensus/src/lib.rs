@@ -19,6 +19,7 @@
 mod core;
 mod dice;
 mod execute;
+mod lease;
 mod length;
 mod log;
 mod logger;

@@ -1,4 +1,5 @@
-//! Reads that wait for the proof that this member still leads, and for the state to have come far enough.
+//! Reads that wait for the proof that this member still leads, and for the state to have come far enough. The proof is a
+//! round of messages, or the lease that an earlier round gave (see `lease`).
 //!
 //! One round of proof is under way at a time; reads that arrive meanwhile share the next (a proof that began before a
 //! read was asked for proves nothing for it).
@@ -25,9 +26,18 @@ impl<R> Reads<R> {
         self.waiting.push(ticket);
     }
 
-    /// The context of a round to begin now, if one is due.
-    pub(crate) fn begin(&mut self) -> Option<Vec<u8>> {
-        if self.round.is_some() || self.waiting.is_empty() {
+    /// Under a lease, whatever is committed up to `index` may be read by all that wait. Tells whether any did.
+    pub(crate) fn grant(&mut self, index: u64) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        self.proven.push_back((index, std::mem::take(&mut self.waiting)));
+        true
+    }
+
+    /// The context of a round to begin now, if one is due: for reads that wait, or for its own sake.
+    pub(crate) fn begin(&mut self, anyhow: bool) -> Option<Vec<u8>> {
+        if self.round.is_some() || (self.waiting.is_empty() && !anyhow) {
             return None;
         }
         self.round = Some(std::mem::take(&mut self.waiting));
@@ -35,13 +45,12 @@ impl<R> Reads<R> {
         Some(self.context.to_be_bytes().to_vec())
     }
 
-    /// The round with this context has proven that everything up to `index` was committed when it began.
-    pub(crate) fn prove(&mut self, context: &[u8], index: u64) {
-        if context == self.context.to_be_bytes()
-            && let Some(reads) = self.round.take()
-        {
-            self.proven.push_back((index, reads));
-        }
+    /// The round with this context has proven that everything up to `index` was committed when it began. Tells whether
+    /// that is the round under way.
+    pub(crate) fn prove(&mut self, context: &[u8], index: u64) -> bool {
+        let Some(reads) = self.round.take_if(|_| context == self.context.to_be_bytes()) else { return false };
+        self.proven.push_back((index, reads));
+        true
     }
 
     /// The reads that a state at `applied` may answer.

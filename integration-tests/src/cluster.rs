@@ -131,6 +131,32 @@ impl Cluster {
         Ok(())
     }
 
+    /// SIGSTOP: the process is there and does nothing, as on a machine that hangs.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on as if nothing had been.
+    pub fn resume(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::CONT)
+    }
+
+    fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+        let child = self.processes.get(name).with_context(|| format!("{name} does not run"))?;
+        let pid = Pid::from_raw(i32::try_from(child.id())?).context("a process has an id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// The RPC address of a namenode.
+    pub fn address(&self, name: &str) -> Result<String> {
+        let status: Value = serde_json::from_str(&self.ashlar(&["admin", "status", "--json"])?)?;
+        let node = name.strip_prefix("nn").and_then(|node| node.parse::<u64>().ok());
+        let members = status["members"].as_array().context("status lists the members")?;
+        let member = members.iter().find(|member| member["node"].as_u64() == node);
+        let address = member.and_then(|member| member["address"].as_str());
+        Ok(address.with_context(|| format!("{name} is no member"))?.to_owned())
+    }
+
     /// kill -9 of every process, before any of them is waited for.
     pub fn kill_all(&mut self) -> Result<()> {
         for child in self.processes.values_mut() {

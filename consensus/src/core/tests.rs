@@ -80,6 +80,47 @@ impl Alone {
         self.turn();
     }
 
+    /// Wins, with the vote of member 2, and commits its first entry.
+    fn lead(&mut self) {
+        self.core.node.campaign().expect("it may");
+        for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+            self.written();
+            self.receive(&message(kind, 1));
+        }
+        assert!(self.core.is_leader());
+        self.written();
+        self.receive(&Message { index: 1, ..message(MessageType::MsgAppendResponse, 1) });
+        self.progressed.applied = 1;
+        self.turn();
+    }
+
+    /// Reads that may be answered since this was asked.
+    fn readable(&mut self) -> Vec<u64> {
+        self.taken(|output| match output {
+            Output::Readable(ticket, _) => Some(vec![std::mem::take(ticket)]),
+            _ => None,
+        })
+        .into_iter()
+        .filter(|ticket| *ticket != 0)
+        .collect()
+    }
+
+    /// Asks for a read, and answers for member 2 whatever the leader asks it.
+    fn read(&mut self, ticket: u64) {
+        self.core.read(ticket);
+        self.turn();
+    }
+
+    fn prove(&mut self) {
+        let asked = self.taken(|output| match output {
+            Output::Send(messages) => Some(messages.extract_if(.., |message| message.to == 2).collect()),
+            _ => None,
+        });
+        let round = asked.iter().rfind(|message| !message.context.is_empty()).expect("a round is under way");
+        let context = round.context.clone();
+        self.receive(&Message { context, ..message(MessageType::MsgHeartbeatResponse, 1) });
+    }
+
     /// Proposals that were refused since this was asked.
     fn refused(&mut self) -> Vec<(u64, Refusal)> {
         self.core.take_outputs(&mut self.outputs);
@@ -238,14 +279,7 @@ fn a_pulled_snapshot_is_installed_before_it_is_acknowledged() {
 #[test]
 fn the_lead_goes_to_a_member_that_was_heard_lately() {
     let mut alone = Alone::start(&[1, 2, 3]);
-    alone.core.node.campaign().expect("it may");
-    for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
-        alone.written();
-        alone.receive(&message(kind, 1));
-    }
-    assert!(alone.core.is_leader());
-    alone.written();
-    alone.receive(&Message { index: 1, ..message(MessageType::MsgAppendResponse, 1) });
+    alone.lead();
     for node in [2, 3] {
         alone.core.node.raft.mut_prs().get_mut(node).expect("a member").recent_active = false;
         alone.sent(node);
@@ -284,4 +318,71 @@ fn election_timeouts_come_from_the_seed_alone() {
     assert_eq!(of(1), of(1));
     assert_ne!(of(1), of(2));
     assert!(of(1).iter().all(|ticks| (16..32).contains(ticks)), "{:?}", of(1));
+}
+
+/// Invariant 6, with what a lease takes from it: one round, then no messages while nobody else can lead.
+#[test]
+fn reads_under_a_lease_need_no_messages_and_end_with_it() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.lead();
+    alone.read(5);
+    assert_eq!(alone.readable(), [], "nothing is proven yet");
+    let asked = alone.now;
+    // What takes long in coming back counts from when it was asked.
+    alone.now += TICK / 2;
+    alone.prove();
+    assert_eq!(alone.readable(), [5]);
+    let until = alone.core.lease().expect("the round gave one");
+    assert_eq!(until, asked + TICK * 6);
+    alone.sent(2);
+    alone.read(6);
+    assert_eq!((alone.readable(), alone.sent(2)), (vec![6], vec![]));
+    // Reads late in a lease are answered, and have it renewed.
+    alone.now = asked + TICK * 3;
+    alone.read(7);
+    assert_eq!(alone.readable(), [7]);
+    alone.prove();
+    assert_eq!(alone.core.lease(), Some(asked + TICK * 9));
+    // Stopped until others may have voted, it asks again.
+    alone.now = asked + TICK * 9;
+    alone.read(8);
+    assert_eq!(alone.readable(), []);
+    alone.prove();
+    assert_eq!(alone.readable(), [8]);
+}
+
+/// Whoever hands over is replaced without waiting for a timeout, and nobody knows when.
+#[test]
+fn a_leader_that_hands_over_takes_no_lease_in_its_term() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.lead();
+    alone.read(5);
+    alone.prove();
+    assert!(alone.core.lease().is_some());
+    alone.core.transfer(alone.now, None);
+    assert_eq!(alone.core.lease(), None);
+    alone.sent(2);
+    alone.readable();
+    // It comes to nothing: the other one did not take over.
+    alone.core.node.raft.abort_leader_transfer();
+    for ticket in [6, 7] {
+        alone.read(ticket);
+        assert_eq!(alone.readable(), [], "it needs a round of its own");
+        alone.prove();
+        assert_eq!((alone.readable(), alone.core.lease()), (vec![ticket], None));
+    }
+}
+
+/// A leader may count on a member that it heard just before that member stopped.
+#[test]
+fn a_member_that_just_started_votes_for_nobody() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    let votes = |kind, term| Message { index: 1, log_term: 1, ..message(kind, term) };
+    for kind in [MessageType::MsgRequestPreVote, MessageType::MsgRequestVote] {
+        alone.receive(&votes(kind, 2));
+        assert_eq!([alone.sent(2), alone.waiting()].concat(), []);
+    }
+    alone.now += TICK * ELECTION_TICKS as u32;
+    alone.receive(&votes(MessageType::MsgRequestVote, 2));
+    assert_eq!(alone.waiting(), [MessageType::MsgRequestVoteResponse]);
 }

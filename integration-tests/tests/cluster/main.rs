@@ -5,6 +5,7 @@ mod command_line;
 mod datanode_loss;
 mod full_disk;
 mod leader_loss;
+mod leader_pause;
 mod permissions;
 mod quickstart;
 mod quota;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consensus::{AppliedState, Core, LogStore, Manifest, Output, Progressed, Proposal};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -36,10 +36,30 @@ pub(super) struct Driver {
     channels: Channels,
     progress: Arc<Progress>,
     cluster: ClusterId,
-    /// The core counts the time from here.
-    started: Instant,
+    clock: Clock,
     /// Empty between two turns; kept for its memory.
     outputs: Vec<Output<Answered, Readable>>,
+}
+
+/// The time of the core.
+struct Clock {
+    started: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { started: boot_time() }
+    }
+
+    fn now(&self) -> Duration {
+        boot_time() - self.started
+    }
+}
+
+/// It goes on while the machine sleeps: whoever led before must not believe afterwards that no time has passed.
+fn boot_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("less than a second"))
 }
 
 impl Driver {
@@ -61,8 +81,8 @@ impl Driver {
             seed: wall_clock().nanos() ^ membership.node << 48,
         };
         let core = Core::new(settings, Duration::ZERO, applied, log, exports)?;
-        let (cluster, started, outputs) = (membership.cluster, Instant::now(), Vec::new());
-        Ok(Self { core, channels, progress, cluster, started, outputs })
+        let (cluster, clock, outputs) = (membership.cluster, Clock::start(), Vec::new());
+        Ok(Self { core, channels, progress, cluster, clock, outputs })
     }
 
     pub(super) fn run(mut self) -> Result<(), String> {
@@ -89,7 +109,7 @@ impl Driver {
 
     /// Takes in what has arrived, waiting until the core has a tick if nothing has. False: stop.
     fn gather(&mut self) -> bool {
-        let mut next = match self.channels.inputs.recv_deadline(self.started + self.core.deadline()) {
+        let mut next = match self.channels.inputs.recv_timeout(self.core.deadline().saturating_sub(self.clock.now())) {
             Ok(input) => Some(input),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -108,7 +128,7 @@ impl Driver {
     fn take(&mut self, input: Input) -> bool {
         match input {
             Input::Messages(messages) => {
-                let now = self.started.elapsed();
+                let now = self.clock.now();
                 messages.iter().for_each(|bytes| self.step(now, bytes));
             }
             Input::Proposal(proposal) => self.core.take(proposal),
@@ -117,7 +137,7 @@ impl Driver {
             Input::Fetched { index, term, whole } => self.core.fetched((index, term), whole),
             Input::Status(answer) => answer(self.core.status()),
             Input::Wake => {}
-            Input::Transfer(to) => self.core.transfer(self.started.elapsed(), to),
+            Input::Transfer(to) => self.core.transfer(self.clock.now(), to),
             Input::Stop => return false,
         }
         true
@@ -139,7 +159,7 @@ impl Driver {
             truncatable: progress.truncatable.get(),
             formatted: progress.formatted.load(Ordering::Acquire),
         };
-        let now = self.started.elapsed();
+        let now = self.clock.now();
         self.core.advance(now, progressed, |node| progress.members[node as usize - 1].get());
     }
 
