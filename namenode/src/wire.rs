@@ -452,12 +452,26 @@ pub(crate) struct Replica {
 /// What became of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TaskOutcome {
-    Deleted { replica: Replica, due: Timestamp, error: Option<String> },
-    Copied { replica: Replica, error: Option<String>, bad_sources: Vec<StorageId> },
+    Deleted {
+        replica: Replica,
+        due: Timestamp,
+        error: Option<String>,
+    },
+    Copied {
+        replica: Replica,
+        error: Option<String>,
+        bad_sources: Vec<StorageId>,
+    },
+    /// The code says what is wrong with the replica, or why it cannot be told.
+    Checked {
+        replica: Replica,
+        error: Option<Code>,
+    },
 }
 
 pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireError> {
     use v1::task::Kind;
+    let code = wire.error.as_ref().map(v1::Error::typed_code);
     let error = wire.error.map(|error| error.message);
     match wire.task.and_then(|task| task.kind).ok_or(wrong("TaskResult.task", "is missing"))? {
         Kind::Delete(delete) => Ok(TaskOutcome::Deleted {
@@ -469,6 +483,10 @@ pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireErro
             replica: replica(&copy.storage, copy.block, copy.generation, "CopyReplica")?,
             error,
             bad_sources: storages(&wire.bad_sources, "TaskResult.bad_sources")?,
+        }),
+        Kind::Check(check) => Ok(TaskOutcome::Checked {
+            replica: replica(&check.storage, check.block, check.generation, "CheckReplica")?,
+            error: code,
         }),
     }
 }
@@ -484,6 +502,10 @@ fn replica(storage: &[u8], block: Option<v1::BlockId>, stamp: u64, field: &'stat
         generation: generation(stamp, field)?,
     })
 }
+
+mod inventory;
+
+pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 
 #[cfg(test)]
 mod tests {

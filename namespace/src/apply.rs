@@ -121,5 +121,8 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
             report_bad_replica::run(txn, *block, *generation, *storage)
         }
         Command::ReplicasDeleted { storage, replicas } => replicas_deleted::run(txn, *storage, replicas),
+        Command::DropUnlisted { location, replicas, grace_nanos } => {
+            drop_unlisted::run(txn, *location, replicas, *grace_nanos)
+        }
     }
 }

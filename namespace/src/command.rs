@@ -324,6 +324,17 @@ pub enum Command {
         #[n(1)]
         replicas: Vec<DeletedReplica>,
     },
+    /// The leader's: a datanode has these replicas and no block lists them there. They leave the disk: at once where their
+    /// block has enough others, and after `grace` where the block is gone. What is listed after all stays.
+    #[n(65)]
+    DropUnlisted {
+        #[n(0)]
+        location: BlockLocation,
+        #[n(1)]
+        replicas: Vec<Unlisted>,
+        #[n(2)]
+        grace_nanos: u64,
+    },
     /// The first command of a cluster: its id and the root directory.
     #[n(22)]
     Format {
@@ -644,6 +655,15 @@ pub enum XattrMode {
     /// It must.
     #[n(2)]
     Replace,
+}
+
+/// A replica on a disk that no block lists for its storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Unlisted {
+    #[n(0)]
+    pub block: BlockId,
+    #[n(1)]
+    pub generation: GenStamp,
 }
 
 /// The key of one record of a replica to delete.

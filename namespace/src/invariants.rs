@@ -28,6 +28,8 @@ struct Rows {
     pending: BTreeSet<(SessionId, BlockId)>,
     garbage: BTreeMap<InodeId, Kind>,
     removals: BTreeSet<(StorageId, BlockId)>,
+    /// Scheduled again after they were found on a disk: only for blocks that are gone.
+    removed_twice: BTreeSet<BlockId>,
     results_of: BTreeSet<SessionId>,
     long_xattrs: BTreeSet<(InodeId, Vec<u8>)>,
     handles: BTreeMap<(InodeId, SessionId), HandlesRow>,
@@ -78,7 +80,9 @@ fn read(state: &MemoryView) -> Rows {
             b'r' => {
                 let storage = StorageId::from_bytes(key[1..17].try_into().expect("a storage follows the tag"));
                 let removal = key::removal_of(key).expect("a key");
-                assert!(rows.removals.insert((storage, removal.block)), "one removal for each replica: {removal:?}");
+                if !rows.removals.insert((storage, removal.block)) {
+                    rows.removed_twice.insert(removal.block);
+                }
             }
             b'x' => {
                 get::<XattrRow>(key, value);
@@ -318,6 +322,8 @@ fn check_blocks(rows: &Rows) {
     let of_living: BTreeSet<_> =
         rows.removals.iter().copied().filter(|(_, block)| rows.blocks.contains_key(block)).collect();
     assert_eq!(of_living, leaving, "replicas of living blocks that leave");
+    let twice = rows.removed_twice.iter().find(|block| rows.blocks.contains_key(block));
+    assert_eq!(twice, None, "one removal for each replica of a living block");
 }
 
 /// The tags of all rows there are.

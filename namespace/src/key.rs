@@ -223,6 +223,11 @@ pub(crate) fn removals_due(storage: StorageId, now: Timestamp) -> Range {
     Range { from, to }
 }
 
+/// Every removal of a storage, the longest due first.
+pub(crate) fn removals(storage: StorageId) -> Range {
+    Range::under(tagged(b'r', &[storage.as_bytes()]))
+}
+
 pub(crate) fn node(node: NodeId) -> Vec<u8> {
     number(b'N', node.get())
 }

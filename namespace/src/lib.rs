@@ -33,6 +33,7 @@ mod handles;
 mod home;
 #[cfg(any(test, feature = "invariants"))]
 pub mod invariants;
+pub mod inventory;
 mod key;
 pub mod key_listing;
 mod limits;

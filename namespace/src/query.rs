@@ -292,6 +292,20 @@ pub fn due_deletes(
     view.page(&key::removals_due(storage, now), limit)?.iter().map(|(key, _)| key::removal_of(key)).collect()
 }
 
+/// At most `limit` replicas that a storage has to delete some time, the longest due first, that follow `after`.
+pub fn removals(
+    view: &impl View,
+    storage: StorageId,
+    after: Option<&DeletedReplica>,
+    limit: usize,
+) -> Result<Vec<DeletedReplica>, ViewError> {
+    let mut range = key::removals(storage);
+    if let Some(after) = after {
+        range = range.after(key::removal(storage, after));
+    }
+    view.page(&range, limit)?.iter().map(|(key, _)| key::removal_of(key)).collect()
+}
+
 /// Whether there is work for `GcStep`.
 pub fn garbage_pending(view: &impl View) -> Result<bool, ViewError> {
     Ok(!view.page(&key::all_garbage(), 1)?.is_empty())

@@ -11,6 +11,7 @@
 pub mod checksum;
 mod error;
 mod ids;
+pub mod inventory;
 mod path;
 mod units;
 

@@ -8,10 +8,13 @@ use namespace::command::DeletedReplica;
 use namespace::repair::Urgency;
 use namespace::row::BlockLocation;
 use proto::v1;
-use types::{BlockId, GenStamp, NodeId, StorageId};
+use types::{BlockId, ByteSize, GenStamp, NodeId, StorageId};
 
 /// Copies that wait or run, in the whole cluster. The scan plans more as these end.
 const COPIES: usize = 10_000;
+/// Looks at replicas that wait or run, in the whole cluster, and those that one answer gives to a node.
+const CHECKS: usize = 10_000;
+const CHECKS_AT_ONCE: usize = 256;
 /// A deletion without a result for so long is handed out again.
 const DELETE_RETRY: Duration = Duration::from_secs(30);
 
@@ -34,9 +37,18 @@ struct Deletion {
     handed: Option<Instant>,
 }
 
+/// A look at a replica that may be damaged or lost.
+#[derive(Debug)]
+struct Check {
+    node: NodeId,
+    length: ByteSize,
+    handed: Option<Instant>,
+}
+
 #[derive(Debug, Default)]
 struct Tasks {
     copies: BTreeMap<BlockId, Copy>,
+    checks: BTreeMap<DeletionKey, Check>,
     deletions: BTreeMap<DeletionKey, Deletion>,
 }
 
@@ -74,6 +86,20 @@ impl Board {
     /// A copy has ended, well or not.
     pub(super) fn copied(&self, block: BlockId) {
         self.tasks().copies.remove(&block);
+    }
+
+    /// Has a node look at a replica. Without room it is forgotten, and found again by the next comparison.
+    pub(super) fn check(&self, location: BlockLocation, block: BlockId, generation: GenStamp, length: ByteSize) {
+        let mut tasks = self.tasks();
+        if tasks.checks.len() < CHECKS {
+            let check = Check { node: location.node, length, handed: None };
+            tasks.checks.entry((location.storage, block, generation)).or_insert(check);
+        }
+    }
+
+    /// A replica was looked at, or could not be.
+    pub(super) fn checked(&self, storage: StorageId, block: BlockId, generation: GenStamp) {
+        self.tasks().checks.remove(&(storage, block, generation));
     }
 
     /// Gives up copies onto storages that are not `alive` any more.
@@ -131,6 +157,19 @@ impl Board {
                 };
                 handed.push(v1::Task { kind: Some(v1::task::Kind::Delete(delete)) });
             }
+        }
+        // As is a look that takes too long.
+        tasks.checks.retain(|_, check| check.handed.is_none_or(|handed| now - handed < copy_timeout));
+        let open = tasks.checks.iter_mut().filter(|(_, check)| check.node == node && check.handed.is_none());
+        for ((storage, block, generation), check) in open.take(CHECKS_AT_ONCE) {
+            check.handed = Some(now);
+            let check = v1::CheckReplica {
+                storage: storage.as_bytes().to_vec(),
+                block: Some((*block).into()),
+                generation: generation.get(),
+                length: check.length.get(),
+            };
+            handed.push(v1::Task { kind: Some(v1::task::Kind::Check(check)) });
         }
         // A copy that takes too long is forgotten; the scan plans anew from what is there then.
         tasks.copies.retain(|_, copy| copy.started.is_none_or(|started| now - started < copy_timeout));

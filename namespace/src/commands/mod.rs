@@ -14,6 +14,7 @@ pub(crate) mod create_bucket;
 pub(crate) mod delete;
 pub(crate) mod delete_bucket;
 pub(crate) mod delete_key;
+pub(crate) mod drop_unlisted;
 pub(crate) mod end_session;
 pub(crate) mod exchange;
 pub(crate) mod extend;

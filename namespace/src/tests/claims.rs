@@ -11,6 +11,7 @@ mod quota;
 mod replicas;
 mod sessions;
 mod tree;
+mod unlisted;
 mod writers;
 mod xattr;
 

@@ -1,0 +1,401 @@
+//! Compares what the disks hold with what the state says they hold.
+//!
+//! A storage is due when its datanode or the leader is new to the other, when a change was missed, and every
+//! `digest_interval`. Then its digests are compared with those of a pass over all blocks. Of the buckets that differ,
+//! another pass collects what the state says, a bounded number at a time, and the datanode lists them page by page. Each
+//! difference is decided on the row as it is then (`namespace::inventory`).
+//!
+//! The passes take a page of blocks for each round of duties, from a snapshot of their own each: nothing waits for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use namespace::command::{Command, DeletedReplica, Unlisted};
+use namespace::inventory::{self, Difference, Expected, Page, Verdict};
+use namespace::query;
+use namespace::repair::Facts;
+use namespace::row::{BlockLocation, BlockRow, BlockState};
+use namespace::view::{View, ViewError};
+use tracing::{debug, info, warn};
+use types::inventory::{BUCKETS, Bucket, Digest, Stored};
+use types::{BlockId, StorageId};
+
+use super::Duties;
+use super::inventories::Place;
+use crate::wire::Delta;
+
+/// Rows looked at in one go.
+const PAGE: usize = 1000;
+/// Replicas that the state says are in the buckets of one pass; at least one bucket is always taken.
+const COLLECTED: u64 = 200_000;
+/// A bucket whose next page does not come for so long is left for the next comparison.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Storages due at about the same time share a pass.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Replicas in one command.
+const DROPPED: usize = 1000;
+/// A comparison that found more to do than it could is made again after so long.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The comparison of one term.
+pub(super) struct Audit {
+    /// When every storage is due again.
+    due: Instant,
+    step: Step,
+    /// Buckets that differ and are not looked at yet, and how much the state says is in them.
+    waiting: BTreeMap<Place, u64>,
+    /// Buckets that differ for good reasons, as long as neither side changes.
+    settled: BTreeMap<Place, (Digest, Digest)>,
+    /// Something was found that could not be done yet.
+    unfinished: bool,
+}
+
+enum Step {
+    Idle { ready: Option<Instant> },
+    Summing(Summing),
+    Collecting(Collecting),
+    Listing(Listing),
+}
+
+type Sums = Vec<(Digest, u64)>;
+
+struct Summing {
+    started: Instant,
+    after: Option<BlockId>,
+    disks: BTreeMap<StorageId, Vec<Digest>>,
+    sums: BTreeMap<StorageId, Sums>,
+}
+
+struct Collecting {
+    after: Option<BlockId>,
+    expected: BTreeMap<Place, BTreeMap<BlockId, Expected>>,
+    /// Storages whose removals are still to be read, and the last one read of the first of them.
+    removals: Vec<StorageId>,
+    last_removal: Option<DeletedReplica>,
+}
+
+struct Listing {
+    open: BTreeMap<Place, Open>,
+}
+
+/// A bucket that is being listed.
+struct Open {
+    expected: BTreeMap<BlockId, Expected>,
+    since: Instant,
+    acted: bool,
+}
+
+impl Audit {
+    pub(super) fn new(now: Instant, interval: Duration) -> Self {
+        Self {
+            due: now + interval,
+            step: Step::Idle { ready: None },
+            waiting: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            unfinished: false,
+        }
+    }
+
+    /// Whether it has work that waits for nobody.
+    pub(super) fn running(&self) -> bool {
+        match self.step {
+            Step::Summing(_) | Step::Collecting(_) => true,
+            Step::Idle { .. } | Step::Listing(_) => false,
+        }
+    }
+}
+
+/// What came from datanodes since the last round.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) changes: Vec<(BlockLocation, Delta)>,
+    pub(super) pages: Vec<(Place, Page)>,
+}
+
+/// What is to be dropped, by storage.
+type Drops = BTreeMap<StorageId, (BlockLocation, Vec<Unlisted>)>;
+
+impl Duties {
+    pub(super) fn audit(&self, audit: &mut Audit, told: Told, may_delete: bool) -> Result<(), ViewError> {
+        let facts = self.datanodes.repair_facts();
+        let mut drops = Drops::new();
+        for (location, delta) in told.changes {
+            self.changed(audit, location, &delta, &facts, &mut drops)?;
+        }
+        for (place, page) in told.pages {
+            self.listed(audit, place, &page, &facts, &mut drops)?;
+        }
+        if may_delete {
+            self.drop_unlisted(drops);
+        } else {
+            audit.unfinished |= !drops.is_empty();
+        }
+        self.go_on(audit)
+    }
+
+    fn go_on(&self, audit: &mut Audit) -> Result<(), ViewError> {
+        match &mut audit.step {
+            Step::Idle { ready } => {
+                let now = Instant::now();
+                if now >= audit.due {
+                    audit.due = now + self.settings.digest_interval;
+                    self.inventories.all_due();
+                }
+                if self.inventories.any_ready() {
+                    let since = *ready.get_or_insert(now);
+                    if now - since >= SETTLE {
+                        audit.step = Step::Summing(Summing::new(self.inventories.take_due()));
+                    }
+                } else if !audit.waiting.is_empty() {
+                    audit.step = self.collect(&mut audit.waiting);
+                } else if std::mem::take(&mut audit.unfinished) {
+                    audit.due = audit.due.min(now + AGAIN);
+                }
+                Ok(())
+            }
+            Step::Summing(summing) => {
+                if summing.page(&self.store.state().snapshot())? {
+                    summing.differences(&audit.settled, &mut audit.waiting);
+                    audit.step = Step::Idle { ready: None };
+                }
+                Ok(())
+            }
+            Step::Collecting(collecting) => {
+                if collecting.page(&self.store.state().snapshot())? {
+                    let expected = std::mem::take(&mut collecting.expected);
+                    audit.step = self.list(expected);
+                }
+                Ok(())
+            }
+            Step::Listing(listing) => {
+                listing.open.retain(|place, open| {
+                    let waits = open.since.elapsed() < PATIENCE;
+                    if !waits {
+                        warn!(storage = %place.0, bucket = place.1.number(), "a datanode does not list what it was asked for");
+                        self.inventories.ask_no_more(place);
+                    }
+                    waits
+                });
+                if listing.open.is_empty() {
+                    audit.step = Step::Idle { ready: None };
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes as many buckets as one pass may collect.
+    fn collect(&self, waiting: &mut BTreeMap<Place, u64>) -> Step {
+        let mut expected = BTreeMap::new();
+        let mut room = COLLECTED;
+        while let Some((place, replicas)) = waiting.pop_first() {
+            expected.insert(place, BTreeMap::new());
+            room = room.saturating_sub(replicas);
+            if waiting.first_key_value().is_none_or(|(_, next)| *next > room) {
+                break;
+            }
+        }
+        let storages: BTreeSet<StorageId> = expected.keys().map(|(storage, _)| *storage).collect();
+        let removals = storages.into_iter().collect();
+        Step::Collecting(Collecting { after: None, expected, removals, last_removal: None })
+    }
+
+    fn list(&self, expected: BTreeMap<Place, BTreeMap<BlockId, Expected>>) -> Step {
+        let since = Instant::now();
+        let mut open = BTreeMap::new();
+        for (place, expected) in expected {
+            if let Some(node) = self.inventories.node_of(place.0) {
+                self.inventories.ask(place, node, None);
+                open.insert(place, Open { expected, since, acted: false });
+            }
+        }
+        Step::Listing(Listing { open })
+    }
+
+    /// A datanode said what happened to a replica.
+    fn changed(
+        &self,
+        audit: &mut Audit,
+        location: BlockLocation,
+        delta: &Delta,
+        facts: &Facts,
+        drops: &mut Drops,
+    ) -> Result<(), ViewError> {
+        let difference = match delta {
+            Delta::Stored(stored) => Difference::Unexpected(*stored),
+            Delta::Deleted { block, .. } => Difference::Missing(*block),
+            Delta::Strayed(bucket) => {
+                audit.waiting.entry((location.storage, *bucket)).or_insert(PAGE as u64);
+                return Ok(());
+            }
+            // The duties have reported it already.
+            Delta::Bad { .. } => return Ok(()),
+        };
+        self.decide(location, &difference, facts, drops).map(drop)
+    }
+
+    fn listed(
+        &self,
+        audit: &mut Audit,
+        place: Place,
+        page: &Page,
+        facts: &Facts,
+        drops: &mut Drops,
+    ) -> Result<(), ViewError> {
+        let Step::Listing(listing) = &mut audit.step else { return Ok(()) };
+        let Some(open) = listing.open.get_mut(&place) else { return Ok(()) };
+        let Some(node) = self.inventories.node_of(place.0) else { return Ok(()) };
+        if !self.inventories.is_answered(&place, page) {
+            return Ok(());
+        }
+        let location = BlockLocation { node, storage: place.0 };
+        for difference in inventory::compare(&open.expected, page) {
+            open.acted |= self.decide(location, &difference, facts, drops)?;
+        }
+        open.since = Instant::now();
+        match page.until {
+            Some(until) => self.inventories.ask(place, node, Some(until)),
+            None => {
+                if open.acted {
+                    audit.settled.remove(&place);
+                }
+                listing.open.remove(&place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about a difference on the row as it is now. True: something is to be done.
+    fn decide(
+        &self,
+        location: BlockLocation,
+        difference: &Difference,
+        facts: &Facts,
+        drops: &mut Drops,
+    ) -> Result<bool, ViewError> {
+        let block = match difference {
+            Difference::Missing(block) | Difference::Unexpected(Stored { block, .. }) => *block,
+        };
+        if self.board.is_copying(block) {
+            return Ok(true);
+        }
+        let row = query::block(&self.store.state().snapshot(), block)?;
+        match (inventory::judge(row.as_ref(), location.storage, difference, facts), row, difference) {
+            (Verdict::Leave, ..) => return Ok(false),
+            (Verdict::Check { generation, length }, ..) => {
+                info!(%block, storage = %location.storage, "a replica is not as it should be; its datanode is to look at it");
+                self.board.check(location, block, generation, length);
+            }
+            (Verdict::Adopt, Some(row), _) => {
+                info!(%block, storage = %location.storage, "a replica that is not listed is wanted");
+                self.adopt(block, &row, location, facts);
+            }
+            (Verdict::Drop, _, Difference::Unexpected(Stored { generation, .. })) => {
+                info!(%block, %generation, storage = %location.storage, "nothing needs this replica");
+                let (_, replicas) = drops.entry(location.storage).or_insert_with(|| (location, Vec::new()));
+                replicas.push(Unlisted { block, generation: *generation });
+            }
+            (Verdict::Adopt, None, _) | (Verdict::Drop, _, Difference::Missing(_)) => {
+                unreachable!("only what is there is dropped, and only for a block that is there it is adopted")
+            }
+        }
+        Ok(true)
+    }
+
+    fn drop_unlisted(&self, drops: Drops) {
+        let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
+        for (location, replicas) in drops.into_values() {
+            for replicas in replicas.chunks(DROPPED) {
+                let command = Command::DropUnlisted { location, replicas: replicas.to_vec(), grace_nanos };
+                for outcome in self.propose(vec![command]) {
+                    if let Err(error) = outcome {
+                        debug!(%error, "replicas that nothing needs cannot be dropped");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Summing {
+    fn new(due: Vec<(BlockLocation, Vec<Digest>)>) -> Self {
+        let disks: BTreeMap<_, _> = due.into_iter().map(|(location, digests)| (location.storage, digests)).collect();
+        let sums = disks.keys().map(|storage| (*storage, vec![(Digest::default(), 0); BUCKETS])).collect();
+        Self { started: Instant::now(), after: None, disks, sums }
+    }
+
+    /// True: that was the last page.
+    fn page(&mut self, state: &impl View) -> Result<bool, ViewError> {
+        let page = query::blocks(state, self.after, PAGE)?;
+        for (block, row) in &page {
+            let stored = Stored { block: *block, generation: row.generation, length: row.length };
+            for location in kept(row) {
+                if let Some(sums) = self.sums.get_mut(&location.storage) {
+                    let (digest, replicas) = &mut sums[Bucket::of(*block).index()];
+                    digest.add(&stored);
+                    *replicas += 1;
+                }
+            }
+        }
+        self.after = page.last().map(|(block, _)| *block).or(self.after);
+        Ok(page.len() < PAGE)
+    }
+
+    fn differences(&self, settled: &BTreeMap<Place, (Digest, Digest)>, waiting: &mut BTreeMap<Place, u64>) {
+        let mut differing = 0;
+        for (storage, sums) in &self.sums {
+            let disk = &self.disks[storage];
+            for bucket in Bucket::all() {
+                let ((state, replicas), disk) = (sums[bucket.index()], disk[bucket.index()]);
+                if state != disk && settled.get(&(*storage, bucket)) != Some(&(disk, state)) {
+                    differing += 1;
+                    waiting.insert((*storage, bucket), replicas.max(1));
+                }
+            }
+        }
+        let (storages, took) = (self.sums.len(), self.started.elapsed());
+        debug!(storages, differing, ?took, "the digests of storages were compared");
+    }
+}
+
+/// The complete replicas that a row says are on disks.
+fn kept(row: &BlockRow) -> impl Iterator<Item = &BlockLocation> {
+    let written = row.state == BlockState::Committed;
+    row.replicas.iter().chain(&row.bad).filter(move |_| written)
+}
+
+impl Collecting {
+    /// True: that was the last page.
+    fn page(&mut self, state: &impl View) -> Result<bool, ViewError> {
+        if let Some(storage) = self.removals.last().copied() {
+            self.removals_of(state, storage)?;
+            return Ok(false);
+        }
+        let page = query::blocks(state, self.after, PAGE)?;
+        for (block, row) in &page {
+            let bucket = Bucket::of(*block);
+            for location in kept(row) {
+                let Some(expected) = self.expected.get_mut(&(location.storage, bucket)) else { continue };
+                let bad = row.bad.contains(location);
+                expected.insert(*block, Expected::Kept { generation: row.generation, length: row.length, bad });
+            }
+        }
+        self.after = page.last().map(|(block, _)| *block).or(self.after);
+        Ok(page.len() < PAGE)
+    }
+
+    fn removals_of(&mut self, state: &impl View, storage: StorageId) -> Result<(), ViewError> {
+        let page = query::removals(state, storage, self.last_removal.as_ref(), PAGE)?;
+        for removal in &page {
+            if let Some(expected) = self.expected.get_mut(&(storage, Bucket::of(removal.block))) {
+                expected.insert(removal.block, Expected::Leaving { generation: removal.generation });
+            }
+        }
+        self.last_removal = page.last().copied();
+        if page.len() < PAGE {
+            self.removals.pop();
+            self.last_removal = None;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Compares what a volume holds with what the state says it holds: facts in, work out.
+//!
+//! The facts are of different times: the state was read first, the volume listed later, and the row of each block that
+//! differs is read again at the end. So what is listed in the state must be on the disk, since a replica is complete
+//! before it is listed; and what is on the disk and not in the state at the end is not needed, since a block is in the
+//! state before a datanode hears of it, and ids are never used again.
+//!
+//! 1. Nothing that the state lists is dropped, and nothing of a block that is being written.
+//! 2. No replica of a block is dropped that has fewer live good ones than wanted.
+//! 3. A replica is taken for lost or damaged only after its datanode has looked at it again.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use types::inventory::Stored;
+use types::{BlockId, ByteSize, GenStamp, StorageId};
+
+use crate::repair::{self, Facts};
+use crate::row::{BlockRow, BlockState};
+
+/// What the state says of a block on one storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// There is a complete replica, good or known to be bad.
+    Kept { generation: GenStamp, length: ByteSize, bad: bool },
+    /// A replica up to this generation is scheduled for deletion.
+    Leaving { generation: GenStamp },
+}
+
+/// Part of a listing of a volume, in the order of the block ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// It begins behind this one, or at the beginning.
+    pub after: Option<BlockId>,
+    pub stored: Vec<Stored>,
+    /// Whether blocks follow behind the last one.
+    pub more: bool,
+}
+
+/// A difference that the row of the block has to decide about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// The state lists a replica that the volume does not.
+    Missing(BlockId),
+    /// The volume has a replica that the state does not list, or not so.
+    Unexpected(Stored),
+}
+
+/// What to do about a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well, or not decided yet.
+    Leave,
+    /// The datanode is to look for the replica that the state lists, and at all of it.
+    Check { generation: GenStamp, length: ByteSize },
+    /// The block wants one more, and this may be it: to be read whole, then listed.
+    Adopt,
+    /// Nothing needs it.
+    Drop,
+}
+
+/// Where a page and the state differ. `expected` is what the state says of one storage, for the blocks of one bucket.
+pub fn compare(expected: &BTreeMap<BlockId, Expected>, page: &Page) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut on_disk: BTreeMap<BlockId, &Stored> = BTreeMap::new();
+    for stored in &page.stored {
+        on_disk.insert(stored.block, stored);
+        let fits = match expected.get(&stored.block) {
+            // What is known to be bad may be of any length.
+            Some(Expected::Kept { generation, bad: true, .. }) => *generation == stored.generation,
+            Some(Expected::Kept { generation, length, bad: false }) => {
+                (*generation, *length) == (stored.generation, stored.length)
+            }
+            Some(Expected::Leaving { generation }) => stored.generation <= *generation,
+            None => false,
+        };
+        if !fits {
+            differences.push(Difference::Unexpected(*stored));
+        }
+    }
+    let from = page.after.map_or(Bound::Unbounded, Bound::Excluded);
+    let to = match page.stored.last() {
+        Some(last) if page.more => Bound::Included(last.block),
+        Some(_) | None => Bound::Unbounded,
+    };
+    if page.more && page.stored.last().is_none_or(|last| page.after.is_some_and(|after| last.block <= after)) {
+        // It covers nothing.
+        return differences;
+    }
+    for (block, expected) in expected.range((from, to)) {
+        let is_kept = matches!(expected, Expected::Kept { bad: false, .. });
+        if is_kept && !on_disk.contains_key(block) {
+            differences.push(Difference::Missing(*block));
+        }
+    }
+    differences
+}
+
+/// What the row of a block, read after the volume was listed, says about a difference.
+pub fn judge(row: Option<&BlockRow>, storage: StorageId, difference: &Difference, facts: &Facts) -> Verdict {
+    match difference {
+        Difference::Missing(_) => row.map_or(Verdict::Leave, |row| judge_missing(row, storage)),
+        Difference::Unexpected(stored) => match row {
+            None => Verdict::Drop,
+            Some(row) => judge_unexpected(row, storage, stored, facts),
+        },
+    }
+}
+
+fn is_in(list: &[crate::row::BlockLocation], storage: StorageId) -> bool {
+    list.iter().any(|location| location.storage == storage)
+}
+
+fn judge_missing(row: &BlockRow, storage: StorageId) -> Verdict {
+    if row.state == BlockState::Committed && is_in(&row.replicas, storage) {
+        Verdict::Check { generation: row.generation, length: row.length }
+    } else {
+        Verdict::Leave
+    }
+}
+
+fn judge_unexpected(row: &BlockRow, storage: StorageId, stored: &Stored, facts: &Facts) -> Verdict {
+    // Invariant 1.
+    if row.state != BlockState::Committed || is_in(&row.bad, storage) || is_in(&row.leaving, storage) {
+        return Verdict::Leave;
+    }
+    let fits = (stored.generation, stored.length) == (row.generation, row.length);
+    if is_in(&row.replicas, storage) {
+        return if fits { Verdict::Leave } else { judge_missing(row, storage) };
+    }
+    // Invariant 2: until the block is whole, every replica may be the one that somebody needs.
+    if repair::health(row, facts).short() {
+        return if fits { Verdict::Adopt } else { Verdict::Leave };
+    }
+    // A newer generation than the state knows is not for this state to judge.
+    if stored.generation <= row.generation { Verdict::Drop } else { Verdict::Leave }
+}
+
+#[cfg(test)]
+mod tests;
