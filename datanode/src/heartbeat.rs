@@ -10,9 +10,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, error, info, warn};
-use types::{Code, ErrorKind, NodeId, Term};
+use types::{Code, ErrorKind, NodeId, StorageId, Term};
 
 use crate::identity;
+use crate::inventory;
 use crate::node::Node;
 use crate::store::{Report, Volume};
 use crate::tasks::Tasks;
@@ -68,6 +69,8 @@ pub(crate) async fn report(node: Arc<Node>, namenode: SocketAddr, tasks: Tasks, 
         tasks,
         reachable: true,
         refused: None,
+        leads: false,
+        digests: Vec::new(),
     };
     let mut news = reporter.node.news.subscribe();
     loop {
@@ -98,6 +101,10 @@ struct Reporter {
     reachable: bool,
     /// Why this node was last refused: told once, too.
     refused: Option<String>,
+    /// Whether it led when it last answered: what changed on the disks is told to the leader only.
+    leads: bool,
+    /// The storages whose digests it asked for.
+    digests: Vec<StorageId>,
 }
 
 impl Reporter {
@@ -113,10 +120,16 @@ impl Reporter {
             storages,
             writers: self.node.writers(),
             results: news.results.clone(),
-            bad: news.bad.clone(),
+            bad: Vec::new(),
             transfer: self.node.address.to_string(),
+            instance: self.node.instance,
+            deltas: if self.leads { inventory::deltas(&self.node) } else { Vec::new() },
+            digests: inventory::digests(&self.node, &std::mem::take(&mut self.digests)),
+            pages: if self.leads { news.pages.clone() } else { Vec::new() },
         };
         let answered = self.client.heartbeat(request).await;
+        let told = self.leads;
+        self.leads = false;
         let Some(reply) = self.arrived(answered) else { return };
         if let Some(error) = &reply.error {
             warn!(namenode = %self.namenode, code = %error.typed_code(), reason = error.message, "a heartbeat is refused");
@@ -129,7 +142,13 @@ impl Reporter {
         if reply.unknown {
             return self.register().await;
         }
-        self.node.heard(&news);
+        self.leads = true;
+        if told {
+            self.node.heard(&news);
+        }
+        inventory::heard(&self.node, &reply.heard);
+        self.digests = inventory::wanted_digests(&reply.want_digests);
+        inventory::read_pages(&self.node, &reply.want_pages);
         for task in reply.tasks {
             self.tasks.add(term, task);
         }
@@ -205,5 +224,6 @@ fn note_node(volume: &Volume, id: NodeId) -> std::io::Result<()> {
 
 fn storage_report(report: Report) -> v1::StorageReport {
     let Report { storage, capacity, used, free, replicas, failed } = report;
-    v1::StorageReport { storage: storage.as_bytes().to_vec(), capacity, used, free, replicas, failed }
+    let storage = storage.as_bytes().to_vec();
+    v1::StorageReport { storage, capacity, used, free, replicas, failed, oldest_unverified_ms: 0 }
 }

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use types::{ClusterId, NodeId, StorageId};
 
 use crate::replica::{FINAL, WRITING};
+use crate::store::Usage;
 
 const VOLUME_FILE: &str = "volume.toml";
 const NODE_FILE: &str = "node.toml";
+const USAGE_FILE: &str = "usage.toml";
 const FORMAT: u32 = 1;
 /// These files are a few lines long.
 const MAX_FILE: u64 = 64 << 10;
@@ -55,6 +57,13 @@ struct VolumeFile {
 #[serde(deny_unknown_fields)]
 struct NodeFile {
     node: NodeId,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsageFile {
+    replicas: u64,
+    bytes: u64,
 }
 
 /// A volume's identity, and the lock that keeps other processes off it.
@@ -119,6 +128,17 @@ pub(crate) fn is_present(volume: &Path, storage: StorageId) -> Result<(), Identi
 /// Notes the node that the volume is registered under.
 pub(crate) fn record_node(volume: &Path, node: NodeId) -> io::Result<()> {
     replace(volume, NODE_FILE, &NodeFile { node })
+}
+
+/// Notes what a volume holds.
+pub(crate) fn record_usage(volume: &Path, Usage { replicas, bytes }: Usage) -> io::Result<()> {
+    replace(volume, USAGE_FILE, &UsageFile { replicas, bytes })
+}
+
+/// What was noted last. It tells people how full the volume is until that is counted, and nothing relies on it.
+pub(crate) fn recall_usage(volume: &Path) -> Result<Option<Usage>, IdentityError> {
+    let found = read::<UsageFile>(volume, USAGE_FILE)?;
+    Ok(found.map(|UsageFile { replicas, bytes }| Usage { replicas, bytes }))
 }
 
 fn read_volume(volume: &Path) -> Result<VolumeFile, IdentityError> {

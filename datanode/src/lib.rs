@@ -12,6 +12,7 @@ mod copy;
 mod disk;
 mod heartbeat;
 mod identity;
+mod inventory;
 mod node;
 mod replica;
 mod server;
@@ -29,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 use types::{NodeId, StorageId};
 
 pub use identity::{IdentityError, format};
@@ -92,7 +93,7 @@ impl Datanode {
             tasks.spawn(heartbeat::report(Arc::clone(&node), namenode, queues.clone(), stop.clone()));
         }
         for volume in node.volumes.values() {
-            tasks.spawn(count(Arc::clone(volume), stop.clone()));
+            tasks.spawn(inventory::walk(Arc::clone(&node), Arc::clone(volume), stop.clone()));
         }
         let (failed, failure) = watch::channel(None);
         tasks.spawn(watch_volumes(Arc::clone(&node), volume_failed, failed, stop.clone()));
@@ -170,16 +171,6 @@ fn known_id(volumes: &BTreeMap<StorageId, Arc<Volume>>) -> Result<Option<NodeId>
         }
     }
     Ok(known)
-}
-
-async fn count(volume: Arc<Volume>, stop: CancellationToken) {
-    let on = Arc::clone(&volume);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        counted = volume.disk.run(move || on.count_existing()) => if let Ok(Err(error)) = counted {
-            warn!(storage = %volume.storage, %error, "the replicas cannot be counted");
-        },
-    }
 }
 
 /// Tells when no volume is left (invariant 3).

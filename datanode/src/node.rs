@@ -1,12 +1,14 @@
 //! What the parts of a datanode share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::v1;
 use tokio::sync::watch;
 use transfer::Buffers;
+use types::inventory::Bucket;
 use types::{BlockId, ClusterId, GenStamp, NodeId, StorageId, Term};
 
 use crate::connection::Peers;
@@ -17,6 +19,8 @@ use crate::store::{Report, Volume};
 pub(crate) struct Node {
     pub(crate) cluster: ClusterId,
     pub(crate) settings: Settings,
+    /// Drawn for this process.
+    pub(crate) instance: u64,
     /// Where blocks are served.
     pub(crate) address: SocketAddr,
     pub(crate) volumes: BTreeMap<StorageId, Arc<Volume>>,
@@ -33,8 +37,13 @@ struct Said {
     term: Term,
     reports: Vec<Report>,
     results: Queue<v1::TaskResult>,
-    bad: Queue<v1::BadReplica>,
+    pages: Queue<v1::BucketPage>,
+    /// Pages that are being read.
+    reading: BTreeSet<PageKey>,
 }
+
+/// A page that a leader asked for: the bucket of a storage, behind a block.
+pub(crate) type PageKey = (StorageId, Bucket, Option<BlockId>);
 
 /// What waits for a leader to hear it, each under a number, oldest first.
 #[derive(Debug)]
@@ -51,6 +60,8 @@ impl<T> Default for Queue<T> {
 
 /// Of each queue, one heartbeat carries this much, and the queue holds this many times more.
 const PER_HEARTBEAT: usize = 512;
+/// Pages are longer than results.
+const PAGES_PER_HEARTBEAT: usize = 16;
 const MAX_WAITING: usize = 32 * PER_HEARTBEAT;
 
 impl<T: Clone> Queue<T> {
@@ -63,8 +74,8 @@ impl<T: Clone> Queue<T> {
         self.next += 1;
     }
 
-    fn first(&self) -> (Vec<T>, u64) {
-        let first = self.waiting.iter().take(PER_HEARTBEAT);
+    fn first(&self, most: usize) -> (Vec<T>, u64) {
+        let first = self.waiting.iter().take(most);
         let until = first.clone().last().map_or(0, |(number, _)| number + 1);
         (first.map(|(_, item)| item.clone()).collect(), until)
     }
@@ -80,7 +91,7 @@ impl<T: Clone> Queue<T> {
 #[derive(Debug)]
 pub(crate) struct News {
     pub(crate) results: Vec<v1::TaskResult>,
-    pub(crate) bad: Vec<v1::BadReplica>,
+    pub(crate) pages: Vec<v1::BucketPage>,
     until: (u64, u64),
 }
 
@@ -96,7 +107,8 @@ impl Node {
         let buffers = Buffers::new(transfer::frame::MAX_BODY, 64);
         let peers = Peers::new(cluster, buffers.clone());
         let said = Mutex::new(Said { id, ..Said::default() });
-        Self { cluster, settings, address, volumes, buffers, peers, news: watch::Sender::new(0), said }
+        let instance = RandomState::new().hash_one(std::process::id());
+        Self { cluster, settings, instance, address, volumes, buffers, peers, news: watch::Sender::new(0), said }
     }
 
     pub(crate) fn id(&self) -> Option<NodeId> {
@@ -134,33 +146,46 @@ impl Node {
 
     /// A replica that does not hold what it should.
     pub(crate) fn add_bad(&self, storage: StorageId, block: BlockId, generation: GenStamp) {
-        let bad = v1::BadReplica {
-            storage: storage.as_bytes().to_vec(),
-            block: Some(block.into()),
-            generation: generation.get(),
-        };
-        let mut said = self.said();
-        if !said.bad.waiting.iter().any(|(_, known)| *known == bad) {
-            said.bad.push(bad);
+        if let Some(volume) = self.volumes.get(&storage) {
+            volume.note_bad(block, generation);
+            self.wake();
         }
+    }
+
+    /// Whether a page is to be read: it is not being read already.
+    pub(crate) fn begin_page(&self, page: PageKey) -> bool {
+        let mut said = self.said();
+        said.reading.len() < PAGES_PER_HEARTBEAT && said.reading.insert(page)
+    }
+
+    /// A page that was begun has been read, or cannot be.
+    pub(crate) fn end_page(&self, key: &PageKey, page: Option<v1::BucketPage>) {
+        let mut said = self.said();
+        said.reading.remove(key);
+        let read = page.is_some();
+        page.into_iter().for_each(|page| said.pages.push(page));
         drop(said);
-        self.wake();
+        if read {
+            self.wake();
+        }
     }
 
     pub(crate) fn news(&self) -> News {
         let said = self.said();
-        let ((results, results_until), (bad, bad_until)) = (said.results.first(), said.bad.first());
-        News { results, bad, until: (results_until, bad_until) }
+        let (results, results_until) = said.results.first(PER_HEARTBEAT);
+        let (pages, pages_until) = said.pages.first(PAGES_PER_HEARTBEAT);
+        News { results, pages, until: (results_until, pages_until) }
     }
 
     /// A leader has heard them.
     pub(crate) fn heard(&self, news: &News) {
         let mut said = self.said();
         said.results.heard(news.until.0);
-        said.bad.heard(news.until.1);
+        said.pages.heard(news.until.1);
     }
 
-    fn wake(&self) {
+    /// Has the namenodes hear from this node soon.
+    pub(crate) fn wake(&self) {
         self.news.send_modify(|count| *count += 1);
     }
 
@@ -179,10 +204,10 @@ mod tests {
         for item in 0..PER_HEARTBEAT + 1 {
             queue.push(item);
         }
-        let (first, until) = queue.first();
+        let (first, until) = queue.first(PER_HEARTBEAT);
         assert_eq!(first.len(), PER_HEARTBEAT);
         queue.push(7777);
         queue.heard(until);
-        assert_eq!(queue.first().0, [PER_HEARTBEAT, 7777]);
+        assert_eq!(queue.first(PER_HEARTBEAT).0, [PER_HEARTBEAT, 7777]);
     }
 }

@@ -41,6 +41,9 @@ pub struct Settings {
     pub threads_per_volume: usize,
     /// Copies for repair that are made at a time.
     pub max_copies: usize,
+    /// The names, headers and sizes of all replicas are looked at once in so long.
+    #[serde(with = "humantime_serde")]
+    pub inventory_interval: Duration,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(600),
             threads_per_volume: 4,
             max_copies: 4,
+            inventory_interval: Duration::from_secs(6 * 3600),
         }
     }
 }
@@ -63,8 +67,17 @@ impl Default for Settings {
 impl Config {
     /// What is wrong with it, if anything.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let Settings { listen, rack, volumes, heartbeat, max_connections, threads_per_volume, max_copies, .. } =
-            &self.settings;
+        let Settings {
+            listen,
+            rack,
+            volumes,
+            heartbeat,
+            max_connections,
+            threads_per_volume,
+            max_copies,
+            inventory_interval,
+            ..
+        } = &self.settings;
         for address in self.namenodes.iter().chain([listen]) {
             if !address.ip().is_loopback() {
                 return Err(format!("{address} is not a loopback address, and TLS is not supported yet"));
@@ -79,8 +92,10 @@ impl Config {
         if !rack.starts_with('/') {
             return Err(format!("the rack {rack:?} does not begin with a slash"));
         }
-        if heartbeat.is_zero() {
-            return Err("heartbeat is zero".to_owned());
+        for (name, value) in [("heartbeat", heartbeat), ("inventory_interval", inventory_interval)] {
+            if value.is_zero() {
+                return Err(format!("{name} is zero"));
+            }
         }
         for (name, value) in [
             ("max_connections", max_connections),

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use types::{BlockId, Code, GenStamp, StorageId, Term};
+use types::{BlockId, ByteSize, Code, GenStamp, StorageId, Term};
 
 use crate::copy::{self, Copy};
 use crate::node::Node;
@@ -21,6 +21,7 @@ const QUEUE: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) struct Tasks {
     deletes: mpsc::Sender<Queued>,
+    /// Copies and checks: they read whole replicas.
     copies: mpsc::Sender<Queued>,
     known: Known,
 }
@@ -32,6 +33,7 @@ type Known = Arc<Mutex<BTreeSet<Key>>>;
 enum Key {
     Delete(StorageId, BlockId, GenStamp, u64),
     Copy(StorageId, BlockId, GenStamp),
+    Check(StorageId, BlockId, GenStamp),
 }
 
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Tasks {
         };
         let queue = match key {
             Key::Delete(..) => &self.deletes,
-            Key::Copy(..) => &self.copies,
+            Key::Copy(..) | Key::Check(..) => &self.copies,
         };
         if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
             return;
@@ -84,14 +86,16 @@ fn key(task: &v1::Task) -> Result<Key, String> {
     let (storage, block, generation, due) = match &task.kind {
         Some(v1::task::Kind::Delete(task)) => (&task.storage, task.block, task.generation, Some(task.due)),
         Some(v1::task::Kind::Copy(task)) => (&task.storage, task.block, task.generation, None),
+        Some(v1::task::Kind::Check(check)) => (&check.storage, check.block, check.generation, None),
         None => return Err("it is of an unknown kind".to_owned()),
     };
     let storage = proto::storage_id(storage, "Task.storage").map_err(|error| error.to_string())?;
     let block = proto::block_id(block, "Task.block").map_err(|error| error.to_string())?;
     let generation = GenStamp::new(generation);
-    Ok(match due {
-        Some(due) => Key::Delete(storage, block, generation, due),
-        None => Key::Copy(storage, block, generation),
+    Ok(match (&task.kind, due) {
+        (_, Some(due)) => Key::Delete(storage, block, generation, due),
+        (Some(v1::task::Kind::Check(_)), None) => Key::Check(storage, block, generation),
+        (_, None) => Key::Copy(storage, block, generation),
     })
 }
 
@@ -117,7 +121,10 @@ pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
             } => {
                 let (node, known) = (Arc::clone(&node), Arc::clone(&known));
                 copying.spawn(async move {
-                    copy_task(&node, &queued).await;
+                    match &queued.task.kind {
+                        Some(v1::task::Kind::Check(check)) => check_task(&node, &queued, check).await,
+                        Some(v1::task::Kind::Copy(_) | v1::task::Kind::Delete(_)) | None => copy_task(&node, &queued).await,
+                    }
                     forget(&known, &queued.key);
                     drop(permit);
                 });
@@ -143,6 +150,33 @@ async fn delete(node: &Node, key: &Key) -> Result<(), v1::Error> {
         Ok(Err(error)) => Err(proto::error(error.code(), error)),
         Err(gone) => Err(proto::error(Code::Io, gone)),
     }
+}
+
+/// Reads all of a replica. What is wrong with it is the result: the leader decides what follows.
+async fn check_task(node: &Node, queued: &Queued, check: &v1::CheckReplica) {
+    let Key::Check(storage, block, generation) = queued.key else {
+        unreachable!("the key was made of a check");
+    };
+    if !node.is_current(queued.term) {
+        return;
+    }
+    let length = ByteSize::new(check.length);
+    let error = match node.volumes.get(&storage) {
+        None => Some(proto::error(Code::Io, format!("storage {storage} is not on this node"))),
+        Some(volume) => {
+            let on = Arc::clone(volume);
+            match volume.disk.run(move || on.verify(block, generation, length)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) if error.is_damage() => Some(proto::error(Code::Corrupt, error)),
+                Ok(Err(error)) => Some(proto::error(error.code(), error)),
+                Err(gone) => Some(proto::error(Code::Io, gone)),
+            }
+        }
+    };
+    if let Some(error) = &error {
+        warn!(%block, %generation, %storage, reason = error.message, "a replica was looked at, and is not what it should be");
+    }
+    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources: Vec::new() });
 }
 
 async fn copy_task(node: &Node, queued: &Queued) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use types::checksum::{CHUNK, chunks_in};
+use types::inventory::Bucket;
 use types::{BlockId, ByteSize, GenStamp, InodeId};
 
 use super::header::HEADER;
@@ -65,8 +66,12 @@ pub(crate) fn parse_name(name: &str) -> Option<(BlockId, GenStamp)> {
 /// The directory below `root` of a block's complete replicas. Neighbours in the namespace share one: what is written
 /// together is synced together.
 pub(crate) fn final_directory(root: &Path, block: BlockId) -> PathBuf {
-    let group = block.inode().get().wrapping_add(u64::from(block.number())) >> 8;
-    root.join(FINAL).join(format!("{:02x}", (group >> 8) & 0xff)).join(format!("{:02x}", group & 0xff))
+    directory_path(root, Bucket::directory_of(block))
+}
+
+/// One of the 65,536 directories of complete replicas.
+pub(crate) fn directory_path(root: &Path, directory: u64) -> PathBuf {
+    root.join(FINAL).join(format!("{:02x}", (directory >> 8) & 0xff)).join(format!("{:02x}", directory & 0xff))
 }
 
 pub(crate) fn final_path(root: &Path, block: BlockId, generation: GenStamp) -> PathBuf {

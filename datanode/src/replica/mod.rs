@@ -4,4 +4,6 @@ mod header;
 mod layout;
 
 pub(crate) use header::{Header, HeaderError, State};
-pub(crate) use layout::{FINAL, Layout, WRITING, final_directory, final_path, parse_name, writing_path};
+pub(crate) use layout::{
+    FINAL, Layout, WRITING, directory_path, final_directory, final_path, parse_name, writing_path,
+};

@@ -11,12 +11,14 @@
 
 mod durability;
 mod error;
+mod inventory;
 mod read;
 mod recovery;
 mod volume;
 mod write;
 
 pub(crate) use error::StoreError;
+pub(crate) use inventory::{Counted, Delta, Usage};
 pub(crate) use read::Readable;
 pub(crate) use volume::{Report, Volume};
 pub(crate) use write::{Acked, Begin};

@@ -13,6 +13,8 @@ use types::{BlockId, BlockOffset, ByteSize, ClusterId, GenStamp, InodeId};
 use super::*;
 use crate::replica::{Header, Layout, State, final_path, writing_path};
 
+mod inventory;
+
 const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
 const MAX: ByteSize = ByteSize::mib(1);
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::StatVfsMountFlags;
@@ -15,6 +14,7 @@ use types::{BlockId, ByteSize, ClusterId, GenStamp, NodeId, StorageId};
 
 use super::StoreError;
 use super::error::{during, is_failing};
+use super::inventory::{Inventory, Usage};
 use super::write::Writing;
 use crate::disk::Disk;
 use crate::identity::{self, Identity, IdentityError};
@@ -32,10 +32,8 @@ pub(crate) struct Volume {
     /// Told when the volume fails.
     failed: Arc<Notify>,
     blocks: Mutex<BTreeMap<BlockId, Arc<Mutex<Slot>>>>,
-    used: AtomicI64,
-    replicas: AtomicI64,
+    pub(super) inventory: Inventory,
     writers: AtomicU32,
-    stopping: AtomicBool,
 }
 
 /// What is known of a block that is being written here. The lock is held for as long as its files are worked on.
@@ -79,6 +77,10 @@ impl Volume {
         let io = |reason| IdentityError::Io { path: root.to_owned(), reason };
         let storage = identity.storage;
         let disk = Disk::new(&storage.to_string()[..8], threads, QUEUE).map_err(io)?;
+        let remembered = identity::recall_usage(root).unwrap_or_else(|error| {
+            warn!(%storage, %error, "what the volume held is not known until it is counted");
+            None
+        });
         for directory in [WRITING, FINAL] {
             fs::create_dir_all(root.join(directory)).map_err(io)?;
         }
@@ -98,10 +100,8 @@ impl Volume {
             failure: OnceLock::new(),
             failed,
             blocks: Mutex::new(blocks.into_iter().map(|(block, generation)| (block, slot(generation))).collect()),
-            used: AtomicI64::new(0),
-            replicas: AtomicI64::new(0),
+            inventory: Inventory::new(remembered),
             writers: AtomicU32::new(0),
-            stopping: AtomicBool::new(false),
         })
     }
 
@@ -170,15 +170,8 @@ impl Volume {
 
     /// The report of a volume that cannot be looked at.
     pub(crate) fn report_failed(&self) -> Report {
-        let count = |counter: &AtomicI64| counter.load(Ordering::Relaxed).max(0) as u64;
-        Report {
-            storage: self.storage,
-            capacity: 0,
-            used: count(&self.used),
-            free: 0,
-            replicas: count(&self.replicas),
-            failed: true,
-        }
+        let Usage { replicas, bytes } = self.usage();
+        Report { storage: self.storage, capacity: 0, used: bytes, free: 0, replicas, failed: true }
     }
 
     pub(crate) fn writers(&self) -> u32 {
@@ -189,33 +182,13 @@ impl Volume {
         self.writers.fetch_add(change as u32, Ordering::Relaxed);
     }
 
-    pub(super) fn count_replica(&self, change: i64, bytes: i64) {
-        self.replicas.fetch_add(change, Ordering::Relaxed);
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+    /// Notes what the volume holds, for the next start.
+    pub(crate) fn remember_usage(&self) -> io::Result<()> {
+        if self.has_failed() { Ok(()) } else { identity::record_usage(&self.root, self.usage()) }
     }
 
-    /// Adds up what was there when the volume was opened. Takes a while on a large one, and runs beside everything else.
-    pub(crate) fn count_existing(&self) -> io::Result<()> {
-        let mut left = vec![self.root.join(FINAL)];
-        while let Some(directory) = left.pop() {
-            for entry in fs::read_dir(&directory)? {
-                if self.stopping.load(Ordering::Relaxed) {
-                    return Ok(());
-                }
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    left.push(entry.path());
-                } else if let Ok(metadata) = entry.metadata() {
-                    self.count_replica(1, metadata.blocks() as i64 * 512);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends long work on the disk's threads, then the threads.
+    /// Ends the disk's threads.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
         self.disk.stop();
     }
 

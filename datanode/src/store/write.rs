@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::warn;
 use transfer::{Extent, Flags, Level, Packet, Resume};
 use types::checksum::{CHUNK, word};
+use types::inventory::Stored;
 use types::{BlockId, ByteSize, GenStamp};
 
 use super::StoreError;
@@ -157,10 +158,13 @@ impl Volume {
         writing: &mut Option<Writing>,
     ) -> Result<(), StoreError> {
         let path = final_path(&self.root, block, generation);
-        let size = fs::metadata(&path).map_err(during("asking for the size"))?.blocks() as i64 * 512;
+        let size = fs::metadata(&path).map_err(during("asking for the size"))?.blocks() * 512;
+        let change = self.inventory.change(block);
+        let stored = self.look(block, generation).ok().flatten().map(|(stored, _)| stored);
         fs::rename(&path, writing_path(&self.root, block, generation))
             .map_err(|error| self.write_failed("reopening a replica", error))?;
-        self.count_replica(-1, -size);
+        change.deleted(block, generation, stored.as_ref(), size);
+        drop(change);
         *writing = Some(self.recover(block, generation)?);
         Ok(())
     }
@@ -249,9 +253,11 @@ impl Volume {
         let (generation, level) = (writing.generation, writing.level);
         let state = State::Final { length: ByteSize::new(writing.written.length) };
         let header = self.header(block, generation, writing.max_length, state);
+        let change = self.inventory.change(block);
         self.finish_file(file, &header, level)?;
-        let size = file.metadata().map_or(0, |metadata| metadata.blocks() as i64 * 512);
-        self.count_replica(1, size);
+        let size = file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+        change.stored(&Stored { block, generation, length: ByteSize::new(writing.written.length) }, size);
+        drop(change);
         *slot = None;
         if generation > GenStamp::FIRST {
             self.remove_finals(block, |older| older < generation)?;
@@ -305,12 +311,14 @@ impl Volume {
         })
     }
 
-    fn remove_finals(&self, block: BlockId, which: impl Fn(GenStamp) -> bool) -> Result<(), StoreError> {
+    pub(super) fn remove_finals(&self, block: BlockId, which: impl Fn(GenStamp) -> bool) -> Result<(), StoreError> {
         for generation in self.finals(block)?.into_iter().filter(|found| which(*found)) {
             let path = final_path(&self.root, block, generation);
-            let size = fs::metadata(&path).map_or(0, |metadata| metadata.blocks() as i64 * 512);
+            let change = self.inventory.change(block);
+            let stored = self.look(block, generation).ok().flatten().map(|(stored, _)| stored);
+            let size = self.size_of(block, generation);
             fs::remove_file(path).map_err(|error| self.write_failed("deleting a replica", error))?;
-            self.count_replica(-1, -size);
+            change.deleted(block, generation, stored.as_ref(), size);
         }
         Ok(())
     }

@@ -69,11 +69,17 @@ impl Datanodes for State {
         let request = request.into_inner();
         let mut seen = self.0.lock().expect("not poisoned");
         seen.results.extend(request.results);
-        seen.bad.extend(request.bad);
+        let bad = |(storage, delta): (Vec<u8>, v1::ReplicaDelta)| {
+            let is_bad = delta.kind == v1::replica_delta::Kind::Bad as i32;
+            is_bad.then_some(v1::BadReplica { storage, block: delta.block, generation: delta.generation })
+        };
+        let deltas = request.deltas.into_iter();
+        let deltas = deltas.flat_map(|of| of.deltas.into_iter().map(move |delta| (of.storage.clone(), delta)));
+        seen.bad.extend(deltas.filter_map(bad));
         for report in request.storages {
             seen.storages.insert(report.storage.clone(), report);
         }
         let tasks = seen.tasks.remove(&request.node).unwrap_or_default();
-        Ok(Response::new(v1::HeartbeatReply { term: seen.term, leader: true, unknown: false, tasks, error: None }))
+        Ok(Response::new(v1::HeartbeatReply { term: seen.term, leader: true, tasks, ..Default::default() }))
     }
 }
