@@ -23,6 +23,8 @@ pub(crate) struct StorageReport {
     pub(crate) free: u64,
     pub(crate) replicas: u64,
     pub(crate) failed: bool,
+    /// Since the byte was checked that has waited longest.
+    pub(crate) oldest_unverified_ms: u64,
 }
 
 /// What a heartbeat says of its node.
@@ -113,6 +115,20 @@ impl Datanodes {
         }
         known.heard.insert(node, Heard { at: Instant::now(), storages, writers });
         true
+    }
+
+    /// Where the datanode that a registration is for speaks from, if that is elsewhere: two processes would be one node.
+    /// A process that was started again has the address of the old one, or finds it silent.
+    pub(crate) fn speaks_elsewhere(&self, registration: &NodeRow) -> Option<(NodeId, String)> {
+        let known = self.known();
+        let is_same = |row: &&NodeRow| {
+            row.id == registration.id || row.storages.iter().any(|storage| registration.storages.contains(storage))
+        };
+        let speaks =
+            |row: &&NodeRow| known.heard.get(&row.id).is_some_and(|heard| heard.at.elapsed() < self.suspect_after);
+        let elsewhere =
+            known.rows.values().filter(is_same).filter(speaks).find(|row| row.transfer != registration.transfer);
+        elsewhere.map(|row| (row.id, row.transfer.clone()))
     }
 
     fn silence(&self, heard: Option<&Heard>) -> Duration {
@@ -262,6 +278,7 @@ fn storage_state(report: &StorageReport) -> v1::StorageState {
         free: report.free,
         replicas: report.replicas,
         failed: report.failed,
+        oldest_unverified_ms: report.oldest_unverified_ms,
     }
 }
 
@@ -284,8 +301,15 @@ mod tests {
     }
 
     fn heartbeat(node: u64, free: u64) -> Heartbeat {
-        let report =
-            StorageReport { storage: storage(node), capacity: 1000, used: 0, free, replicas: 0, failed: false };
+        let report = StorageReport {
+            storage: storage(node),
+            capacity: 1000,
+            used: 0,
+            free,
+            replicas: 0,
+            failed: false,
+            oldest_unverified_ms: 0,
+        };
         Heartbeat { node: NodeId::new(node), transfer: row(node).transfer, storages: vec![report], writers: 0 }
     }
 
@@ -315,6 +339,26 @@ mod tests {
         assert!(!datanodes.hear(Heartbeat { transfer: "127.0.0.1:9".to_owned(), ..heartbeat(1, 500) }));
         assert!(!datanodes.hear(Heartbeat { storages: heartbeat(2, 500).storages, ..heartbeat(1, 500) }));
         assert!(datanodes.hear(Heartbeat { transfer: String::new(), ..heartbeat(1, 500) }), "it does not say");
+    }
+
+    #[test]
+    fn a_clone_is_refused_as_long_as_the_first_one_speaks() {
+        let settings = Settings { suspect_after: Duration::from_secs(3600), ..Settings::default() };
+        let mut datanodes = Datanodes::new(&settings);
+        datanodes.load(vec![row(1), row(2)]);
+        assert!(datanodes.hear(heartbeat(1, 500)));
+        let moved = |row: NodeRow| NodeRow { transfer: "127.0.0.1:9".to_owned(), ..row };
+        let first = Some((NodeId::new(1), "127.0.0.1:1".to_owned()));
+        assert_eq!(datanodes.speaks_elsewhere(&moved(row(1))), first, "the same node");
+        assert_eq!(
+            datanodes.speaks_elsewhere(&moved(NodeRow { id: NodeId::new(0), ..row(1) })),
+            first,
+            "the same disk"
+        );
+        assert_eq!(datanodes.speaks_elsewhere(&row(1)), None, "it was started again");
+        assert_eq!(datanodes.speaks_elsewhere(&moved(row(2))), None, "never heard");
+        datanodes.suspect_after = Duration::ZERO;
+        assert_eq!(datanodes.speaks_elsewhere(&moved(row(1))), None, "the first is silent");
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! 3. No replica is deleted, and none is given up, in the first time of a term (`delete_holdoff`).
 //! 4. A silent session has been silent for its whole time *with this leader*.
 
+mod audit;
 mod board;
+mod inventories;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +18,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use namespace::command::{Command, DeletedReplica, Reply, Request};
+use namespace::inventory::Page;
 use namespace::query;
 use namespace::row::{BlockLocation, NodeRow};
 use tracing::{debug, info, warn};
-use types::{BlockId, InodeId, NodeId, StorageId};
+use types::inventory::Bucket;
+use types::{BlockId, ErrorKind, InodeId, NodeId, StorageId};
 
 use crate::datanodes::Datanodes;
 use crate::locks::LockQueue;
@@ -27,9 +31,10 @@ use crate::raft::{Handle, Observer, wall_clock};
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::wire::{Replica, TaskOutcome};
+use crate::wire::{Delta, Replica, TaskOutcome};
 
 pub(crate) use board::Board;
+pub(crate) use inventories::Inventories;
 pub(crate) use scan::Redundancy;
 
 /// Events that wait; more are lost, and found again by the scans.
@@ -51,8 +56,22 @@ const DELETES: usize = 256;
 /// What happens elsewhere and is a duty's business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    Result { node: NodeId, outcome: TaskOutcome },
+    Result {
+        node: NodeId,
+        outcome: TaskOutcome,
+    },
     Bad(Replica),
+    /// Something happened to a replica.
+    Changed {
+        location: BlockLocation,
+        delta: Delta,
+    },
+    /// A page of the listing of a bucket.
+    Listed {
+        storage: StorageId,
+        bucket: Bucket,
+        page: Page,
+    },
     Garbage,
     Short(BlockId),
     Stop,
@@ -97,6 +116,7 @@ pub(crate) struct Duties {
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) board: Arc<Board>,
+    pub(crate) inventories: Arc<Inventories>,
     pub(crate) redundancy: Arc<Redundancy>,
     pub(crate) settings: Settings,
 }
@@ -108,6 +128,7 @@ struct Term {
     garbage: bool,
     look_due: Instant,
     scan: scan::Scan,
+    audit: audit::Audit,
 }
 
 /// What is to be proposed from the events of one round.
@@ -117,6 +138,7 @@ struct Gathered {
     deleted: BTreeMap<StorageId, Vec<DeletedReplica>>,
     short: BTreeSet<BlockId>,
     garbage: bool,
+    told: audit::Told,
 }
 
 impl Duties {
@@ -124,7 +146,7 @@ impl Duties {
         let mut term: Option<Term> = None;
         loop {
             let mut gathered = Gathered::default();
-            let busy = term.as_ref().is_some_and(|term| term.garbage || term.scan.running());
+            let busy = term.as_ref().is_some_and(|term| term.garbage || term.scan.running() || term.audit.running());
             if !self.gather(if busy { Duration::ZERO } else { PAUSE }, &mut gathered) {
                 return Ok(());
             }
@@ -132,6 +154,7 @@ impl Duties {
             if !leadership.serving {
                 if term.take().is_some() {
                     self.board.clear();
+                    self.inventories.clear();
                     self.redundancy.clear();
                 }
                 continue;
@@ -148,10 +171,12 @@ impl Duties {
     fn begin(&self, term: u64) -> Term {
         info!(term, "the leader's duties begin");
         self.board.clear();
+        self.inventories.clear();
         self.redundancy.clear();
         self.sessions.forget_all();
         let now = Instant::now();
-        Term { term, since: now, garbage: true, look_due: now, scan: scan::Scan::new(now) }
+        let audit = audit::Audit::new(now, self.settings.digest_interval);
+        Term { term, since: now, garbage: true, look_due: now, scan: scan::Scan::new(now), audit }
     }
 
     /// Takes in what has happened, waiting for at most `pause`. False: stop.
@@ -171,6 +196,15 @@ impl Duties {
                     warn!(%block, %storage, "a replica is damaged");
                     gathered.commands.push(Command::ReportBadReplica { block, generation, storage });
                 }
+                Event::Changed { location, delta } => {
+                    if let Delta::Bad { block, generation } = delta {
+                        let storage = location.storage;
+                        warn!(%block, %storage, "a replica is damaged");
+                        gathered.commands.push(Command::ReportBadReplica { block, generation, storage });
+                    }
+                    gathered.told.changes.push((location, delta));
+                }
+                Event::Listed { storage, bucket, page } => gathered.told.pages.push(((storage, bucket), page)),
                 Event::Result { node, outcome } => self.result(node, outcome, gathered),
             }
             taken += 1;
@@ -188,6 +222,14 @@ impl Duties {
             TaskOutcome::Deleted { replica, error: Some(error), .. } => {
                 // Handed out again when its time has passed.
                 warn!(%node, block = %replica.block, error, "a replica was not deleted");
+            }
+            TaskOutcome::Checked { replica: Replica { storage, block, generation }, error } => {
+                self.board.checked(storage, block, generation);
+                if let Some(code) = error.filter(|code| matches!(code.kind(), ErrorKind::Corrupt | ErrorKind::NotFound))
+                {
+                    warn!(%node, %block, %storage, %code, "a replica is lost");
+                    gathered.commands.push(Command::ReportBadReplica { block, generation, storage });
+                }
             }
             TaskOutcome::Copied { replica, error, bad_sources } => {
                 let Replica { storage, block, generation } = replica;
@@ -236,6 +278,7 @@ impl Duties {
             term.garbage = self.free_garbage()?;
         }
         let may_delete = self.may_delete(term);
+        self.audit(&mut term.audit, gathered.told, may_delete)?;
         self.scan(&mut term.scan, &gathered.short, may_delete)
     }
 

@@ -45,7 +45,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::datanodes::Datanodes;
-use crate::duties::{Board, Duties, Event, Redundancy, Watch};
+use crate::duties::{Board, Duties, Event, Inventories, Redundancy, Watch};
 use crate::failure::Failures;
 use crate::locks::LockQueue;
 use crate::progress::Progress;
@@ -262,6 +262,7 @@ fn open(
 
     let sessions = Arc::new(Sessions::default());
     let board = Arc::new(Board::default());
+    let inventories = Arc::new(Inventories::default());
     let redundancy = Arc::new(Redundancy::default());
     let duties = Duties {
         events: received,
@@ -270,6 +271,7 @@ fn open(
         datanodes: datanodes.clone(),
         sessions: sessions.clone(),
         board: board.clone(),
+        inventories: inventories.clone(),
         redundancy: redundancy.clone(),
         settings,
     };
@@ -284,6 +286,7 @@ fn open(
         next_stream: AtomicU64::new(1),
         jobs: jobs.clone(),
         board,
+        inventories,
         redundancy,
         events: events.clone(),
         // Two leaders in a row should not make the same choices.

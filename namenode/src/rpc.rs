@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
 use crate::datanodes::Datanodes;
-use crate::duties::{Board, Event, Redundancy};
+use crate::duties::{Board, Event, Inventories, Redundancy};
 use crate::failure::Failures;
 use crate::locks::LockQueue;
 use crate::progress::Progress;
@@ -62,6 +62,7 @@ pub(crate) struct Service {
     pub(crate) next_stream: AtomicU64,
     pub(crate) jobs: Sender<Job>,
     pub(crate) board: Arc<Board>,
+    pub(crate) inventories: Arc<Inventories>,
     pub(crate) redundancy: Arc<Redundancy>,
     pub(crate) events: Sender<Event>,
     /// Makes each choice of targets another one.

@@ -75,6 +75,9 @@ pub struct Settings {
     /// Time between two scans of all blocks for missing replicas.
     #[serde(with = "humantime_serde")]
     pub scan_interval: Duration,
+    /// Time between two comparisons of what the disks hold with what the state says they hold.
+    #[serde(with = "humantime_serde")]
+    pub digest_interval: Duration,
     /// Copies that one datanode makes at a time for repair.
     pub copies_per_node: u32,
     /// A copy without a result for so long is given up, and planned again.
@@ -113,6 +116,7 @@ impl Default for Settings {
             delete_grace: Duration::from_secs(600),
             delete_holdoff: Duration::from_secs(60),
             scan_interval: Duration::from_secs(10),
+            digest_interval: Duration::from_secs(600),
             copies_per_node: 4,
             copy_timeout: Duration::from_secs(300),
             tick: Duration::from_millis(50),

@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod duties;
+mod inventories;
 mod locks;
 mod snapshots;
 

@@ -1,6 +1,7 @@
 //! Between RPC messages and what the state machine speaks. Every field that arrives is checked here.
 
 mod content;
+mod inventory;
 mod keys;
 mod reply;
 mod sessions;
@@ -15,6 +16,7 @@ use crate::datanodes::{Heartbeat, StorageReport};
 use crate::settings::Settings;
 
 pub(crate) use content::size;
+pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
 pub(crate) use reply::{done, extents, listing, opened, reply, stated, xattr, xattr_names};
 pub(crate) use sessions::{lock_holder, lock_query};
@@ -431,6 +433,7 @@ pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireEr
             free: report.free,
             replicas: report.replicas,
             failed: report.failed,
+            oldest_unverified_ms: report.oldest_unverified_ms,
         })
     });
     Ok(Heartbeat {
@@ -502,10 +505,6 @@ fn replica(storage: &[u8], block: Option<v1::BlockId>, stamp: u64, field: &'stat
         generation: generation(stamp, field)?,
     })
 }
-
-mod inventory;
-
-pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,9 @@ use crate::commands::put_blocks::Whole;
 use crate::commands::write_extents::Writing;
 use crate::commands::{
     abandon, abandon_block, add_block, add_replica, allocate_blocks, clone_range, complete, concat, create, delete,
-    end_session, exchange, extend, format, gc_step, handles, mkdir, next_generation, open_session, punch, put_blocks,
-    put_inline, register_datanode, release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica,
-    set_attr, set_lock, set_quota, set_xattr, truncate, write_extents,
+    drop_unlisted, end_session, exchange, extend, format, gc_step, handles, mkdir, next_generation, open_session,
+    punch, put_blocks, put_inline, register_datanode, release_blocks, remove_replica, rename, replicas_deleted,
+    report_bad_replica, set_attr, set_lock, set_quota, set_xattr, truncate, write_extents,
 };
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish};
 use crate::error::Error;

@@ -33,8 +33,8 @@ pub struct Page {
     /// It begins behind this one, or at the beginning.
     pub after: Option<BlockId>,
     pub stored: Vec<Stored>,
-    /// Whether blocks follow behind the last one.
-    pub more: bool,
+    /// The last block that it covers; all of the rest if there is none.
+    pub until: Option<BlockId>,
 }
 
 /// A difference that the row of the block has to decide about.
@@ -79,11 +79,8 @@ pub fn compare(expected: &BTreeMap<BlockId, Expected>, page: &Page) -> Vec<Diffe
         }
     }
     let from = page.after.map_or(Bound::Unbounded, Bound::Excluded);
-    let to = match page.stored.last() {
-        Some(last) if page.more => Bound::Included(last.block),
-        Some(_) | None => Bound::Unbounded,
-    };
-    if page.more && page.stored.last().is_none_or(|last| page.after.is_some_and(|after| last.block <= after)) {
+    let to = page.until.map_or(Bound::Unbounded, Bound::Included);
+    if page.until.is_some_and(|until| page.after.is_some_and(|after| until <= after)) {
         // It covers nothing.
         return differences;
     }

@@ -127,6 +127,7 @@ fn estimate(request: &Request) -> usize {
             Command::SetXattr { place, name, value, .. } => place.path.len() + name.len() + value.len(),
             Command::RemoveXattr { place, name } => place.path.len() + name.len(),
             Command::ReplicasDeleted { replicas, .. } => 32 * replicas.len(),
+            Command::DropUnlisted { replicas, .. } => 24 * replicas.len(),
             _ => 0,
         }
 }

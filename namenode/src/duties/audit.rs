@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use namespace::command::{Command, DeletedReplica, Unlisted};
 use namespace::inventory::{self, Difference, Expected, Page, Verdict};
 use namespace::query;
-use namespace::repair::Facts;
+use namespace::repair::{self, Facts, Urgency};
 use namespace::row::{BlockLocation, BlockRow, BlockState};
 use namespace::view::{View, ViewError};
 use tracing::{debug, info, warn};
@@ -42,12 +42,20 @@ pub(super) struct Audit {
     /// When every storage is due again.
     due: Instant,
     step: Step,
-    /// Buckets that differ and are not looked at yet, and how much the state says is in them.
-    waiting: BTreeMap<Place, u64>,
+    /// Buckets that differ and are not looked at yet.
+    waiting: BTreeMap<Place, Waiting>,
     /// Buckets that differ for good reasons, as long as neither side changes.
     settled: BTreeMap<Place, (Digest, Digest)>,
     /// Something was found that could not be done yet.
     unfinished: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// About how many replicas the state says are in it.
+    replicas: u64,
+    /// Of the disk and of the state, if digests told that they differ.
+    digests: Option<(Digest, Digest)>,
 }
 
 enum Step {
@@ -68,10 +76,16 @@ struct Summing {
 
 struct Collecting {
     after: Option<BlockId>,
-    expected: BTreeMap<Place, BTreeMap<BlockId, Expected>>,
+    blocks_done: bool,
+    expected: BTreeMap<Place, Collected>,
     /// Storages whose removals are still to be read, and the last one read of the first of them.
     removals: Vec<StorageId>,
     last_removal: Option<DeletedReplica>,
+}
+
+struct Collected {
+    digests: Option<(Digest, Digest)>,
+    expected: BTreeMap<BlockId, Expected>,
 }
 
 struct Listing {
@@ -80,7 +94,7 @@ struct Listing {
 
 /// A bucket that is being listed.
 struct Open {
-    expected: BTreeMap<BlockId, Expected>,
+    collected: Collected,
     since: Instant,
     acted: bool,
 }
@@ -155,7 +169,7 @@ impl Duties {
             }
             Step::Summing(summing) => {
                 if summing.page(&self.store.state().snapshot())? {
-                    summing.differences(&audit.settled, &mut audit.waiting);
+                    summing.differences(&mut audit.settled, &mut audit.waiting);
                     audit.step = Step::Idle { ready: None };
                 }
                 Ok(())
@@ -185,28 +199,28 @@ impl Duties {
     }
 
     /// Takes as many buckets as one pass may collect.
-    fn collect(&self, waiting: &mut BTreeMap<Place, u64>) -> Step {
+    fn collect(&self, waiting: &mut BTreeMap<Place, Waiting>) -> Step {
         let mut expected = BTreeMap::new();
         let mut room = COLLECTED;
-        while let Some((place, replicas)) = waiting.pop_first() {
-            expected.insert(place, BTreeMap::new());
+        while let Some((place, Waiting { replicas, digests })) = waiting.pop_first() {
+            expected.insert(place, Collected { digests, expected: BTreeMap::new() });
             room = room.saturating_sub(replicas);
-            if waiting.first_key_value().is_none_or(|(_, next)| *next > room) {
+            if waiting.first_key_value().is_none_or(|(_, next)| next.replicas > room) {
                 break;
             }
         }
         let storages: BTreeSet<StorageId> = expected.keys().map(|(storage, _)| *storage).collect();
         let removals = storages.into_iter().collect();
-        Step::Collecting(Collecting { after: None, expected, removals, last_removal: None })
+        Step::Collecting(Collecting { after: None, blocks_done: false, expected, removals, last_removal: None })
     }
 
-    fn list(&self, expected: BTreeMap<Place, BTreeMap<BlockId, Expected>>) -> Step {
+    fn list(&self, collected: BTreeMap<Place, Collected>) -> Step {
         let since = Instant::now();
         let mut open = BTreeMap::new();
-        for (place, expected) in expected {
+        for (place, collected) in collected {
             if let Some(node) = self.inventories.node_of(place.0) {
                 self.inventories.ask(place, node, None);
-                open.insert(place, Open { expected, since, acted: false });
+                open.insert(place, Open { collected, since, acted: false });
             }
         }
         Step::Listing(Listing { open })
@@ -225,7 +239,8 @@ impl Duties {
             Delta::Stored(stored) => Difference::Unexpected(*stored),
             Delta::Deleted { block, .. } => Difference::Missing(*block),
             Delta::Strayed(bucket) => {
-                audit.waiting.entry((location.storage, *bucket)).or_insert(PAGE as u64);
+                let waiting = Waiting { replicas: PAGE as u64, digests: None };
+                audit.waiting.entry((location.storage, *bucket)).or_insert(waiting);
                 return Ok(());
             }
             // The duties have reported it already.
@@ -249,15 +264,15 @@ impl Duties {
             return Ok(());
         }
         let location = BlockLocation { node, storage: place.0 };
-        for difference in inventory::compare(&open.expected, page) {
+        for difference in inventory::compare(&open.collected.expected, page) {
             open.acted |= self.decide(location, &difference, facts, drops)?;
         }
         open.since = Instant::now();
         match page.until {
             Some(until) => self.inventories.ask(place, node, Some(until)),
             None => {
-                if open.acted {
-                    audit.settled.remove(&place);
+                if let (false, Some(digests)) = (open.acted, open.collected.digests) {
+                    audit.settled.insert(place, digests);
                 }
                 listing.open.remove(&place);
             }
@@ -341,15 +356,19 @@ impl Summing {
         Ok(page.len() < PAGE)
     }
 
-    fn differences(&self, settled: &BTreeMap<Place, (Digest, Digest)>, waiting: &mut BTreeMap<Place, u64>) {
+    fn differences(&self, settled: &mut BTreeMap<Place, (Digest, Digest)>, waiting: &mut BTreeMap<Place, Waiting>) {
         let mut differing = 0;
         for (storage, sums) in &self.sums {
             let disk = &self.disks[storage];
             for bucket in Bucket::all() {
+                let place = (*storage, bucket);
                 let ((state, replicas), disk) = (sums[bucket.index()], disk[bucket.index()]);
-                if state != disk && settled.get(&(*storage, bucket)) != Some(&(disk, state)) {
+                if state == disk {
+                    settled.remove(&place);
+                } else if settled.get(&place) != Some(&(disk, state)) {
                     differing += 1;
-                    waiting.insert((*storage, bucket), replicas.max(1));
+                    settled.remove(&place);
+                    waiting.insert(place, Waiting { replicas: replicas.max(1), digests: Some((disk, state)) });
                 }
             }
         }
@@ -367,28 +386,35 @@ fn kept(row: &BlockRow) -> impl Iterator<Item = &BlockLocation> {
 impl Collecting {
     /// True: that was the last page.
     fn page(&mut self, state: &impl View) -> Result<bool, ViewError> {
-        if let Some(storage) = self.removals.last().copied() {
+        if !self.blocks_done {
+            self.blocks(state)?;
+        } else if let Some(storage) = self.removals.last().copied() {
             self.removals_of(state, storage)?;
-            return Ok(false);
         }
+        Ok(self.blocks_done && self.removals.is_empty())
+    }
+
+    fn blocks(&mut self, state: &impl View) -> Result<(), ViewError> {
         let page = query::blocks(state, self.after, PAGE)?;
         for (block, row) in &page {
             let bucket = Bucket::of(*block);
             for location in kept(row) {
-                let Some(expected) = self.expected.get_mut(&(location.storage, bucket)) else { continue };
-                let bad = row.bad.contains(location);
-                expected.insert(*block, Expected::Kept { generation: row.generation, length: row.length, bad });
+                let Some(collected) = self.expected.get_mut(&(location.storage, bucket)) else { continue };
+                let (generation, length, bad) = (row.generation, row.length, row.bad.contains(location));
+                collected.expected.insert(*block, Expected::Kept { generation, length, bad });
             }
         }
         self.after = page.last().map(|(block, _)| *block).or(self.after);
-        Ok(page.len() < PAGE)
+        self.blocks_done = page.len() < PAGE;
+        Ok(())
     }
 
+    /// Read last: what was listed and is scheduled for deletion by now may be gone from the disk.
     fn removals_of(&mut self, state: &impl View, storage: StorageId) -> Result<(), ViewError> {
         let page = query::removals(state, storage, self.last_removal.as_ref(), PAGE)?;
         for removal in &page {
-            if let Some(expected) = self.expected.get_mut(&(storage, Bucket::of(removal.block))) {
-                expected.insert(removal.block, Expected::Leaving { generation: removal.generation });
+            if let Some(collected) = self.expected.get_mut(&(storage, Bucket::of(removal.block))) {
+                collected.expected.insert(removal.block, Expected::Leaving { generation: removal.generation });
             }
         }
         self.last_removal = page.last().copied();
@@ -397,5 +423,16 @@ impl Collecting {
             self.last_removal = None;
         }
         Ok(())
+    }
+}
+
+impl Duties {
+    /// Has the datanode read the replica, as if it had copied it there: then it is listed.
+    fn adopt(&self, block: BlockId, row: &BlockRow, location: BlockLocation, facts: &Facts) {
+        let health = repair::health(row, facts);
+        let urgency = Urgency { tidying: false, live: health.live, racks: 0 };
+        let others: Vec<BlockLocation> =
+            row.replicas.iter().filter(|other| facts.members.contains_key(&other.storage)).copied().collect();
+        self.plan_copy(block, row, &others, location, urgency);
     }
 }

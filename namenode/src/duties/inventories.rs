@@ -115,6 +115,11 @@ impl Inventories {
         }
     }
 
+    /// Whether a storage is due and its digests are there.
+    pub(super) fn any_ready(&self) -> bool {
+        self.known().storages.values().any(|told| told.due && told.digests.is_some())
+    }
+
     /// The storages that are due and whose digests are there; they are not due any more.
     pub(super) fn take_due(&self) -> Vec<(BlockLocation, Vec<Digest>)> {
         let mut known = self.known();
@@ -192,7 +197,11 @@ mod tests {
     fn changes_are_taken_once_and_a_gap_makes_the_storage_due() {
         let inventories = Inventories::default();
         assert_eq!(tell(&inventories, 9, &news(7, 5, &[1, 2])), (vec![gone(1), gone(2)], 7, true), "new to the leader");
-        assert_eq!(tell(&inventories, 9, &news(7, 5, &[1, 2, 3])), (vec![gone(3)], 8, false), "said again, and one more");
+        assert_eq!(
+            tell(&inventories, 9, &news(7, 5, &[1, 2, 3])),
+            (vec![gone(3)], 8, false),
+            "said again, and one more"
+        );
         assert_eq!(tell(&inventories, 0, &news(7, 8, &[4])), (vec![], 8, false), "no room");
         assert_eq!(tell(&inventories, 9, &news(7, 8, &[4])), (vec![gone(4)], 9, false));
         assert_eq!(tell(&inventories, 9, &news(7, 11, &[6])), (vec![gone(6)], 12, true), "9 and 10 are missing");

@@ -156,7 +156,7 @@ impl Duties {
         }
     }
 
-    fn plan_copy(
+    pub(super) fn plan_copy(
         &self,
         block: BlockId,
         row: &BlockRow,

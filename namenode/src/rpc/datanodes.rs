@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use namespace::command::{Command, Reply};
+use namespace::row::BlockLocation;
 use proto::{WireError, v1};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
-use types::{Code, NodeId};
+use types::{Code, NodeId, StorageId};
 
 use super::Service;
 use crate::duties::Event;
@@ -33,8 +34,9 @@ impl v1::datanodes_server::Datanodes for Datanodes {
         let mut reply = v1::HeartbeatReply { term: leadership.term, leader: leadership.serving, ..Default::default() };
         let request = request.into_inner();
         let node = NodeId::new(request.node);
-        match self.heard(request, leadership.serving) {
+        match self.heard(request, leadership.serving, &mut reply.heard) {
             Ok(true) if leadership.serving => {
+                (reply.want_digests, reply.want_pages) = self.0.inventories.wanted(node);
                 let settings = &self.0.config.settings;
                 reply.tasks = self.0.board.hand_out(node, settings.copies_per_node, settings.copy_timeout);
             }
@@ -68,6 +70,12 @@ impl Datanodes {
         }
         let node = wire::node_row(request).map_err(invalid)?;
         let (host, transfer) = (node.host.clone(), node.transfer.clone());
+        if let Some((id, address)) = self.0.datanodes.speaks_elsewhere(&node) {
+            let reason =
+                format!("{id} speaks from {address}: is this a copy of its disk? If not, it may register soon");
+            warn!(host, transfer, reason, "a datanode is refused for now");
+            return Err(proto::error(Code::Busy, reason));
+        }
         match self.0.propose(vec![Command::RegisterDatanode { node }]).await {
             Ok(answers) => match answers.outcomes.into_iter().next() {
                 Some(Ok(Reply::Node { node })) => {
@@ -87,7 +95,12 @@ impl Datanodes {
     }
 
     /// Takes in a heartbeat. False: the node is not known.
-    fn heard(&self, request: v1::HeartbeatRequest, leader: bool) -> Result<bool, v1::Error> {
+    fn heard(
+        &self,
+        request: v1::HeartbeatRequest,
+        leader: bool,
+        changes: &mut Vec<v1::StorageHeard>,
+    ) -> Result<bool, v1::Error> {
         self.check_cluster(&request.cluster)?;
         if request.results.len() + request.bad.len() > MAX_RESULTS {
             return Err(proto::error(Code::TooLarge, "too many results in one heartbeat"));
@@ -97,6 +110,11 @@ impl Datanodes {
         let results = request.results.into_iter().map(wire::task_outcome).collect::<Result<Vec<_>, _>>();
         let results = results.map_err(invalid)?;
         let bad = request.bad.into_iter().map(wire::bad_replica).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+        let told = wire::deltas(request.deltas, request.instance).map_err(invalid)?;
+        let digests = request.digests.iter().map(wire::digests).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+        let pages = request.pages.into_iter().map(wire::page).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+        let named: Vec<StorageId> = heartbeat.storages.iter().map(|report| report.storage).collect();
+        let own = |storage: &StorageId| named.contains(storage);
         if !self.0.datanodes.hear(heartbeat) {
             return Ok(false);
         }
@@ -105,6 +123,19 @@ impl Datanodes {
             for event in results.chain(bad.into_iter().map(Event::Bad)) {
                 // Without room it is lost, and the scanner finds the duty again.
                 let _ = self.0.events.try_send(event);
+            }
+            for told in told.iter().filter(|told| own(&told.storage)) {
+                let location = BlockLocation { node, storage: told.storage };
+                let take = |delta| self.0.events.try_send(Event::Changed { location, delta }).is_ok();
+                let next = self.0.inventories.changed(node, told, take);
+                changes.push(v1::StorageHeard { storage: told.storage.as_bytes().to_vec(), next });
+            }
+            for (storage, digests) in digests.into_iter().filter(|(storage, _)| own(storage)) {
+                self.0.inventories.summed(storage, digests);
+            }
+            for ((storage, bucket), page) in pages.into_iter().filter(|((storage, _), _)| own(storage)) {
+                // Without room it is asked for again.
+                let _ = self.0.events.try_send(Event::Listed { storage, bucket, page });
             }
         }
         Ok(true)

@@ -219,7 +219,6 @@ impl NodeClient {
         results: Vec<v1::TaskResult>,
     ) -> Option<v1::HeartbeatReply> {
         let address = cluster.address(member);
-        let mut client = DatanodesClient::connect(format!("http://{address}")).await.ok()?;
         let storage = v1::StorageReport {
             storage: vec![self.host; 16],
             capacity: 1 << 40,
@@ -227,6 +226,7 @@ impl NodeClient {
             free: 1 << 40,
             replicas: 0,
             failed: false,
+            oldest_unverified_ms: 0,
         };
         let request = v1::HeartbeatRequest {
             cluster: CLUSTER.as_bytes().to_vec(),
@@ -235,6 +235,23 @@ impl NodeClient {
             results,
             ..Default::default()
         };
+        self.send(address, request).await
+    }
+
+    /// A heartbeat that says what is on the disk, too.
+    pub(crate) async fn tell(&self, cluster: &Cluster, member: u64, more: v1::HeartbeatRequest) -> v1::HeartbeatReply {
+        let storage = v1::StorageReport { storage: vec![self.host; 16], free: 1 << 40, ..Default::default() };
+        let request = v1::HeartbeatRequest {
+            cluster: CLUSTER.as_bytes().to_vec(),
+            node: self.node,
+            storages: vec![storage],
+            ..more
+        };
+        self.send(cluster.address(member), request).await.expect("it answers")
+    }
+
+    async fn send(&self, address: SocketAddr, request: v1::HeartbeatRequest) -> Option<v1::HeartbeatReply> {
+        let mut client = DatanodesClient::connect(format!("http://{address}")).await.ok()?;
         let reply = tokio::time::timeout(Duration::from_secs(5), client.heartbeat(request)).await;
         reply.expect("an answer in time").ok().map(tonic::Response::into_inner)
     }

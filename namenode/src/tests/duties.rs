@@ -11,7 +11,7 @@ use super::client::{self, Client, NodeClient};
 use super::cluster::{Cluster, DEADLINE, eventually, pause};
 use crate::Settings;
 
-fn hasty() -> Settings {
+pub(super) fn hasty() -> Settings {
     Settings {
         tick: Duration::from_millis(10),
         cache: ByteSize::mib(8),
@@ -27,7 +27,7 @@ fn hasty() -> Settings {
 }
 
 /// Writes a file of one block, whole on every target.
-async fn write(client: &mut Client, path: &str) -> v1::NewBlock {
+pub(super) async fn write(client: &mut Client, path: &str) -> v1::NewBlock {
     let Answer::Created(created) = client.update(1, client::create(path)).await else { panic!("must create") };
     let block = created.block.expect("asked for");
     let last = v1::BlockDone {

@@ -69,15 +69,15 @@ fn a_page_tells_what_is_missing_within_it_and_not_beyond() {
         (block(4), kept(1, 5)),
         (block(9), kept(1, 5)),
     ]);
-    let page = Page { after: Some(block(1)), stored: vec![stored(3, 2, 7), stored(4, 1, 6)], more: true };
+    let page = Page { after: Some(block(1)), stored: vec![stored(3, 2, 7), stored(4, 1, 6)], until: Some(block(5)) };
     assert_eq!(
         compare(&expected, &page),
         [Difference::Unexpected(stored(4, 1, 6)), Difference::Missing(block(2))],
         "block 1 is before the page and block 9 behind it"
     );
-    let last = Page { after: Some(block(4)), stored: vec![], more: false };
+    let last = Page { after: Some(block(5)), stored: vec![], until: None };
     assert_eq!(compare(&expected, &last), [Difference::Missing(block(9))]);
-    let nothing = Page { after: None, stored: vec![], more: true };
+    let nothing = Page { after: Some(block(5)), stored: vec![], until: Some(block(1)) };
     assert_eq!(compare(&expected, &nothing), [], "a page that covers nothing proves nothing");
 }
 
@@ -166,8 +166,10 @@ proptest! {
         let mut rest = all.as_slice();
         loop {
             let (page, left) = rest.split_at(size.min(rest.len()));
-            paged.extend(compare(&expected, &Page { after, stored: page.to_vec(), more: !left.is_empty() }));
-            after = page.last().map(|stored| stored.block);
+            let last = page.last().map(|stored| stored.block);
+            let until = if left.is_empty() { None } else { last };
+            paged.extend(compare(&expected, &Page { after, stored: page.to_vec(), until }));
+            after = last;
             rest = left;
             if rest.is_empty() {
                 break;

@@ -17,7 +17,7 @@ impl Cluster {
         query::due_deletes(&self.state, storage(number), FOREVER, 10).expect("readable")
     }
 
-    fn row(&self, block: BlockId) -> Option<BlockRow> {
+    fn row_if_any(&self, block: BlockId) -> Option<BlockRow> {
         query::block(&self.state, block).expect("readable")
     }
 }
@@ -34,7 +34,7 @@ fn a_replica_of_a_block_that_is_gone_leaves_after_the_grace() {
     let (mut cluster, block) = with_file();
     cluster.run(delete("/f")).expect("deleted");
     cluster.collect();
-    assert_eq!(cluster.row(block), None);
+    assert_eq!(cluster.row_if_any(block), None);
     cluster.drop_unlisted(block, GenStamp::FIRST, 4);
     let due = Timestamp::from_nanos(cluster.clock + 500);
     assert_eq!(cluster.removals(4), [DeletedReplica { due, block, generation: GenStamp::FIRST }]);
@@ -54,34 +54,34 @@ fn an_orphan_of_a_whole_block_leaves_at_once_and_its_storage_gets_no_copy_before
     cluster.drop_unlisted(block, GenStamp::FIRST, 4);
     let due = Timestamp::from_nanos(cluster.clock);
     assert_eq!(cluster.removals(4), [DeletedReplica { due, block, generation: GenStamp::FIRST }]);
-    let row = cluster.row(block).expect("it is there");
+    let row = cluster.row_if_any(block).expect("it is there");
     assert_eq!((row.replicas, row.leaving), (locations(&[1, 2, 3]), locations(&[4])));
     let add = Command::AddReplica { block, generation: GenStamp::FIRST, location: location(4) };
     assert_eq!(code(cluster.run(add)), Code::Busy, "invariant 7");
     // Found a second time.
-    let once = cluster.row(block);
+    let once = cluster.row_if_any(block);
     cluster.drop_unlisted(block, GenStamp::FIRST, 4);
-    assert_eq!((cluster.row(block), cluster.removals(4).len()), (once, 1));
+    assert_eq!((cluster.row_if_any(block), cluster.removals(4).len()), (once, 1));
 }
 
 /// Invariant 6.
 #[test]
 fn what_is_listed_needed_newer_or_being_written_is_never_dropped() {
     let (mut cluster, block) = with_file();
-    let whole = cluster.row(block);
+    let whole = cluster.row_if_any(block);
     cluster.drop_unlisted(block, GenStamp::FIRST, 1);
     cluster.drop_unlisted(block, GenStamp::new(2), 4);
-    assert_eq!(cluster.row(block), whole, "listed, or newer");
+    assert_eq!(cluster.row_if_any(block), whole, "listed, or newer");
     cluster.run(Command::ReportBadReplica { block, generation: GenStamp::FIRST, storage: storage(1) }).expect("marked");
-    let short = cluster.row(block);
+    let short = cluster.row_if_any(block);
     cluster.drop_unlisted(block, GenStamp::FIRST, 4);
     cluster.drop_unlisted(block, GenStamp::FIRST, 1);
-    assert_eq!(cluster.row(block), short, "the block has two of three, and a bad one goes by its own rule");
+    assert_eq!(cluster.row_if_any(block), short, "the block has two of three, and a bad one goes by its own rule");
     let session = cluster.open_session();
     let (_, open) = cluster.create(session, Some(to("/open")));
-    let writing = cluster.row(open.block);
+    let writing = cluster.row_if_any(open.block);
     cluster.drop_unlisted(open.block, GenStamp::FIRST, 4);
-    assert_eq!(cluster.row(open.block), writing);
+    assert_eq!(cluster.row_if_any(open.block), writing);
     assert_eq!((cluster.removals(1), cluster.removals(4)), (vec![], vec![]));
 }
 
