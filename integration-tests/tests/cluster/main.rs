@@ -4,6 +4,7 @@ mod bit_rot;
 mod command_line;
 mod datanode_loss;
 mod full_disk;
+mod inventories;
 mod leader_loss;
 mod leader_pause;
 mod permissions;
