@@ -37,6 +37,7 @@
 
 mod admin;
 mod config;
+mod content;
 mod datanode;
 mod error;
 mod listing;
@@ -52,6 +53,7 @@ mod writer;
 
 pub use admin::Admin;
 pub use config::{Config, User};
+pub use content::{ContentOptions, Edit, ExtentMap, Written};
 pub use error::Error;
 pub use listing::Listing;
 pub use object::{
@@ -62,4 +64,4 @@ pub use object::{
 pub use place::Place;
 pub use reader::FileReader;
 pub use store::Client;
-pub use writer::FileWriter;
+pub use writer::{FileWriter, StoredBlock};

@@ -10,6 +10,7 @@ use proto::v1::op::Kind as Op;
 use tokio_util::task::TaskTracker;
 use transfer::Buffers;
 use transfer::frame::MAX_DATA;
+use transfer::message::MAX_BLOCK;
 
 use crate::admin::Admin;
 use crate::config::{Config, User};
@@ -21,7 +22,7 @@ use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOption
 use crate::place::Place;
 use crate::reader::FileReader;
 use crate::wire;
-use crate::writer::{self, FileWriter};
+use crate::writer::{self, FileWriter, Spares};
 
 /// Buffers of a packet's size that are kept for the next writer.
 const KEPT_BUFFERS: usize = 32;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) datanodes: Arc<Pool>,
     /// For packets of writers.
     pub(crate) buffers: Buffers,
+    /// Blocks taken in advance.
+    pub(crate) spares: Arc<Spares>,
     /// The writers' tasks: each ends soon after its handle, in order.
     pub(crate) tasks: TaskTracker,
 }
@@ -58,16 +61,24 @@ impl Client {
             .map_err(|fault| Error::new("connect to", format!("[{subject}]"), fault))?;
         let datanodes = Arc::new(Pool::new(&config, metadata.cluster()));
         let buffers = Buffers::new(MAX_DATA, KEPT_BUFFERS);
-        Ok(Self(Arc::new(Shared { config, metadata, datanodes, buffers, tasks: TaskTracker::new() })))
+        Ok(Self(Arc::new(Shared {
+            config,
+            metadata,
+            datanodes,
+            buffers,
+            spares: Arc::default(),
+            tasks: TaskTracker::new(),
+        })))
     }
 
     /// The same connection and session, on behalf of another user.
     pub(crate) fn speaking_for(&self, user: User) -> Self {
-        let Shared { config, metadata, datanodes, buffers, tasks } = &*self.0;
+        let Shared { config, metadata, datanodes, buffers, spares, tasks } = &*self.0;
         let metadata = metadata.speaking_for(wire::principal(&user));
         let config = Config { user, ..config.clone() };
         let (datanodes, buffers, tasks) = (Arc::clone(datanodes), buffers.clone(), tasks.clone());
-        Self(Arc::new(Shared { config, metadata, datanodes, buffers, tasks }))
+        let spares = Arc::clone(spares);
+        Self(Arc::new(Shared { config, metadata, datanodes, buffers, spares, tasks }))
     }
 
     /// Ends the session in order: leases that are left are free at once. Later operations of any clone fail.
@@ -205,6 +216,11 @@ impl Client {
         let size_hint = Some(content.len() as u64);
         if content.len() as u64 <= self.defaults().inline_max.get() {
             let stored = writer::put_inline(self, at, content, &options).await;
+            return stored.map_err(|fault| Error::new("put", at, fault));
+        }
+        let longest = options.block_size.unwrap_or(self.defaults().block_size).min(MAX_BLOCK);
+        if content.len() as u64 <= longest.get() {
+            let stored = writer::put_block(self, at, content, &options).await;
             return stored.map_err(|fault| Error::new("put", at, fault));
         }
         let mut writer = self.create(at, CreateOptions { atomic: true, size_hint, ..options }).await?;

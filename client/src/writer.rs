@@ -1,7 +1,9 @@
 //! Writing a file.
 
 mod file;
+mod once;
 mod pipeline;
+mod spares;
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,6 +25,10 @@ use crate::store::Client;
 use crate::wire;
 
 pub(crate) use file::Closed;
+pub use once::StoredBlock;
+pub(crate) use once::store;
+pub(crate) use spares::Spares;
+
 use file::{Command, FileTask, NO_TARGETS, Naming, TARGETS_WITHIN};
 use pipeline::FileFacts;
 
@@ -260,6 +266,36 @@ impl Running {
     }
 }
 
+/// When bytes count as safe, if nothing else is said.
+pub(crate) fn level(client: &Client, durability: Option<Durability>) -> Level {
+    match durability.unwrap_or(client.defaults().durability) {
+        Durability::Memory => Level::Memory,
+        Durability::Close => Level::Close,
+        Durability::Always => Level::Always,
+    }
+}
+
+/// Stores a whole object of one block: the block, and then the file with one operation.
+pub(crate) async fn put_block(
+    client: &Client,
+    place: &Place,
+    content: Bytes,
+    options: &CreateOptions,
+) -> Result<Attributes, Fault> {
+    let replication = options.replication.unwrap_or(client.defaults().replication);
+    let block = store(client, content, replication, level(client, options.durability)).await?;
+    let put = v1::PutBlocks {
+        destination: Some(wire::destination(place, options)),
+        ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
+        layout: Some(wire::layout(options)),
+        blocks: vec![block.done()],
+        mtime: options.mtime.map(types::Timestamp::nanos),
+    };
+    let stored = client.0.metadata.attributes(Op::PutBlocks(put), Scope::Lease(block.taken.session)).await?;
+    block.taken.used();
+    Ok(stored)
+}
+
 /// Stores a whole small object in one operation.
 pub(crate) async fn put_inline(
     client: &Client,
@@ -313,11 +349,7 @@ async fn start(client: &Client, place: Option<&Place>, options: &CreateOptions) 
     })?;
     let attributes = wire::attributes(attributes)?;
     let first = created.block.map(wire::new_block).transpose()?;
-    let level = match options.durability.unwrap_or(client.defaults().durability) {
-        Durability::Memory => Level::Memory,
-        Durability::Close => Level::Close,
-        Durability::Always => Level::Always,
-    };
+    let level = level(client, options.durability);
     let min_replicas = client.defaults().min_replicas.min(attributes.replication).max(1);
     let facts = FileFacts {
         inode: attributes.inode,
@@ -325,6 +357,7 @@ async fn start(client: &Client, place: Option<&Place>, options: &CreateOptions) 
         level,
         block_size: attributes.block_size.min(MAX_BLOCK),
         min_replicas: min_replicas.into(),
+        once: false,
     };
     let naming = match destination {
         Some(_) if !options.atomic => Naming::Named,

@@ -121,8 +121,12 @@ impl Cluster {
             Op::NextGeneration(next) => {
                 Act::Answer(Answer::Generation(v1::Generation { generation: next.generation + 1 }))
             }
-            Op::Complete(_) | Op::PutInline(_) => Act::Answer(Answer::Attributes(file(1))),
-            Op::Extend(_) | Op::AbandonBlock(_) | Op::Abandon(_) => done(),
+            Op::AllocateBlocks(ask) if ask.exclude.len() > 1 => Act::Refuse(Code::NoDatanodes),
+            Op::AllocateBlocks(ask) => Act::Answer(Answer::Blocks(v1::NewBlocks {
+                blocks: (0..ask.count).map(|_| new_block(&ask.exclude)).collect(),
+            })),
+            Op::Complete(_) | Op::PutInline(_) | Op::PutBlocks(_) => Act::Answer(Answer::Attributes(file(1))),
+            Op::Extend(_) | Op::AbandonBlock(_) | Op::Abandon(_) | Op::ReleaseBlocks(_) => done(),
             _ => Act::Refuse(Code::NotSupported),
         })
         .await;
@@ -132,6 +136,15 @@ impl Cluster {
 
     async fn put(&self, content: &Bytes) -> Result<client::Attributes, client::Error> {
         self.client.put(&path("/file"), content.clone(), CreateOptions::default()).await
+    }
+
+    /// As a writer does that does not have everything at once.
+    async fn stream(&self, content: &Bytes) -> Result<client::Attributes, client::Error> {
+        let size_hint = Some(content.len() as u64);
+        let options = CreateOptions { atomic: true, size_hint, ..CreateOptions::default() };
+        let mut writer = self.client.create(&path("/file"), options).await?;
+        writer.write(content.clone()).await?;
+        writer.close().await
     }
 
     fn ops(&self) -> Vec<Op> {
@@ -185,7 +198,7 @@ async fn a_lost_hop_is_left_behind_and_the_application_sees_no_error() {
     for (fate, left) in [(Fate::LoseThird(2 << 20), [1, 2]), (Fate::LoseFirst(2 << 20), [2, 3])] {
         let cluster = Cluster::start(fate).await;
         let content = content(BLOCK as usize - 5);
-        cluster.put(&content).await.expect("stored");
+        cluster.stream(&content).await.expect("stored");
         assert_eq!(cluster.bytes(), content, "{fate:?}");
         let ops = cluster.ops();
         let next = ops.iter().find_map(|op| if let Op::NextGeneration(next) = op { Some(next) } else { None });
@@ -226,7 +239,7 @@ async fn a_block_that_lost_a_hop_is_ended_early_and_the_next_one_is_whole() {
 async fn a_chain_that_does_not_come_up_is_replaced_by_a_block_elsewhere() {
     let cluster = Cluster::start(Fate::NoSetup).await;
     let content = content(100_000);
-    cluster.put(&content).await.expect("stored");
+    cluster.stream(&content).await.expect("stored");
     assert_eq!(cluster.bytes(), content);
     let ops = cluster.ops();
     let [Op::Create(_), Op::AbandonBlock(_), Op::AddBlock(add), Op::Complete(_)] = &ops[..] else { panic!("{ops:?}") };
@@ -237,7 +250,7 @@ async fn a_chain_that_does_not_come_up_is_replaced_by_a_block_elsewhere() {
 #[tokio::test]
 async fn with_too_few_hops_left_the_writer_says_so_and_gives_the_file_up() {
     let cluster = Cluster::start(Fate::LoseAll(0)).await;
-    let error = cluster.put(&content(100_000)).await.expect_err("one replica is not enough");
+    let error = cluster.stream(&content(100_000)).await.expect_err("one replica is not enough");
     assert_eq!(error.code(), Code::NoDatanodes);
     assert!(error.to_string().contains("/file"), "{error}");
     cluster.client.close().await.expect("closes");
@@ -294,4 +307,52 @@ async fn an_empty_file_needs_no_datanode() {
         &cluster.ops()[..],
         [Op::Create(_), Op::Complete(v1::Complete { last: None, publish: None, .. })]
     ));
+}
+
+#[tokio::test]
+async fn an_object_of_a_block_is_one_operation_once_blocks_are_there() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    let content = content(100_000);
+    for _ in 0..4 {
+        cluster.put(&content).await.expect("stored");
+    }
+    let ops = cluster.ops();
+    let [Op::AllocateBlocks(one), Op::PutBlocks(_), Op::AllocateBlocks(two), rest @ ..] = &ops[..] else {
+        panic!("{ops:?}")
+    };
+    assert_eq!((one.count, two.count), (1, 2));
+    let [Op::PutBlocks(_), Op::PutBlocks(put), Op::AllocateBlocks(_), Op::PutBlocks(_)] = rest else {
+        panic!("{rest:?}")
+    };
+    let [block] = &put.blocks[..] else { panic!("{put:?}") };
+    assert_eq!((block.length, &block.replicas), (100_000, &replicas(&[1, 2, 3])));
+    assert_eq!(cluster.bytes(), [&content[..]; 4].concat());
+}
+
+/// Invariants 3 and 7.
+#[tokio::test]
+async fn bytes_whose_chain_fails_go_into_another_block_and_the_first_is_given_back() {
+    for fate in [Fate::NoSetup, Fate::LoseFirst(50_000)] {
+        let cluster = Cluster::start(fate).await;
+        let content = content(100_000);
+        let stored = cluster.put(&content).await;
+        cluster.client.close().await.expect("closes");
+        let ops = cluster.ops();
+        assert!(!ops.iter().any(|op| matches!(op, Op::NextGeneration(_))), "{ops:?}");
+        assert!(ops.iter().any(|op| matches!(op, Op::ReleaseBlocks(_))), "{ops:?}");
+        if fate == Fate::NoSetup {
+            stored.expect("stored");
+            let excluded = ops.iter().find_map(|op| match op {
+                Op::AllocateBlocks(ask) if !ask.exclude.is_empty() => Some(ask.exclude.clone()),
+                _ => None,
+            });
+            assert_eq!(excluded, Some(vec![2]));
+            let put = ops.iter().find_map(|op| if let Op::PutBlocks(put) = op { Some(put) } else { None });
+            assert_eq!(put.expect("stored").blocks[0].replicas, replicas(&[1, 3]));
+        } else {
+            // Here every chain fails: the writer says so, and nothing is put.
+            assert_eq!(stored.expect_err("no chain holds").code(), Code::NoDatanodes);
+            assert!(!ops.iter().any(|op| matches!(op, Op::PutBlocks(_))), "{ops:?}");
+        }
+    }
 }

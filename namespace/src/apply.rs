@@ -97,9 +97,9 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::RemoveAccessKey { id } => access_key::remove(txn, id),
         Command::AllocateBlocks { wanted, targets } => allocate_blocks::run(txn, *wanted, targets),
         Command::ReleaseBlocks { blocks } => release_blocks::run(txn, blocks),
-        Command::WriteExtents { place, blocks, edits, append, min_replicas, terms } => {
-            let (append, min_replicas, terms) = (*append, *min_replicas, *terms);
-            write_extents::run(txn, place, &Writing { blocks, edits, append, min_replicas, terms })
+        Command::WriteExtents { place, blocks, edits, append, min_replicas, terms, inline } => {
+            let (append, min_replicas, terms, inline) = (*append, *min_replicas, *terms, inline.as_deref());
+            write_extents::run(txn, place, &Writing { blocks, edits, append, min_replicas, terms, inline })
         }
         Command::Truncate { place, length, terms } => truncate::run(txn, place, *length, terms),
         Command::Punch { place, offset, length, terms } => punch::run(txn, place, (*offset, *length), terms),

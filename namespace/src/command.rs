@@ -463,6 +463,10 @@ pub enum Command {
         min_replicas: u8,
         #[n(5)]
         terms: ContentTerms,
+        /// What the blocks take the place of: refused if the file holds anything else inline by then.
+        #[n(6)]
+        #[cbor(with = "minicbor::bytes")]
+        inline: Option<Vec<u8>>,
     },
     #[n(43)]
     Truncate {

@@ -113,6 +113,19 @@ impl Content {
         }
     }
 
+    /// Refuses unless the file holds exactly this inline: a writer that turns it into a block must not lose what another
+    /// wrote meanwhile.
+    pub(crate) fn check_inline(&self, expected: &[u8]) -> Outcome<()> {
+        let inode = self.row.inode;
+        match &self.file()?.data {
+            Data::Inline { content } if content == expected => Ok(()),
+            Data::Inline { content } => {
+                Err(Error::InlineInTheWay { inode, length: ByteSize::new(content.len() as u64) }.into())
+            }
+            Data::Blocks { .. } => Err(Error::StoredInBlocks { inode }.into()),
+        }
+    }
+
     /// Refuses bytes for a file of blocks, and more than are stored inline. Gives the content to change.
     pub(crate) fn inline_of(&self, length: u64, terms: &Terms) -> Outcome<Vec<u8>> {
         let limit = terms.inline_max();

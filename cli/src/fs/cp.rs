@@ -170,20 +170,19 @@ async fn start_file(
     let (client, progress) = (client.clone(), progress.clone());
     let (overwrite, preserve) = (args.force, args.preserve);
     let length = from.attributes.length.get();
-    crew.start(length, async move { copy_file(&client, &from.path, &to, overwrite, preserve, &progress).await }).await
+    crew.start(length, async move { copy_file(&client, &from, &to, overwrite, preserve, &progress).await }).await
 }
 
-/// Reads and writes: the bytes pass through this machine, verified on the way.
+/// The copy shares the blocks of the source, and costs no byte.
 async fn copy_file(
     client: &Client,
-    from: &Path,
+    from: &Found,
     to: &Path,
     overwrite: bool,
     preserve: bool,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let mut reader = client.open(from).await?;
-    let attributes = reader.attributes().clone();
+    let attributes = &from.attributes;
     let mut options = CreateOptions {
         overwrite,
         mode: fresh_mode(attributes.mode),
@@ -198,6 +197,27 @@ async fn copy_file(
         options.replication = Some(attributes.replication);
         options.block_size = Some(attributes.block_size);
     }
+    // The block that a writer is at cannot be shared: then what is visible is copied.
+    if attributes.writing {
+        return copy_bytes(client, &from.path, to, options, progress).await;
+    }
+    let copied = client.copy(&from.path, to, options).await.map_err(|error| failed(&error, overwrite))?;
+    progress.bytes(usize::try_from(copied.length.get()).unwrap_or(usize::MAX));
+    progress.file_done();
+    Ok(())
+}
+
+/// Reads and writes: the bytes pass through this machine, verified on the way.
+async fn copy_bytes(
+    client: &Client,
+    from: &Path,
+    to: &Path,
+    options: CreateOptions,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let mut reader = client.open(from).await?;
+    let overwrite = options.overwrite;
+    let options = CreateOptions { size_hint: Some(reader.attributes().length.get()), ..options };
     let failed = |error: client::Error| failed(&error, overwrite);
     let mut writer = client.create(to, options).await.map_err(failed)?;
     loop {

@@ -20,6 +20,7 @@ mod remote;
 mod rm;
 mod stat;
 mod touch;
+mod truncate;
 mod upload;
 mod walk;
 mod xattr;
@@ -76,6 +77,8 @@ enum Command {
     Chown(chown::ChownArgs),
     /// Set times to the present, and make files that are not there
     Touch(touch::TouchArgs),
+    /// Make files shorter or longer
+    Truncate(truncate::TruncateArgs),
 }
 
 pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
@@ -97,6 +100,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Chmod(args) => chmod::run(&client, args).await,
         Command::Chown(args) => chown::run(&client, args).await,
         Command::Touch(args) => touch::run(&client, args).await,
+        Command::Truncate(args) => truncate::run(&client, args).await,
     };
     // The work is done or has failed; a session that cannot be closed in order ends by itself.
     if let Err(error) = client.close().await {

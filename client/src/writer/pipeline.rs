@@ -33,12 +33,14 @@ pub(super) struct FileFacts {
     pub(super) level: Level,
     pub(super) block_size: ByteSize,
     pub(super) min_replicas: usize,
+    /// The block has one generation: when its chain fails, its bytes go into another block.
+    pub(super) once: bool,
 }
 
 /// Why a block cannot go on.
 #[derive(Debug)]
 pub(super) enum PipelineError {
-    /// The chain never came up; no byte was accepted. Another block, without this node, may do better.
+    /// The chain never came up, or the block is written only once. Another block, without this node, may do better.
     Setup {
         node: Option<NodeId>,
         failed: Failed,
@@ -314,7 +316,7 @@ impl Pipeline {
     /// A hop is lost: goes on with the others under a new generation, if they are enough.
     fn lost(&mut self, failed: Failed, survivors: &[StorageId]) -> Result<(), PipelineError> {
         let node = self.suspect(&failed);
-        if !self.ready {
+        if !self.ready || self.facts.once {
             return Err(PipelineError::Setup { node, failed });
         }
         self.lost.extend(node);
@@ -346,7 +348,7 @@ impl Pipeline {
         if failed.code.kind() == Kind::Fenced {
             return Fault::Refused { code: failed.code, message: failed.to_string() }.into();
         }
-        if !self.ready {
+        if !self.ready || self.facts.once {
             return PipelineError::Setup { node, failed };
         }
         self.too_few(0, &failed).into()

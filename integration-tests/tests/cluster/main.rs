@@ -10,6 +10,7 @@ mod leader_pause;
 mod permissions;
 mod quickstart;
 mod quota;
+mod random_writes;
 mod restart;
 mod trees;
 mod vanished_client;

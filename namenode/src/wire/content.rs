@@ -11,6 +11,8 @@ use crate::settings::Settings;
 
 /// Blocks, edits or files that one message may name. What makes sense of them is decided with the rest.
 const MANY: usize = 10_000;
+/// No file is longer inline, whatever the settings are now.
+const INLINE: usize = 64 << 10;
 
 pub(super) fn allocate(allocate: v1::AllocateBlocks, settings: &Settings) -> Result<Asked, WireError> {
     let count = allocate.count as usize;
@@ -35,6 +37,9 @@ pub(super) fn release(release: v1::ReleaseBlocks) -> Result<Command, WireError> 
 pub(super) fn write(write: v1::WriteExtents, settings: &Settings) -> Result<Command, Refused> {
     check(write.blocks.len(), "WriteExtents.blocks")?;
     check(write.edits.len(), "WriteExtents.edits")?;
+    if write.inline.as_ref().is_some_and(|inline| inline.len() > INLINE) {
+        return Err(wrong("WriteExtents.inline", "is longer than any file is inline").into());
+    }
     let bytes: u64 = write.edits.iter().map(|edit| edit.content.len() as u64).sum();
     if bytes > settings.inline_max.get() {
         let limit = settings.inline_max;
@@ -49,6 +54,7 @@ pub(super) fn write(write: v1::WriteExtents, settings: &Settings) -> Result<Comm
         append: write.append,
         min_replicas: settings.min_replicas,
         terms: terms(write.terms, settings),
+        inline: write.inline,
     })
 }
 
@@ -138,12 +144,12 @@ pub(crate) fn size(command: &Command) -> Option<usize> {
     match command {
         Command::AllocateBlocks { targets, .. } => Some(targets.iter().map(|chain| ITEM * chain.len()).sum()),
         Command::ReleaseBlocks { blocks } => Some(ITEM * blocks.len()),
-        Command::WriteExtents { blocks, edits, .. } => {
+        Command::WriteExtents { blocks, edits, inline, .. } => {
             let bytes = edits.iter().map(|edit| match edit {
                 Edit::Block { .. } => ITEM,
                 Edit::Bytes { content, .. } => ITEM + content.len(),
             });
-            Some(ITEM * blocks.len() + bytes.sum::<usize>())
+            Some(ITEM * blocks.len() + bytes.sum::<usize>() + inline.as_ref().map_or(0, Vec::len))
         }
         Command::Concat { from, .. } => Some(from.iter().map(|place| ITEM + place.path.len()).sum()),
         Command::PutBlocks { blocks, .. } => Some(ITEM * blocks.len()),
@@ -165,7 +171,14 @@ mod tests {
         let block = || Some(v1::BlockId { inode: 5, number: 1 });
         let refused = |kind| asked(kind).map_err(|refused| refused.code);
         let write = |edits| {
-            Kind::WriteExtents(v1::WriteExtents { place: place(), blocks: vec![], edits, append: false, terms: None })
+            Kind::WriteExtents(v1::WriteExtents {
+                place: place(),
+                blocks: vec![],
+                edits,
+                append: false,
+                terms: None,
+                inline: None,
+            })
         };
         let both = v1::Edit { block: block(), content: b"x".to_vec(), ..Default::default() };
         assert_eq!(refused(write(vec![both])), Err(Code::InvalidArgument));

@@ -19,12 +19,17 @@ pub(crate) struct Writing<'a> {
     pub(crate) append: bool,
     pub(crate) min_replicas: u8,
     pub(crate) terms: Terms,
+    /// What the file must hold inline, if that is given.
+    pub(crate) inline: Option<&'a [u8]>,
 }
 
 /// Puts new content over the old, in one step: all edits or none.
 pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, writing: &Writing<'_>) -> Outcome<Reply> {
     let mut content = Content::to_change(txn, place)?;
     let length = content.file()?.length.get();
+    if let Some(inline) = writing.inline {
+        content.check_inline(inline)?;
+    }
     let base = if writing.append { length } else { 0 };
     let ranges = check(&content, base, writing)?;
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return Err(bad(&content).into()) };

@@ -17,11 +17,12 @@ fn edit(offset: u64, block: BlockId, length: u64) -> Edit {
 
 fn bytes(offset: u64, content: &[u8]) -> Command {
     let edits = vec![Edit::Bytes { offset, content: content.to_vec() }];
-    Command::WriteExtents { place: at("/f"), blocks: vec![], edits, append: false, min_replicas: 2, terms: TERMS }
+    let (blocks, inline) = (vec![], None);
+    Command::WriteExtents { place: at("/f"), blocks, edits, append: false, min_replicas: 2, terms: TERMS, inline }
 }
 
 fn splice(blocks: Vec<BlockDone>, edits: Vec<Edit>, append: bool) -> Command {
-    Command::WriteExtents { place: at("/f"), blocks, edits, append, min_replicas: 2, terms: TERMS }
+    Command::WriteExtents { place: at("/f"), blocks, edits, append, min_replicas: 2, terms: TERMS, inline: None }
 }
 
 fn put_blocks(destination: Destination, blocks: Vec<BlockDone>) -> Command {
@@ -415,5 +416,27 @@ fn a_file_that_is_open_does_not_vanish_into_another() {
     let concat = Command::Concat { to: at("/f"), from: vec![at("/g")], terms: TERMS };
     assert_eq!(code(cluster.by(session, concat)), Code::InvalidArgument);
     assert_eq!((cluster.map("/f").len(), cluster.map("/g").len()), (1, 1));
+    invariants::check(&cluster.state);
+}
+
+#[test]
+fn what_was_inline_becomes_a_block_only_while_it_is_what_the_writer_saw() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    cluster.by(session, put(to("/f"), b"abc")).expect("put");
+    let block = cluster.allocate(session, 1)[0];
+    let convert = |content: &[u8]| Command::WriteExtents {
+        place: at("/f"),
+        blocks: vec![done(block, 3, &[1, 2, 3])],
+        edits: vec![edit(0, block, 3)],
+        append: false,
+        min_replicas: 2,
+        terms: TERMS,
+        inline: Some(content.to_vec()),
+    };
+    cluster.by(session, bytes(1, b"X")).expect("another was faster");
+    assert_eq!(code(cluster.by(session, convert(b"abc"))), Code::StoredOtherwise);
+    cluster.by(session, convert(b"aXc")).expect("looked again");
+    assert_eq!(code(cluster.by(session, convert(b"aXc"))), Code::StoredOtherwise);
     invariants::check(&cluster.state);
 }

@@ -25,6 +25,7 @@ fn commands() -> Vec<Command> {
         append: true,
         min_replicas: 2,
         terms,
+        inline: None,
     };
     let (from, to_place) = (at("/f"), at("/g"));
     vec![

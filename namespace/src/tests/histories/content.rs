@@ -281,6 +281,7 @@ impl History {
                     append: *append,
                     min_replicas: 2,
                     terms: terms(),
+                    inline: None,
                 };
                 self.apply(command, expected, file, model);
             }
@@ -397,7 +398,15 @@ impl History {
             Ok(())
         });
         let blocks = new.iter().filter_map(|new| used.get(&new.block).map(|length| done(new, *length))).collect();
-        let command = Command::WriteExtents { place: at(name), blocks, edits, append, min_replicas: 2, terms: terms() };
+        let command = Command::WriteExtents {
+            place: at(name),
+            blocks,
+            edits,
+            append,
+            min_replicas: 2,
+            terms: terms(),
+            inline: None,
+        };
         let kept: Vec<BlockId> = match expected {
             Ok(()) => new.iter().map(|new| new.block).filter(|block| !used.contains_key(block)).collect(),
             Err(_) => new.iter().map(|new| new.block).collect(),
