@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Quickstart(args) => serve::quickstart::run(args).await,
-        Command::Init(args) => serve::init::run(&args),
+        Command::Init(args) => serve::init::run(&args).await,
         Command::Namenode(args) => serve::namenode::run(args).await,
         Command::Datanode(args) => serve::datanode::run(args).await,
         Command::Fs(args) => {

@@ -17,6 +17,11 @@ use crate::wire;
 /// A member that does not answer by then is reported as such.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a change of the members may take.
+const CHANGE: Duration = Duration::from_secs(15);
+/// Between two attempts to make one.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Questions about the cluster itself.
 #[derive(Debug, Clone)]
 pub struct Admin {
@@ -75,6 +80,66 @@ impl Admin {
             }
         };
         answer.map_err(|fault| Error::new("hand over", "the lead", fault))
+    }
+
+    /// Makes the namenode at `address`, which must be running, a member: its number. It gets the log first, and a vote
+    /// once it has it; see [`status`](Self::status).
+    pub async fn add_member(&self, address: &str) -> Result<NodeId, Error> {
+        let request = v1::RaftAddRequest { address: address.to_owned() };
+        let answer = self.ask_leader(async |mut leader| leader.raft_add(request.clone()).await);
+        let answer = answer.await.map_err(|fault| Error::new("add", address, fault))?;
+        Ok(NodeId::new(answer.into_inner().node))
+    }
+
+    /// Removes a member for good. One that leads hands over the lead first.
+    pub async fn remove_member(&self, node: NodeId) -> Result<(), Error> {
+        let statuses = self.status().await;
+        if statuses.iter().any(|(_, status)| status.as_ref().is_ok_and(|s| s.node == node && s.leader == Some(node))) {
+            self.transfer(None).await?;
+        }
+        let request = v1::RaftRemoveRequest { node: node.get() };
+        let answer = self.ask_leader(async |mut leader| leader.raft_remove(request).await);
+        answer.await.map(drop).map_err(|fault| Error::new("remove", format!("namenode {}", node.get()), fault))
+    }
+
+    /// Has the namenode at `address` bring its state to disk and cut its log: the log index that the state is at.
+    pub async fn snapshot_member(&self, address: &str) -> Result<u64, Error> {
+        let asked = async {
+            let request = v1::RaftSnapshotRequest {};
+            let answer = dial(address).await?.raft_snapshot(request).await.map_err(|status| failed(&status))?;
+            Ok(answer.into_inner().index)
+        };
+        within(CHANGE, asked).await.map_err(|fault| Error::new("make a snapshot of", address, fault))
+    }
+
+    /// Asks the leader. While another change is under way, or the leader is new, it says so and is asked again.
+    async fn ask_leader<T>(
+        &self,
+        question: impl AsyncFn(AdminClient<Channel>) -> Result<T, tonic::Status>,
+    ) -> Result<T, Fault> {
+        let asked = async {
+            loop {
+                let leader = self.leader().await?;
+                match question(dial(&leader).await?).await {
+                    Err(status) if status.code() == tonic::Code::Aborted => tokio::time::sleep(PAUSE).await,
+                    answer => return answer.map_err(|status| failed(&status)),
+                }
+            }
+        };
+        within(CHANGE, asked).await
+    }
+
+    /// Where the leader listens, by what the namenodes say.
+    async fn leader(&self) -> Result<String, Fault> {
+        let statuses = self.status().await;
+        let known = || statuses.iter().filter_map(|(_, status)| status.as_ref().ok());
+        // One that the configuration does not list is known to those that it does.
+        let told = known().filter(|status| status.leader.is_some()).max_by_key(|status| status.term);
+        let leader = told.and_then(|told| told.members.iter().find(|member| Some(member.node) == told.leader));
+        leader.map(|leader| leader.address.clone()).ok_or_else(|| {
+            let message = "no namenode leads; see the status".to_owned();
+            Fault::Refused { code: Code::NotLeader, message }
+        })
     }
 
     fn patience(&self) -> Duration {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use types::{ByteSize, ClusterId, InodeId, Name, NodeId, StorageId, Timestamp};
+use types::{ByteSize, ClusterId, DiskId, InodeId, Name, NodeId, StorageId, Timestamp};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -241,6 +241,14 @@ pub struct MemberStatus {
     pub datanodes_alive: u32,
     pub datanodes_suspect: u32,
     pub datanodes_dead: u32,
+    /// Of the member's directory; none for one that was made by an older program.
+    pub disk: Option<DiskId>,
+    /// The members that the cluster began with.
+    pub founders: Vec<(NodeId, DiskId)>,
+    /// Numbers that are not used again.
+    pub removed: Vec<NodeId>,
+    /// The member's disk does not finish a write.
+    pub stalled: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

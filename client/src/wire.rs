@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::v1;
 use transfer::Hop;
-use types::{BlockId, ByteSize, GenStamp, InodeId, Name, NodeId, SessionId, StorageId, Timestamp};
+use types::{BlockId, ByteSize, DiskId, GenStamp, InodeId, Name, NodeId, SessionId, StorageId, Timestamp};
 
 use crate::config::User;
 use crate::error::Fault;
@@ -205,6 +205,11 @@ pub(crate) fn block_done(
     }
 }
 
+fn disk_id(bytes: &[u8]) -> Result<DiskId, Fault> {
+    let bytes = bytes.try_into().map_err(|_| broken("a disk id does not have 16 bytes"))?;
+    Ok(DiskId::from_bytes(bytes))
+}
+
 pub(crate) fn status(wire: v1::StatusReply) -> Result<MemberStatus, Fault> {
     let cluster = match wire.cluster.as_slice() {
         [] => None,
@@ -246,6 +251,14 @@ pub(crate) fn status(wire: v1::StatusReply) -> Result<MemberStatus, Fault> {
         datanodes_alive: wire.datanodes_alive,
         datanodes_suspect: wire.datanodes_suspect,
         datanodes_dead: wire.datanodes_dead,
+        disk: if wire.disk.is_empty() { None } else { Some(disk_id(&wire.disk)?) },
+        founders: wire
+            .founders
+            .iter()
+            .map(|founder| Ok((NodeId::new(founder.node), disk_id(&founder.disk)?)))
+            .collect::<Result<_, Fault>>()?,
+        removed: wire.removed.into_iter().map(NodeId::new).collect(),
+        stalled: wire.stalled,
     })
 }
 

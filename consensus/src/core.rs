@@ -1,5 +1,6 @@
 //! The protocol of one member, stepped by inputs.
 
+mod changes;
 mod cut;
 mod proposals;
 mod snapshots;
@@ -32,6 +33,8 @@ pub(crate) const ELECTION_TICKS: usize = 16;
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 /// Ticks between two looks at what the log may forget.
 const TRUNCATE_TICKS: u64 = 100;
+/// Ticks between two looks at who may get a vote.
+const CHANGE_TICKS: u64 = 4;
 /// A pause of so many ticks (a stopped process, a suspended machine) counts as one.
 pub(crate) const PAUSE_TICKS: u32 = 8;
 
@@ -39,7 +42,6 @@ pub(crate) const PAUSE_TICKS: u32 = 8;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub node: u64,
-    pub voters: Vec<u64>,
     pub tick: Duration,
     /// Fewer entries are not worth cutting off the log.
     pub truncate_entries: u64,
@@ -86,6 +88,12 @@ pub enum Output<P, R> {
     /// Put the snapshot that was pulled in the place of state and log, after all that was put out before; tell its index
     /// as `applied` and `persisted`, and call [`Core::installed`]. Nothing else comes out before.
     Install(Manifest),
+    /// The leader counts on more of the log than there is: entries that were acknowledged are lost. The member must stop,
+    /// and never take part again.
+    Lost {
+        last: u64,
+        acknowledged: u64,
+    },
     /// All members may cut their logs up to here.
     Truncatable(u64),
     Refused(P, Refusal),
@@ -137,6 +145,8 @@ pub struct Core<P, R> {
     leading: Option<u64>,
     /// The term in which the cluster's first command was proposed.
     format_proposed: u64,
+    /// The disk does not finish a write.
+    stalled: bool,
     outputs: Vec<Output<P, R>>,
 }
 
@@ -169,7 +179,7 @@ impl<P, R> Core<P, R> {
         let storage = Storage::new(
             log.clone(),
             contents.hard_state,
-            settings.voters.clone(),
+            applied.group.clone(),
             contents.truncated,
             contents.last,
             snapshots,
@@ -177,7 +187,7 @@ impl<P, R> Core<P, R> {
         let library = |error: raft::Error| StartError::Library(error.to_string());
         let config = config(settings.node, applied.index);
         let mut node = RawNode::new(&config, storage, &crate::logger::logger()).map_err(library)?;
-        if settings.voters == [settings.node] {
+        if applied.group.voters == [settings.node] && applied.group.outgoing.is_empty() {
             // Nobody else can win, and nothing is outstanding yet: there is no reason to wait.
             node.campaign().map_err(library)?;
         }
@@ -203,6 +213,7 @@ impl<P, R> Core<P, R> {
             last_ready: 0,
             leading: None,
             format_proposed: 0,
+            stalled: false,
             outputs: Vec::new(),
         })
     }
@@ -268,6 +279,13 @@ impl<P, R> Core<P, R> {
             {
                 debug!(from = message.from, "too early after the start to vote");
             }
+            MessageType::MsgHeartbeat if self.is_behind(&message) => {
+                let (last, acknowledged) = (self.node.raft.raft_log.last_index(), message.commit);
+                self.outputs.push(Output::Lost { last, acknowledged });
+            }
+            MessageType::MsgTimeoutNow if self.stalled => {
+                info!(from = message.from, "the lead is not taken over: the disk has stalled");
+            }
             kind => {
                 let from = message.from;
                 if let Err(error) = self.node.step(message) {
@@ -275,6 +293,13 @@ impl<P, R> Core<P, R> {
                 }
             }
         }
+    }
+
+    /// A leader counts on no more of this member's log than it has acknowledged in the same term. With less, entries are
+    /// lost; the library panics on that.
+    fn is_behind(&self, heartbeat: &Message) -> bool {
+        let raft = &self.node.raft;
+        heartbeat.term >= raft.term && heartbeat.commit > raft.raft_log.last_index()
     }
 
     /// Asks when the state may be read.
@@ -293,6 +318,14 @@ impl<P, R> Core<P, R> {
         self.node.report_snapshot(node, SnapshotStatus::Failure);
     }
 
+    /// Tells whether the disk of this member has stalled. Such a member gives the lead away, and does not ask for it.
+    pub fn stalled(&mut self, now: Duration, stalled: bool) {
+        self.stalled = stalled;
+        if stalled && self.is_leader() && self.node.raft.lead_transferee.is_none() {
+            self.transfer(now, None);
+        }
+    }
+
     fn is_leader(&self) -> bool {
         self.node.raft.state == StateRole::Leader
     }
@@ -300,15 +333,25 @@ impl<P, R> Core<P, R> {
     fn on_tick(&mut self, persisted_by: impl Fn(u64) -> u64) {
         self.ticks += 1;
         // Invariant 7. The library draws a timeout with every change of its role; only a tick looks at it.
-        let timeout = dice::election_timeout(self.settings.seed, self.node.raft.term, ELECTION_TICKS);
+        let timeout = match self.stalled {
+            false => dice::election_timeout(self.settings.seed, self.node.raft.term, ELECTION_TICKS),
+            true => 2 * ELECTION_TICKS - 1,
+        };
         self.node.raft.set_randomized_election_timeout(timeout);
         // A single voter wins as soon as it campaigns, and the library panics if entries are not durable by then.
         let alone = self.node.raft.prs().is_singleton();
-        if self.is_leader() || !alone || self.known.written >= self.handed {
+        let durable = !alone || self.known.written >= self.handed;
+        // One whose disk has stalled could not vote for itself. Its time stops short of campaigning, and not before: until
+        // some of it has passed, it would refuse its vote to others.
+        let campaigns = self.stalled && self.node.raft.election_elapsed + 1 >= timeout;
+        if self.is_leader() || (durable && !campaigns) {
             self.node.tick();
         }
+        if self.ticks.is_multiple_of(CHANGE_TICKS) {
+            self.promote();
+        }
         if self.ticks.is_multiple_of(TRUNCATE_TICKS) {
-            self.truncate(persisted_by);
+            self.truncate(persisted_by, self.settings.truncate_entries);
             self.watch_snapshots();
         }
     }
@@ -359,7 +402,7 @@ impl<P, R> Core<P, R> {
     fn take_ready(&mut self, mut ready: Ready) {
         let committed = ready.take_committed_entries();
         if !committed.is_empty() {
-            let entries = committed.into_iter().map(|entry| self.with_waiters(entry)).collect();
+            let entries = committed.into_iter().map(|entry| self.give_out(entry)).collect();
             self.outputs.push(Output::Apply(entries));
         }
         let mut messages = ready.take_persisted_messages();
@@ -442,17 +485,28 @@ impl<P, R> Core<P, R> {
             first: raft.raft_log.first_index(),
             last: raft.raft_log.last_index(),
             matched,
+            group: self.node.store().group().clone(),
         }
+    }
+
+    /// Whether a member was heard lately.
+    fn lives(&self, now: Duration, node: u64) -> bool {
+        self.heard_within(now, node, ELECTION_TICKS as u32)
+    }
+
+    fn heard_within(&self, now: Duration, node: u64, ticks: u32) -> bool {
+        let patience = self.settings.tick * ticks;
+        node == self.settings.node || self.heard.get(&node).is_some_and(|heard| now.saturating_sub(*heard) < patience)
     }
 
     /// Gives the lead to this member, or to the one that has most of the log; if this member has it, and the other was
     /// heard lately.
     pub fn transfer(&mut self, now: Duration, to: Option<u64>) {
         let me = self.node.raft.id;
-        let patience = self.settings.tick * ELECTION_TICKS as u32;
-        let lives = |node: u64| self.heard.get(&node).is_some_and(|heard| now.saturating_sub(*heard) < patience);
-        let others = self.node.raft.prs().iter();
-        let others = others.filter(|(node, _)| **node != me && lives(**node) && to.is_none_or(|to| **node == to));
+        let lives = |node: u64| self.lives(now, node);
+        let voters = &self.node.store().group().voters;
+        let may = |node: u64| node != me && lives(node) && voters.contains(&node) && to.is_none_or(|to| node == to);
+        let others = self.node.raft.prs().iter().filter(|(node, _)| may(**node));
         let best = others.max_by_key(|(_, progress)| progress.matched).map(|(node, _)| *node);
         if let Some(node) = best.filter(|_| self.is_leader()) {
             info!(node, "handing over the lead");

@@ -7,6 +7,7 @@ use namespace::overlay::Overlay;
 use namespace::view::{View, ViewError};
 use raft::eraftpb::{Entry, EntryType};
 
+use crate::group::Group;
 use crate::manifest::AppliedState;
 
 /// The requests of one proposal, and who waits for what they answer.
@@ -21,6 +22,8 @@ pub struct Committed<P> {
     pub entry: Entry,
     /// In the order of the requests in the entry; empty for one that this member did not propose.
     pub waiters: Vec<Waiter<P>>,
+    /// The group from this entry on, if it changes it.
+    pub group: Option<Group>,
 }
 
 /// What the requests of one proposal answer, in their order. It counts once the writes are part of the state.
@@ -38,12 +41,21 @@ pub struct Executed<P> {
     /// Datanodes were registered.
     pub nodes_changed: bool,
     pub formatted: bool,
+    /// The group is another one, or another one's address is known.
+    pub regrouped: bool,
     pub commands: u64,
 }
 
 impl<P> Default for Executed<P> {
     fn default() -> Self {
-        Self { answers: Vec::new(), effects: Vec::new(), nodes_changed: false, formatted: false, commands: 0 }
+        Self {
+            answers: Vec::new(),
+            effects: Vec::new(),
+            nodes_changed: false,
+            formatted: false,
+            regrouped: false,
+            commands: 0,
+        }
     }
 }
 
@@ -52,7 +64,7 @@ impl<P> Default for Executed<P> {
 pub enum ExecuteError {
     #[error("entry {found} follows {last} in the committed log")]
     Gap { last: u64, found: u64 },
-    #[error("entry {index} is {kind}, and members cannot change yet")]
+    #[error("entry {index} is {kind}, which does not fit what it says")]
     Kind { index: u64, kind: String },
     #[error("entry {index}: {error}")]
     Decode { index: u64, error: DecodeError },
@@ -67,7 +79,7 @@ pub fn execute<P, V: View>(
     entries: Vec<Committed<P>>,
 ) -> Result<Executed<P>, ExecuteError> {
     let mut executed = Executed::default();
-    for Committed { entry, waiters } in entries {
+    for Committed { entry, waiters, group } in entries {
         let index = entry.index;
         if index != state.index + 1 {
             return Err(ExecuteError::Gap { last: state.index, found: index });
@@ -75,9 +87,16 @@ pub fn execute<P, V: View>(
         (state.index, state.term) = (index, entry.term);
         // The kind is compared rather than guessed from the bytes: a change of members may come back from the library as
         // an empty entry.
-        match entry.get_entry_type() {
-            EntryType::EntryNormal => {}
-            kind => return Err(ExecuteError::Kind { index, kind: format!("{kind:?}") }),
+        match (entry.get_entry_type(), group) {
+            (EntryType::EntryNormal, None) => {}
+            (EntryType::EntryConfChangeV2, Some(group)) => {
+                state.group = group;
+                executed.regrouped = true;
+                let answers = waiters.into_iter().map(|Waiter { ticket, .. }| Answered { ticket, outcomes: vec![] });
+                executed.answers.extend(answers);
+                continue;
+            }
+            (kind, _) => return Err(ExecuteError::Kind { index, kind: format!("{kind:?}") }),
         }
         // A new leader's first entry is empty.
         if entry.data.is_empty() {
@@ -112,19 +131,24 @@ mod tests {
     #[test]
     fn an_entry_that_changes_members_is_not_taken_for_an_empty_one() {
         let view = MemoryView::new();
-        let mut state = AppliedState { index: 4, term: 1, voters: vec![1] };
-        let mut run = |index, kind| {
+        let before = AppliedState { index: 4, term: 1, group: Group::of(&[1]) };
+        let run = |index, kind, group| {
+            let mut state = before.clone();
             let entry = Entry { entry_type: kind, index, term: 1, ..Entry::default() };
-            let entries = vec![Committed::<()> { entry, waiters: vec![] }];
-            execute(&mut Overlay::new(&view), &mut state, entries).map(|executed| executed.commands)
+            let entries = vec![Committed::<()> { entry, waiters: vec![], group }];
+            execute(&mut Overlay::new(&view), &mut state, entries).map(|executed| (executed.regrouped, state.group))
         };
-        assert_eq!(run(5, EntryType::EntryNormal), Ok(0));
-        assert_eq!(run(7, EntryType::EntryNormal), Err(ExecuteError::Gap { last: 5, found: 7 }));
-        assert!(matches!(run(6, EntryType::EntryConfChange), Err(ExecuteError::Kind { index: 6, .. })));
-        let mut state = AppliedState { index: 4, term: 1, voters: vec![1] };
-        let entry = Entry { entry_type: EntryType::EntryConfChangeV2, index: 5, ..Entry::default() };
-        let entries = vec![Committed::<()> { entry, waiters: vec![] }];
-        let refused = execute(&mut Overlay::new(&view), &mut state, entries).map(|executed| executed.commands);
-        assert!(matches!(refused, Err(ExecuteError::Kind { index: 5, .. })));
+        let (old, new) = (Group::of(&[1]), Group::of(&[1, 2]));
+        assert_eq!(run(5, EntryType::EntryNormal, None), Ok((false, old)));
+        assert_eq!(run(5, EntryType::EntryConfChangeV2, Some(new.clone())), Ok((true, new.clone())));
+        assert_eq!(run(7, EntryType::EntryNormal, None), Err(ExecuteError::Gap { last: 4, found: 7 }));
+        for (kind, group) in [
+            (EntryType::EntryConfChange, None),
+            (EntryType::EntryConfChange, Some(new.clone())),
+            (EntryType::EntryConfChangeV2, None),
+            (EntryType::EntryNormal, Some(new)),
+        ] {
+            assert!(matches!(run(5, kind, group), Err(ExecuteError::Kind { index: 5, .. })), "{kind:?}");
+        }
     }
 }

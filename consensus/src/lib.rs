@@ -19,6 +19,7 @@
 mod core;
 mod dice;
 mod execute;
+mod group;
 mod lease;
 mod length;
 mod log;
@@ -34,6 +35,7 @@ use namespace::command::Request;
 
 pub use crate::core::{Core, Output, Progressed, Settings, StartError};
 pub use execute::{Answered, Committed, ExecuteError, Executed, Waiter, execute};
+pub use group::{Change, ChangeError, Group, Member};
 pub use log::{Append, Contents, LogError, LogStore};
 pub use manifest::{AppliedState, Manifest, ManifestFile};
 pub use storage::Snapshots;
@@ -83,4 +85,6 @@ pub struct Status {
     pub last: u64,
     /// Members and how far their logs match; zeros unless this member leads.
     pub matched: Vec<(u64, u64)>,
+    /// As of the last entry that was given out to be applied.
+    pub group: Group,
 }

@@ -1,12 +1,18 @@
 //! What a snapshot consists of.
 //!
 //! ```text
-//! version (1) | CBOR: [index, term, voters, [[name, length, CRC-32], ..]] | CRC-32 of all before (big-endian)
+//! version (2) | CBOR: [index, term, group, [[name, length, CRC-32], ..]] | CRC-32 of all before (big-endian)
 //! ```
+//!
+//! Version 1 had the ids of the voting members in the place of the group.
 
 use minicbor::{Decode, Encode};
 
-const VERSION: u8 = 1;
+use crate::group::Group;
+
+/// Of manifests and of applied states.
+const VERSION: u8 = 2;
+const VOTERS_ONLY: u8 = 1;
 /// More files than any store has.
 const FILES: usize = 1 << 20;
 
@@ -17,9 +23,40 @@ pub struct AppliedState {
     pub index: u64,
     #[n(1)]
     pub term: u64,
-    /// The members that vote, as of `index`.
+    /// As of `index`.
     #[n(2)]
-    pub voters: Vec<u64>,
+    pub group: Group,
+}
+
+#[derive(Debug, Decode)]
+struct AppliedState1 {
+    #[n(0)]
+    index: u64,
+    #[n(1)]
+    term: u64,
+    #[n(2)]
+    voters: Vec<u64>,
+}
+
+impl AppliedState {
+    /// A version, and CBOR.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        minicbor::encode(self, &mut bytes).expect("writing to memory does not fail");
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        match bytes.split_first() {
+            Some((&VERSION, body)) => minicbor::decode(body).map_err(|error| error.to_string()),
+            Some((&VOTERS_ONLY, body)) => {
+                let old: AppliedState1 = minicbor::decode(body).map_err(|error| error.to_string())?;
+                Ok(Self { index: old.index, term: old.term, group: Group::of(&old.voters) })
+            }
+            Some((version, _)) => Err(format!("its version {version} is unknown")),
+            None => Err("it is empty".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -28,11 +65,23 @@ pub struct Manifest {
     pub index: u64,
     #[n(1)]
     pub term: u64,
-    /// The members that vote, as of `index`.
+    /// As of `index`.
     #[n(2)]
-    pub voters: Vec<u64>,
+    pub group: Group,
     #[n(3)]
     pub files: Vec<ManifestFile>,
+}
+
+#[derive(Debug, Decode)]
+struct Manifest1 {
+    #[n(0)]
+    index: u64,
+    #[n(1)]
+    term: u64,
+    #[n(2)]
+    voters: Vec<u64>,
+    #[n(3)]
+    files: Vec<ManifestFile>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -48,7 +97,7 @@ pub struct ManifestFile {
 
 impl Manifest {
     pub fn new(applied: AppliedState, files: Vec<ManifestFile>) -> Self {
-        Self { index: applied.index, term: applied.term, voters: applied.voters, files }
+        Self { index: applied.index, term: applied.term, group: applied.group, files }
     }
 
     /// Index and term.
@@ -58,7 +107,7 @@ impl Manifest {
 
     /// The state that the files hold.
     pub fn applied(&self) -> AppliedState {
-        AppliedState { index: self.index, term: self.term, voters: self.voters.clone() }
+        AppliedState { index: self.index, term: self.term, group: self.group.clone() }
     }
 
     pub fn bytes(&self) -> u64 {
@@ -86,6 +135,10 @@ impl Manifest {
         }
         let manifest: Self = match head.split_first() {
             Some((&VERSION, body)) => minicbor::decode(body).map_err(|error| error.to_string())?,
+            Some((&VOTERS_ONLY, body)) => {
+                let old: Manifest1 = minicbor::decode(body).map_err(|error| error.to_string())?;
+                Self { index: old.index, term: old.term, group: Group::of(&old.voters), files: old.files }
+            }
             Some((version, _)) => return Err(format!("its version {version} is unknown")),
             None => return Err("it is empty".to_owned()),
         };
@@ -111,14 +164,16 @@ mod tests {
 
     fn manifest(name: &str) -> Manifest {
         let files = vec![ManifestFile { name: name.to_owned(), length: 9, crc: 7 }];
-        Manifest { index: 5, term: 2, voters: vec![1, 2, 3], files }
+        Manifest { index: 5, term: 2, group: Group::of(&[1, 2]), files }
     }
 
     /// Golden: members of different versions exchange it.
     #[test]
     fn the_bytes_are_stable_and_damage_is_refused() {
         let bytes = manifest("CURRENT").encode();
-        assert_eq!(bytes[..bytes.len() - 4], *b"\x01\x84\x05\x02\x83\x01\x02\x03\x81\x83\x67CURRENT\x09\x07");
+        let group = b"\x88\x82\x01\x02\x80\x80\x80\xf4\x82\x82\x01\x60\x82\x02\x60\x80\x00";
+        let golden = [b"\x02\x84\x05\x02", &group[..], b"\x81\x83\x67CURRENT\x09\x07"].concat();
+        assert_eq!(bytes[..bytes.len() - 4], golden);
         assert_eq!(Manifest::decode(&bytes), Ok(manifest("CURRENT")));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
@@ -126,6 +181,18 @@ mod tests {
             assert!(Manifest::decode(&damaged).is_err(), "byte {at}");
             assert!(Manifest::decode(&bytes[..at]).is_err(), "length {at}");
         }
+    }
+
+    /// Golden: what the version before wrote is still read.
+    #[test]
+    fn voters_alone_are_read_as_a_group() {
+        let mut bytes = b"\x01\x84\x05\x02\x82\x01\x02\x81\x83\x67CURRENT\x09\x07".to_vec();
+        bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest("CURRENT")));
+        let applied = AppliedState { index: 5, term: 2, group: Group::of(&[1, 2]) };
+        assert_eq!(AppliedState::decode(b"\x01\x83\x05\x02\x82\x01\x02"), Ok(applied.clone()));
+        assert_eq!(AppliedState::decode(&applied.encode()), Ok(applied));
+        assert!(AppliedState::decode(b"").is_err() && AppliedState::decode(b"\x03\x80").is_err());
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use raft::eraftpb::{Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, StorageError};
 
+use crate::group::Group;
 use crate::length::Length;
 use crate::log::LogStore;
 use crate::manifest::Manifest;
@@ -35,7 +36,7 @@ pub trait Snapshots: std::fmt::Debug + Send + Sync {
 pub(crate) struct Storage {
     log: Arc<dyn LogStore>,
     hard_state: HardState,
-    voters: Vec<u64>,
+    group: Group,
     truncated: (u64, u64),
     last: u64,
     /// Contiguous, up to `last`; may be empty.
@@ -49,13 +50,13 @@ impl Storage {
     pub(crate) fn new(
         log: Arc<dyn LogStore>,
         hard_state: HardState,
-        voters: Vec<u64>,
+        group: Group,
         truncated: (u64, u64),
         last: u64,
         snapshots: Arc<dyn Snapshots>,
     ) -> Self {
         let (cache, length) = (VecDeque::new(), Length::default());
-        Self { log, hard_state, voters, truncated, last, cache, cached_bytes: 0, length, snapshots }
+        Self { log, hard_state, group, truncated, last, cache, cached_bytes: 0, length, snapshots }
     }
 
     /// Shows entries that are on their way to the log (invariants 1 and 2).
@@ -96,11 +97,20 @@ impl Storage {
     }
 
     /// The log has begun anew behind `index`: a snapshot is installed.
-    pub(crate) fn reset(&mut self, index: u64, term: u64, voters: Vec<u64>) {
-        (self.truncated, self.last, self.voters) = ((index, term), index, voters);
+    pub(crate) fn reset(&mut self, index: u64, term: u64, group: Group) {
+        (self.truncated, self.last, self.group) = ((index, term), index, group);
         self.cache.clear();
         self.cached_bytes = 0;
         self.length = Length::default();
+    }
+
+    /// The group as of the last entry that was given out to be applied.
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(crate) fn regroup(&mut self, group: Group) {
+        self.group = group;
     }
 
     pub(crate) fn length(&self) -> &Length {
@@ -136,8 +146,7 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> raft::E
 
 impl raft::Storage for Storage {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let conf_state = ConfState { voters: self.voters.clone(), ..ConfState::default() };
-        Ok(RaftState::new(self.hard_state.clone(), conf_state))
+        Ok(RaftState::new(self.hard_state.clone(), self.group.conf_state()))
     }
 
     fn entries(
@@ -204,13 +213,15 @@ impl raft::Storage for Storage {
 
     /// The manifest of a checkpoint that the log goes on from. Without one it is ordered, and Raft asks again.
     fn snapshot(&self, request_index: u64, _: u64) -> raft::Result<Snapshot> {
-        let Some(manifest) = self.snapshots.get_or_order(request_index.max(self.truncated.0)) else {
+        // A member refuses a snapshot of a group that it did not belong to yet.
+        let least = request_index.max(self.truncated.0).max(self.group.changed);
+        let Some(manifest) = self.snapshots.get_or_order(least) else {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         };
         let mut snapshot = Snapshot { data: manifest.encode().into(), ..Snapshot::default() };
         let metadata = snapshot.mut_metadata();
         (metadata.index, metadata.term) = manifest.at();
-        metadata.set_conf_state(ConfState { voters: manifest.voters.clone(), ..ConfState::default() });
+        metadata.set_conf_state(manifest.group.conf_state());
         Ok(snapshot)
     }
 }
@@ -239,7 +250,7 @@ mod tests {
     fn new_entries_are_visible_at_once_and_replace_old_ones() {
         let log = Arc::new(List::default());
         *log.0.lock().expect("free") = vec![entry(1, 1), entry(2, 1)];
-        let mut storage = Storage::new(log, HardState::default(), vec![1], (0, 0), 2, Arc::new(NoSnapshots));
+        let mut storage = Storage::new(log, HardState::default(), Group::of(&[1]), (0, 0), 2, Arc::new(NoSnapshots));
         storage.show(&[entry(3, 1), entry(4, 1)]);
         assert_eq!(read(&storage, 1, 5, u64::MAX), [(1, 1), (2, 1), (3, 1), (4, 1)]);
         storage.show(&[entry(2, 2), entry(3, 2)]);
@@ -252,8 +263,14 @@ mod tests {
 
     #[test]
     fn a_truncated_front_keeps_its_last_term() {
-        let mut storage =
-            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Arc::new(NoSnapshots));
+        let mut storage = Storage::new(
+            Arc::new(List::default()),
+            HardState::default(),
+            Group::of(&[1]),
+            (0, 0),
+            0,
+            Arc::new(NoSnapshots),
+        );
         storage.show(&[entry(1, 1), entry(2, 4), entry(3, 4)]);
         assert_eq!(storage.truncate(2), Ok(4));
         assert_eq!((storage.first_index(), storage.term(2), storage.term(3)), (Ok(3), Ok(4), Ok(4)));
@@ -264,8 +281,14 @@ mod tests {
     /// Invariant 3.
     #[test]
     fn only_durable_entries_leave_memory() {
-        let mut storage =
-            Storage::new(Arc::new(List::default()), HardState::default(), vec![1], (0, 0), 0, Arc::new(NoSnapshots));
+        let mut storage = Storage::new(
+            Arc::new(List::default()),
+            HardState::default(),
+            Group::of(&[1]),
+            (0, 0),
+            0,
+            Arc::new(NoSnapshots),
+        );
         let big = |index| Entry { data: vec![0; (CACHE_BYTES / 2) as usize].into(), ..entry(index, 1) };
         storage.show(&[big(1), big(2), big(3)]);
         storage.shrink(0);

@@ -1,11 +1,14 @@
 //! What this node tells the namenodes, and what it is told to do.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::v1;
 use proto::v1::datanodes_client::DatanodesClient;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
@@ -20,6 +23,8 @@ use crate::tasks::Tasks;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// More namenodes than any cluster ever has.
+const NAMENODES: usize = 64;
 /// A node without an id asks this often at least: nothing works before it has one.
 const REGISTER_EVERY: Duration = Duration::from_millis(250);
 /// News come in swarms, such as a thousand deletions: they share heartbeats.
@@ -58,8 +63,35 @@ pub(crate) async fn probe_once(node: &Node) -> Vec<Report> {
     reports
 }
 
+/// Reports to these namenodes, and to those that a leader tells of, until `stop`.
+pub(crate) async fn report_to_all(node: Arc<Node>, namenodes: Vec<SocketAddr>, tasks: Tasks, stop: CancellationToken) {
+    let (told, mut known) = mpsc::channel(NAMENODES);
+    let mut reporters = JoinSet::new();
+    let mut addresses = BTreeSet::new();
+    let mut next: Vec<SocketAddr> = namenodes;
+    loop {
+        for namenode in next.drain(..) {
+            if addresses.len() < NAMENODES && addresses.insert(namenode) {
+                let told = told.clone();
+                reporters.spawn(report(Arc::clone(&node), namenode, tasks.clone(), told, stop.clone()));
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            more = known.recv() => next.extend(more),
+        }
+    }
+    while reporters.join_next().await.is_some() {}
+}
+
 /// Tells one namenode how this node is doing, until `stop`.
-pub(crate) async fn report(node: Arc<Node>, namenode: SocketAddr, tasks: Tasks, stop: CancellationToken) {
+async fn report(
+    node: Arc<Node>,
+    namenode: SocketAddr,
+    tasks: Tasks,
+    told: mpsc::Sender<SocketAddr>,
+    stop: CancellationToken,
+) {
     let endpoint = Endpoint::from_shared(format!("http://{namenode}")).expect("an address makes a URL");
     let channel = endpoint.connect_timeout(CONNECT_DEADLINE).timeout(CALL_DEADLINE).tcp_nodelay(true).connect_lazy();
     let mut reporter = Reporter {
@@ -67,6 +99,7 @@ pub(crate) async fn report(node: Arc<Node>, namenode: SocketAddr, tasks: Tasks, 
         node,
         namenode,
         tasks,
+        told,
         reachable: true,
         refused: None,
         leads: false,
@@ -97,6 +130,8 @@ struct Reporter {
     node: Arc<Node>,
     namenode: SocketAddr,
     tasks: Tasks,
+    /// Where other namenodes go that a leader tells of.
+    told: mpsc::Sender<SocketAddr>,
     /// Whether the last call arrived: a change is logged, every failure is not.
     reachable: bool,
     /// Why this node was last refused: told once, too.
@@ -141,6 +176,13 @@ impl Reporter {
         }
         if reply.unknown {
             return self.register().await;
+        }
+        for address in reply.namenodes.iter().filter_map(|text| text.parse().ok()) {
+            let address: SocketAddr = address;
+            // Without TLS, nothing but loopback is ever connected to. Without room, the next heartbeat tells it.
+            if address.ip().is_loopback() {
+                let _ = self.told.try_send(address);
+            }
         }
         self.leads = true;
         if told {

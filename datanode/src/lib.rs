@@ -89,9 +89,7 @@ impl Datanode {
         tasks.spawn(heartbeat::probe(Arc::clone(&node), stop.clone()));
         let (queues, work) = tasks::queues();
         tasks.spawn(tasks::run(Arc::clone(&node), work, stop.clone()));
-        for namenode in namenodes {
-            tasks.spawn(heartbeat::report(Arc::clone(&node), namenode, queues.clone(), stop.clone()));
-        }
+        tasks.spawn(heartbeat::report_to_all(Arc::clone(&node), namenodes, queues, stop.clone()));
         for volume in node.volumes.values() {
             tasks.spawn(inventory::walk(Arc::clone(&node), Arc::clone(volume), stop.clone()));
         }

@@ -169,6 +169,24 @@ impl Cluster {
         Ok(())
     }
 
+    /// The id of a running process.
+    pub fn pid(&self, name: &str) -> Result<u32> {
+        Ok(self.processes.get(name).with_context(|| format!("{name} does not run"))?.id())
+    }
+
+    /// Waits until a process has ended by itself, without success.
+    pub async fn gone(&mut self, name: &str) -> Result<()> {
+        let mut child = self.processes.remove(name).with_context(|| format!("{name} does not run"))?;
+        let ended = until(&format!("{name} ends"), async || Ok(child.try_wait()?.is_some())).await;
+        if ended.is_err() {
+            child.kill()?;
+        }
+        let status = child.wait()?;
+        ended?;
+        ensure!(!status.success(), "{name} ended with {status}");
+        Ok(())
+    }
+
     /// SIGTERM; the process must end by itself, with success.
     pub async fn stop(&mut self, name: &str) -> Result<()> {
         let mut child = self.processes.remove(name).with_context(|| format!("{name} does not run"))?;

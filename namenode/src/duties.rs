@@ -27,7 +27,9 @@ use types::{BlockId, ErrorKind, InodeId, NodeId, StorageId};
 
 use crate::datanodes::Datanodes;
 use crate::locks::LockQueue;
-use crate::raft::{Handle, Observer, wall_clock};
+use crate::quarantine::Quarantine;
+use crate::raft::{Group, Handle, Observer, wall_clock};
+use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -87,6 +89,8 @@ pub(crate) struct Watch {
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) events: Sender<Event>,
     pub(crate) locks: Arc<LockQueue>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) quarantine: Quarantine,
 }
 
 impl Observer for Watch {
@@ -101,6 +105,14 @@ impl Observer for Watch {
     fn garbage_added(&mut self) {
         // A hint: the scans find what is lost.
         let _ = self.events.try_send(Event::Garbage);
+    }
+
+    fn regrouped(&mut self, group: &Group) {
+        self.roster.changed(group.clone());
+        let own = self.roster.own().node;
+        if group.removed.contains(&own) {
+            self.quarantine.enter(&format!("node {own} was removed from the cluster"));
+        }
     }
 
     fn replication_short(&mut self, block: BlockId) {

@@ -18,8 +18,10 @@ mod failure;
 mod identity;
 mod locks;
 mod progress;
+mod quarantine;
 mod raft;
 mod readers;
+mod roster;
 mod rpc;
 mod sessions;
 mod settings;
@@ -47,16 +49,19 @@ use tracing::{info, warn};
 use crate::datanodes::Datanodes;
 use crate::duties::{Board, Duties, Event, Inventories, Redundancy, Watch};
 use crate::failure::Failures;
+use crate::identity::Identity;
 use crate::locks::LockQueue;
 use crate::progress::Progress;
-use crate::raft::{Exports, Handle, Home, Inbox, Membership, Outbox, Queue, Raft};
+use crate::quarantine::Quarantine;
+use crate::raft::{Exports, Handle, Home, Inbox, Membership, Outbox, Patience, Raft};
 use crate::readers::{Job, Readers};
+use crate::roster::{Own, Roster};
 use crate::rpc::Service;
 use crate::sessions::Sessions;
 use crate::store::Store;
 
 pub use failure::Failure;
-pub use identity::{IdentityError, format};
+pub use identity::{Founder, IdentityError, found, join};
 pub use raft::{InstallError, LogError, RaftError};
 pub use settings::{Config, Durability, Settings};
 pub use store::StoreError;
@@ -129,7 +134,7 @@ impl Namenode {
     /// Opens the stores in the directory of `config` and serves at this member's address.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
-        identity::check(&config.settings.dir, config.cluster, config.settings.node)?;
+        let identity = identity::admit(&config.settings.dir, config.cluster, config.settings.node)?;
         let address = config.address();
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|source| StartError::Bind { address, source })?;
@@ -144,15 +149,12 @@ impl Namenode {
             // opened there before.
             std::thread::Builder::new().name("opening".to_owned()).spawn(move || {
                 // The caller may have given up.
-                let _ = opened.send(open(config, stop, tasks, &failures, &runtime));
+                let _ = opened.send(open(config, identity, stop, tasks, &failures, &runtime));
             })?;
             opening
         };
         let (service, threads, queues) = opening.await.map_err(std::io::Error::other)??;
-        for (node, queue) in queues {
-            let address = service.config.address_of(node).expect("a queue is for a member");
-            rpc::connect(&service, node, address, queue);
-        }
+        rpc::connect(&service, queues);
         let (node, cluster) = (service.config.settings.node, service.config.cluster);
         let reporter = failures.clone();
         let server = tokio::spawn(async move {
@@ -195,6 +197,11 @@ impl Namenode {
     }
 }
 
+/// Tells this process from another one with the same directory.
+fn draw_instance() -> Result<u64, StartError> {
+    getrandom::u64().map_err(|error| StartError::Io(std::io::Error::other(error.to_string())))
+}
+
 async fn hand_over(raft: &Handle) {
     let alone = raft.status().await.is_none_or(|status| status.matched.len() < 2);
     if alone || !raft.leadership().serving {
@@ -206,10 +213,11 @@ async fn hand_over(raft: &Handle) {
     }
 }
 
-type Opened = (Arc<Service>, Threads, Vec<(u64, Queue)>);
+type Opened = (Arc<Service>, Threads, raft::Opened);
 
 fn open(
     config: Config,
+    identity: Identity,
     stop: CancellationToken,
     tasks: TaskTracker,
     failures: &Failures,
@@ -219,20 +227,28 @@ fn open(
     let home = Home::new(&settings.dir);
     raft::finish_install(&home)?;
     let store = Arc::new(Store::open(&home.state(), settings.cache)?);
-    let progress = Arc::new(Progress::new(config.namenodes.len()));
+    let progress = Arc::new(Progress::default());
     let datanodes = Arc::new(Datanodes::new(&settings));
     let rows = namespace::query::nodes(&*store);
     datanodes.load(rows.map_err(|error| StoreError::Rocks { action: "read", reason: error.to_string() })?);
 
-    let voters: Vec<u64> = (1..=config.namenodes.len() as u64).collect();
-    let peers: Vec<u64> = voters.iter().copied().filter(|node| *node != settings.node).collect();
+    let founders = identity.founders(config.namenodes.len());
+    let own = Own {
+        cluster: config.cluster,
+        node: settings.node,
+        disk: identity.disk,
+        instance: draw_instance()?,
+        address: config.address(),
+    };
+    let roster = Arc::new(Roster::new(own, config.namenodes.clone(), founders.clone()));
+    let quarantine = Quarantine::new(&settings.dir, failures);
     let inbox = Inbox::new();
-    let (outbox, queues) = Outbox::new(&peers, inbox.sender());
+    let (outbox, queues) = Outbox::new(inbox.sender());
     let (events, received) = duties::channel();
     let membership = Membership {
         cluster: config.cluster,
         node: settings.node,
-        voters,
+        founders,
         tick: settings.tick,
         flush_interval: settings.flush_interval,
         flush_log: settings.flush_log.get(),
@@ -241,7 +257,13 @@ fn open(
     };
     let (readers, jobs) = Readers::start(&store, &progress, &datanodes, failures)?;
     let (locks, lock_thread) = LockQueue::new();
-    let watch = Watch { datanodes: datanodes.clone(), events: events.clone(), locks: locks.clone() };
+    let watch = Watch {
+        datanodes: datanodes.clone(),
+        events: events.clone(),
+        locks: locks.clone(),
+        roster: roster.clone(),
+        quarantine: quarantine.clone(),
+    };
     let exports = Exports::new();
     let (fetches, fetched) = watch::channel(None);
     let outbox = Arc::new(outbox);
@@ -252,8 +274,13 @@ fn open(
         outbox,
         exports: exports.clone(),
         fetches,
+        patience: Patience { hand_over: settings.stall_hand_over, abort: settings.stall_abort },
+        roster: roster.clone(),
+        quarantine: quarantine.clone(),
     };
-    let raft = Raft::start(&home, membership, parts, watch, failures)?;
+    let log = raft::open_log(&home)?;
+    identity::begin(&settings.dir, &identity)?;
+    let raft = Raft::start(&home, log, membership, parts, watch, failures)?;
     locks.connect(raft.handle());
     let lock_thread = {
         let (locks, store) = (locks.clone(), store.clone());
@@ -294,6 +321,9 @@ fn open(
         stop,
         tasks,
         exports,
+        roster,
+        quarantine,
+        founders: identity.founders,
         config,
     });
     let fetching = rpc::fetch(&service, runtime, fetched, failures)?;

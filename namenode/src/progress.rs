@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How far each stage has come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Progress {
     /// Raft's number of the last ready that is durable.
     pub(crate) written: Mark,
@@ -11,8 +11,6 @@ pub(crate) struct Progress {
     pub(crate) applied: Mark,
     /// The last log index in the state on disk.
     pub(crate) persisted: Mark,
-    /// What each member last said of its own `persisted`, in the order of their ids.
-    pub(crate) members: Vec<Mark>,
     /// A leader's word that logs may be cut up to here.
     pub(crate) truncatable: Mark,
     /// Whether the namespace has been formatted, as of the applied index.
@@ -39,19 +37,5 @@ impl Mark {
 
     pub(crate) fn raise(&self, value: u64) {
         self.0.fetch_max(value, Ordering::AcqRel);
-    }
-}
-
-impl Progress {
-    pub(crate) fn new(members: usize) -> Self {
-        Self {
-            written: Mark::default(),
-            applied: Mark::default(),
-            persisted: Mark::default(),
-            members: (0..members).map(|_| Mark::default()).collect(),
-            truncatable: Mark::default(),
-            formatted: AtomicBool::new(false),
-            counters: Counters::default(),
-        }
     }
 }

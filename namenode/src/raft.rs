@@ -19,6 +19,7 @@ mod outbox;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 mod watermark;
 mod writer;
 
@@ -27,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use consensus::{AppliedState, LogStore, StartError};
+use consensus::{AppliedState, StartError};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use namespace::command::{Reply, Request};
 use tokio::sync::watch;
@@ -35,20 +36,26 @@ use types::{BlockId, ClusterId, InodeId};
 
 use crate::failure::Failures;
 use crate::progress::Progress;
+use crate::quarantine::Quarantine;
+use crate::roster::Roster;
 use crate::store::{Store, StoreError};
 
 pub use consensus::LogError;
+pub(crate) use consensus::{Change, ChangeError, Group, LogStore, Member};
 pub(crate) use consensus::{ENTRY_BYTES, ENTRY_REQUESTS, Leadership, ManifestFile, Refusal, Status};
 pub(crate) use driver::wall_clock;
-pub(crate) use outbox::{Outbox, Queue};
+pub(crate) use outbox::{Opened, Outbox, Queue};
 pub use snapshot::InstallError;
 pub(crate) use snapshot::{Export, Exports, Fetch, Home, Incoming, Staging, StagingError};
+pub(crate) use watchdog::{Disk, Patience};
 
 /// Inputs that wait for the raft thread; each may be a whole batch.
 const INPUTS: usize = 8192;
 
 /// How long the raft thread may take to tell how it stands.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a change of the members may take. A leader without a majority steps down sooner.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the requests of one proposal answered, in their order.
 #[derive(Debug)]
@@ -60,6 +67,8 @@ pub(crate) struct Answers {
 
 /// Called once, on a thread of this module: it must not block.
 pub(crate) type Answered = Box<dyn FnOnce(Result<Answers, Refusal>) + Send>;
+/// Called once when a change of the members is applied, or is not made.
+pub(crate) type Changed = Box<dyn FnOnce(Result<(), ChangeFailure>) + Send>;
 /// Called once with the applied index when the state may be read.
 pub(crate) type Readable = Box<dyn FnOnce(Result<u64, Refusal>) + Send>;
 
@@ -80,6 +89,9 @@ pub(crate) enum Input {
         whole: bool,
     },
     Status(Box<dyn FnOnce(Status) + Send>),
+    Change(Change, Changed),
+    /// Cut the log as far as it may be.
+    Cut,
     /// Look at [`Progress`].
     Wake,
     /// Give the lead to this member; with none, to the one that has most of the log.
@@ -87,11 +99,22 @@ pub(crate) enum Input {
     Stop,
 }
 
+/// Why a change of the members was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChangeFailure {
+    #[error(transparent)]
+    Refused(#[from] ChangeError),
+    /// It may have been made.
+    #[error("the answer was lost; look at the status, and try again")]
+    Lost(Refusal),
+}
+
 /// What a member needs to take part.
 pub(crate) struct Membership {
     pub(crate) cluster: ClusterId,
     pub(crate) node: u64,
-    pub(crate) voters: Vec<u64>,
+    /// With whom the cluster began.
+    pub(crate) founders: Group,
     pub(crate) tick: Duration,
     pub(crate) flush_interval: Duration,
     pub(crate) flush_log: u64,
@@ -109,8 +132,6 @@ pub enum RaftError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the state was made by the members {stored:?}, and {configured:?} are configured; they cannot change yet")]
-    Members { stored: Vec<u64>, configured: Vec<u64> },
     #[error("a snapshot is not installed: {0}")]
     Install(#[from] InstallError),
     #[error("a thread does not start: {0}")]
@@ -121,6 +142,7 @@ pub enum RaftError {
 #[derive(Clone)]
 pub(crate) struct Handle {
     inputs: Sender<Input>,
+    disk: Arc<Disk>,
     leadership: watch::Receiver<Leadership>,
 }
 
@@ -133,6 +155,11 @@ impl std::fmt::Debug for Handle {
 impl Handle {
     pub(crate) fn leadership(&self) -> Leadership {
         *self.leadership.borrow()
+    }
+
+    /// Whether the disk of this member does not finish a write.
+    pub(crate) fn stalled(&self) -> bool {
+        self.disk.stalled()
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Leadership> {
@@ -198,6 +225,23 @@ impl Handle {
         !matches!(self.inputs.try_send(Input::Fetched { index, term, whole }), Err(TrySendError::Full(_)))
     }
 
+    /// Makes a change of the members, if this member leads, and waits until it is applied here.
+    pub(crate) async fn change(&self, change: Change) -> Result<(), ChangeFailure> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let changed = Box::new(move |answer| drop(sender.send(answer)));
+        if self.inputs.try_send(Input::Change(change, changed)).is_err() {
+            return Err(ChangeError::Pending.into());
+        }
+        let lost = ChangeFailure::Lost(Refusal::Unknown);
+        tokio::time::timeout(CHANGE_TIMEOUT, receiver).await.ok().and_then(Result::ok).unwrap_or(Err(lost))
+    }
+
+    /// Has the log cut as far as it may be.
+    pub(crate) fn cut(&self) {
+        // Without room, it is cut later.
+        let _ = self.inputs.try_send(Input::Cut);
+    }
+
     /// Notes that a member is not reached.
     pub(crate) fn unreachable(&self, node: u64) {
         // Without room, the protocol finds out by itself.
@@ -217,6 +261,9 @@ pub(crate) struct Raft {
     handle: Handle,
     exports: Arc<Exports>,
     threads: Vec<JoinHandle<()>>,
+    watchdog: Option<JoinHandle<()>>,
+    /// The watchdog ends when this is dropped.
+    watched: Sender<()>,
 }
 
 /// What is made before the threads start, because others need it.
@@ -245,11 +292,19 @@ pub(crate) struct Parts {
     pub(crate) exports: Arc<Exports>,
     /// Where the raft thread says what snapshot it needs.
     pub(crate) fetches: watch::Sender<Option<Fetch>>,
+    pub(crate) patience: Patience,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) quarantine: Quarantine,
 }
 
 /// Finishes the installation of a snapshot that was cut short. Before the store is opened.
 pub(crate) fn finish_install(home: &Home) -> Result<(), RaftError> {
     Ok(snapshot::finish(home, engine::EngineLog::open)?)
+}
+
+/// Opens the log in `home`, or makes it.
+pub(crate) fn open_log(home: &Home) -> Result<Arc<dyn LogStore>, RaftError> {
+    Ok(Arc::new(engine::EngineLog::open(&home.log())?))
 }
 
 /// What a member's duties want to know of applied entries.
@@ -258,21 +313,24 @@ pub(crate) trait Observer: Send + 'static {
     fn nodes_changed(&mut self, nodes: Vec<namespace::row::NodeRow>);
     fn garbage_added(&mut self);
     fn locks_released(&mut self, inode: InodeId);
+    /// The members are others, or listen elsewhere.
+    fn regrouped(&mut self, group: &Group);
     fn replication_short(&mut self, block: BlockId);
 }
 
 impl Raft {
-    /// Opens the log in `home` and starts the threads.
+    /// Starts the threads around the log of `home`.
     pub(crate) fn start(
         home: &Home,
+        log: Arc<dyn LogStore>,
         membership: Membership,
         parts: Parts,
         observer: impl Observer,
         failures: &Failures,
     ) -> Result<Self, RaftError> {
-        let Parts { store, progress, inbox, outbox, exports, fetches } = parts;
-        let log: Arc<dyn LogStore> = Arc::new(engine::EngineLog::open(&home.log())?);
-        let applied = check_members(&store, &membership)?;
+        let Parts { store, progress, inbox, outbox, exports, fetches, patience, roster, quarantine } = parts;
+        let applied = known_group(&store, &membership)?;
+        roster.changed(applied.group.clone());
         progress.applied.raise(applied.index);
         progress.persisted.raise(store.persisted()?);
         let cluster = namespace::query::cluster(&*store);
@@ -283,7 +341,8 @@ impl Raft {
         let (apply_sender, apply_receiver) = bounded(apply::TASKS);
         let (flush_sender, flush_receiver) = bounded(1);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
-        let handle = Handle { inputs: inbox.sender.clone(), leadership };
+        let disk = Arc::new(Disk::default());
+        let handle = Handle { inputs: inbox.sender.clone(), disk: disk.clone(), leadership };
 
         let driver = driver::Driver::new(
             &membership,
@@ -297,9 +356,14 @@ impl Raft {
                 outbox: outbox.clone(),
                 leadership: leadership_sender,
                 fetches,
+                roster,
+                disk: disk.clone(),
+                quarantine,
             },
             progress.clone(),
         )?;
+        let (watched, running) = bounded(0);
+        let watchdog = watchdog::Watchdog { disk: disk.clone(), patience, dir: home.dir().to_owned(), running };
         let exporter = snapshot::Exporter::new(home.dir(), store.clone(), &exports)?;
         let writer = writer::Writer {
             tasks: log_receiver,
@@ -307,6 +371,7 @@ impl Raft {
             outbox,
             progress: progress.clone(),
             wake: inbox.sender.clone(),
+            disk: disk.clone(),
         };
         let applier = apply::Applier {
             tasks: apply_receiver,
@@ -320,10 +385,12 @@ impl Raft {
             observer: Box::new(observer),
             home: home.clone(),
             log,
+            disk: disk.clone(),
         };
         let flusher = apply::Flusher { nudges: flush_receiver, store, progress, interval: membership.flush_interval };
 
-        let mut raft = Self { handle, exports, threads: Vec::new() };
+        let watchdog = Some(failures.thread("watchdog", move || watchdog.run())?);
+        let mut raft = Self { handle, exports, threads: Vec::new(), watchdog, watched };
         let started = raft.spawn(failures, driver, writer, applier, flusher, exporter);
         if let Err(error) = started {
             raft.stop();
@@ -357,19 +424,18 @@ impl Raft {
     pub(crate) fn stop(self) {
         self.handle.stop();
         self.exports.close();
-        // Each thread ends when the one before it has let go of their channel.
+        // Each thread ends when the one before it has let go of their channel. The watchdog looks on until the last.
         for thread in self.threads.into_iter().rev() {
             // A panic has been reported as a failure already.
             let _ = thread.join();
         }
+        drop(self.watched);
+        let _ = self.watchdog.map(JoinHandle::join);
     }
 }
 
-/// The applied state, with the members of a new cluster filled in. Members cannot change yet, so others are refused.
-fn check_members(store: &Store, membership: &Membership) -> Result<AppliedState, RaftError> {
-    match store.applied()? {
-        None => Ok(AppliedState { index: 0, term: 0, voters: membership.voters.clone() }),
-        Some(applied) if applied.voters == membership.voters => Ok(applied),
-        Some(applied) => Err(RaftError::Members { stored: applied.voters, configured: membership.voters.clone() }),
-    }
+/// The applied state; that of a new cluster or a new member has the members that the cluster began with.
+fn known_group(store: &Store, membership: &Membership) -> Result<AppliedState, RaftError> {
+    let new = || AppliedState { index: 0, term: 0, group: membership.founders.clone() };
+    Ok(store.applied()?.unwrap_or_else(new))
 }

@@ -4,11 +4,11 @@
 
 mod admin;
 mod datanodes;
+mod membership;
 mod metadata;
 mod peers;
 mod snapshots;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -31,10 +31,13 @@ use tonic::transport::Server;
 use crate::datanodes::Datanodes;
 use crate::duties::{Board, Event, Inventories, Redundancy};
 use crate::failure::Failures;
+use crate::identity::Founder;
 use crate::locks::LockQueue;
 use crate::progress::Progress;
-use crate::raft::{Answers, Exports, Fetch, Handle, Queue, Refusal, wall_clock};
+use crate::quarantine::Quarantine;
+use crate::raft::{Answers, Exports, Fetch, Handle, Opened, Refusal, wall_clock};
 use crate::readers::Job;
+use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::settings::Config;
 use crate::store::Store;
@@ -71,6 +74,10 @@ pub(crate) struct Service {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) exports: Arc<Exports>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) quarantine: Quarantine,
+    /// With whom the cluster began.
+    pub(crate) founders: Vec<Founder>,
 }
 
 impl Service {
@@ -82,7 +89,7 @@ impl Service {
         let leadership = self.raft.leadership();
         // A member that leads but does not serve yet is asked again, not pointed to.
         let leader = if leadership.leader == self.config.settings.node { 0 } else { leadership.leader };
-        let address = self.config.address_of(leader).map(|address| address.to_string());
+        let address = self.roster.address(leader).map(|address| address.to_string());
         v1::NotLeader { term: leadership.term, leader: address.unwrap_or_default() }
     }
 
@@ -128,9 +135,20 @@ pub(crate) async fn serve(service: Arc<Service>, listener: TcpListener) -> Resul
         .await
 }
 
-/// Starts the task that carries messages to one member.
-pub(crate) fn connect(service: &Arc<Service>, node: u64, address: SocketAddr, queue: Queue) {
-    service.tasks.spawn(peers::Peer { service: service.clone(), node, address, queue }.run());
+/// Starts the task that connects to other members.
+pub(crate) fn connect(service: &Arc<Service>, opened: Opened) {
+    service.tasks.spawn(peers::connect(service.clone(), opened));
+}
+
+/// A library error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Starts the thread that pulls snapshots, until `stop`. It waits for the network and for the disk, so it is no task.

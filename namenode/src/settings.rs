@@ -41,6 +41,10 @@ impl Durability {
 pub struct Settings {
     /// This member's position in the list of namenodes, from 1.
     pub node: u64,
+    /// Where it listens. A member that the cluster began with listens at its position in the list unless this says
+    /// otherwise; one that was added later needs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
     /// Where the log and the state are kept.
     pub dir: PathBuf,
 
@@ -95,6 +99,12 @@ pub struct Settings {
     pub log_keep: ByteSize,
     /// The most that each other namenode may pull of a snapshot, in a second.
     pub snapshot_rate: ByteSize,
+    /// A member with a write on its way to the disk for so long does not lead.
+    #[serde(with = "humantime_serde")]
+    pub stall_hand_over: Duration,
+    /// With a write of the log on its way for so long the process ends.
+    #[serde(with = "humantime_serde")]
+    pub stall_abort: Duration,
     /// Memory for blocks of the state store.
     pub cache: ByteSize,
 }
@@ -103,6 +113,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             node: 1,
+            listen: None,
             dir: PathBuf::from("namenode"),
             replication: 3,
             min_replicas: 2,
@@ -124,23 +135,33 @@ impl Default for Settings {
             flush_log: ByteSize::mib(64),
             log_keep: ByteSize::mib(256),
             snapshot_rate: ByteSize::mib(64),
+            stall_hand_over: Duration::from_secs(2),
+            stall_abort: Duration::from_secs(10),
             cache: ByteSize::mib(256),
         }
     }
 }
 
+/// More members do not vote faster, nor live longer.
+const MEMBERS: usize = 9;
 /// The longest file that may live in the metadata: an entry of the log, and a message, must hold it.
 const INLINE_LIMIT: ByteSize = ByteSize::kib(256);
 
 impl Config {
     /// Says what is wrong with the configuration, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let Settings { node, replication, min_replicas, block_size, inline_max, .. } = self.settings;
-        if ![1, 3, 5].contains(&self.namenodes.len()) {
-            return Err(format!("there are {} namenodes; a cluster has 1, 3 or 5", self.namenodes.len()));
+        let Settings { node, listen, replication, min_replicas, block_size, inline_max, .. } = self.settings;
+        if !(1..=MEMBERS).contains(&self.namenodes.len()) {
+            return Err(format!("there are {} namenodes; a cluster has 1 to {MEMBERS}", self.namenodes.len()));
         }
-        if node == 0 || node > self.namenodes.len() as u64 {
-            return Err(format!("node = {node} is not a position in the list of {} namenodes", self.namenodes.len()));
+        if node == 0 || (listen.is_none() && node > self.namenodes.len() as u64) {
+            let count = self.namenodes.len();
+            return Err(format!(
+                "node = {node} is not a position in the list of {count} namenodes, and listen is not set"
+            ));
+        }
+        if let Some(address) = listen.filter(|address| !address.ip().is_loopback()) {
+            return Err(format!("{address} is not a loopback address, and TLS is not supported yet"));
         }
         for (at, address) in self.namenodes.iter().enumerate() {
             if !address.ip().is_loopback() {
@@ -162,6 +183,9 @@ impl Config {
         if self.settings.snapshot_rate.get() == 0 {
             return Err("snapshot_rate is zero".to_owned());
         }
+        if self.settings.stall_hand_over.is_zero() || self.settings.stall_abort < self.settings.stall_hand_over {
+            return Err("stall_hand_over is more than zero, and stall_abort at least as long".to_owned());
+        }
         if self.settings.tick.is_zero() {
             return Err("tick is zero".to_owned());
         }
@@ -170,12 +194,7 @@ impl Config {
 
     /// The address of this member.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.namenodes[self.settings.node as usize - 1]
-    }
-
-    /// The address of a member; nothing for 0 or an id that is not in the list.
-    pub(crate) fn address_of(&self, node: u64) -> Option<SocketAddr> {
-        self.namenodes.get(usize::try_from(node.checked_sub(1)?).ok()?).copied()
+        self.settings.listen.unwrap_or_else(|| self.namenodes[self.settings.node as usize - 1])
     }
 }
 
@@ -200,10 +219,14 @@ mod tests {
         let good = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"];
         assert_eq!(config(&good, Settings::default()).check(), Ok(()));
         let refusal = |namenodes: &[&str], settings| config(namenodes, settings).check().expect_err("must be refused");
-        assert!(refusal(&good[..2], Settings::default()).contains("1, 3 or 5"));
+        assert!(refusal(&[], Settings::default()).contains("1 to 9"));
+        let later = Settings { node: 4, listen: Some(([127, 0, 0, 1], 4).into()), ..Settings::default() };
+        assert_eq!(config(&good, later).check(), Ok(()));
         assert!(refusal(&["10.0.0.1:1"], Settings::default()).contains("TLS is not supported yet"));
         assert!(refusal(&good, Settings { node: 4, ..Settings::default() }).contains("position"));
         assert!(refusal(&good, Settings { replication: 0, ..Settings::default() }).contains("at least 1"));
+        let impatient = Settings { stall_abort: Duration::from_secs(1), ..Settings::default() };
+        assert!(refusal(&good, impatient).contains("stall_abort"));
         assert!(refusal(&good, Settings { block_size: ByteSize::new(5), ..Settings::default() }).contains("4096"));
     }
 

@@ -32,7 +32,6 @@ const ROWS: &str = "default";
 /// The column family of what the store keeps about itself.
 const RAFT: &str = "raft";
 const APPLIED: &[u8] = b"applied";
-const APPLIED_VERSION: u8 = 1;
 /// Memory for writes that are not flushed yet, by column family; two of them at most.
 const WRITE_BUFFER: usize = 64 << 20;
 
@@ -131,10 +130,8 @@ impl Store {
                 None => batch.delete(key),
             }
         }
-        let mut bytes = vec![APPLIED_VERSION];
-        minicbor::encode(applied, &mut bytes).expect("writing to memory does not fail");
         let state = self.state();
-        batch.put_cf(family(state.db(), RAFT), APPLIED, bytes);
+        batch.put_cf(family(state.db(), RAFT), APPLIED, applied.encode());
         state.db().write_opt(batch, &self.write).map_err(failed("write"))
     }
 
@@ -177,13 +174,7 @@ fn read_applied(db: &DB, tier: ReadTier) -> Result<Option<AppliedState>, StoreEr
     let Some(bytes) = db.get_cf_opt(family(db, RAFT), APPLIED, &read).map_err(failed("read"))? else {
         return Ok(None);
     };
-    match bytes.split_first() {
-        Some((&APPLIED_VERSION, body)) => {
-            minicbor::decode(body).map(Some).map_err(|error| StoreError::Applied(error.to_string()))
-        }
-        Some((version, _)) => Err(StoreError::Applied(format!("version {version} is unknown"))),
-        None => Err(StoreError::Applied("it is empty".to_owned())),
-    }
+    AppliedState::decode(&bytes).map(Some).map_err(StoreError::Applied)
 }
 
 fn family_options(cache: &Cache) -> Options {

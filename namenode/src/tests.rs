@@ -5,6 +5,7 @@ mod cluster;
 mod duties;
 mod inventories;
 mod locks;
+mod membership;
 mod snapshots;
 
 use proto::v1;

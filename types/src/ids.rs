@@ -242,6 +242,10 @@ random_id!(
     /// One volume of a datanode, drawn when the volume is formatted.
     StorageId, "a storage id of 32 hexadecimal digits"
 );
+random_id!(
+    /// The directory of a namenode, drawn when it is formatted. It tells a directory from another of the same number.
+    DiskId, "a disk id of 32 hexadecimal digits"
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! `ashlar admin raft`: the Raft group of the namenodes.
 
+use std::time::{Duration, Instant};
+
 use client::{Admin, Config, MemberStatus};
 use serde::Serialize;
 use types::NodeId;
@@ -31,7 +33,25 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a namenode, which `ashlar init --join` made and which is running, a member, and wait until it votes
+    Add {
+        /// Where it listens
+        #[arg(value_name = "IP:PORT")]
+        address: String,
+    },
+    /// Remove a namenode from the cluster for good; its number is not used again
+    Remove {
+        /// The namenode's number
+        node: u64,
+    },
+    /// Have every namenode bring its state to disk and cut its log
+    Snapshot,
 }
+
+/// How long a new member may take to get the log before `add` stops waiting for it. It goes on without.
+const JOINING: Duration = Duration::from_secs(120);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(config: Config, args: RaftArgs) -> Result<(), Failure> {
     let mut out = Output::stdout();
@@ -49,8 +69,54 @@ pub(crate) async fn run(config: Config, args: RaftArgs) -> Result<(), Failure> {
                 out.line(format!("namenode {leader} leads, term {term}"))?;
             }
         }
+        Command::Add { address } => add(&config, &address, &mut out).await?,
+        Command::Remove { node } => {
+            Admin::unconnected(&known(&config).await).remove_member(NodeId::new(node)).await?;
+            out.line(format!("namenode {node} is removed; its directory is of no use any more"))?;
+        }
+        Command::Snapshot => snapshot(&config, &mut out).await?,
     }
     out.flush()
+}
+
+/// The configuration with the addresses of all members, also of those that the file does not list.
+async fn known(config: &Config) -> Config {
+    let facts = ask_namenodes(config).await;
+    let namenodes = facts.namenodes.into_iter().map(|answer| answer.address).collect();
+    Config { namenodes, ..config.clone() }
+}
+
+async fn add(config: &Config, address: &str, out: &mut Output) -> Result<(), Failure> {
+    let node = Admin::unconnected(&known(config).await).add_member(address).await?.get();
+    out.line(format!("namenode {node} at {address} gets the log"))?;
+    out.flush()?;
+    let start = Instant::now();
+    while start.elapsed() < JOINING {
+        let facts = ask_namenodes(config).await;
+        let members = facts.leader().map_or(&[][..], |leader| &leader.members);
+        if members.iter().any(|member| member.node.get() == node && member.voter) {
+            return out.line(format!("namenode {node} votes"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Err(Failure::Failed(format!(
+        "namenode {node} has no vote after {JOINING:?}; it gets one when it has the log: see ashlar admin raft status"
+    )))
+}
+
+async fn snapshot(config: &Config, out: &mut Output) -> Result<(), Failure> {
+    let config = known(config).await;
+    let mut failed = Vec::new();
+    for address in &config.namenodes {
+        match Admin::unconnected(&config).snapshot_member(address).await {
+            Ok(index) => out.line(format!("{address}: the state is on disk up to log index {index}"))?,
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Failed(failed.join("; "))),
+    }
 }
 
 /// The keys of all of these are an interface.
@@ -72,6 +138,10 @@ struct Line {
     node: Option<u64>,
     address: String,
     leads: bool,
+    voter: bool,
+    stalled: bool,
+    /// Entries that it lacks; told by the leader.
+    lag: Option<u64>,
     term: Option<u64>,
     commit: Option<u64>,
     applied: Option<u64>,
@@ -99,6 +169,8 @@ impl Group {
             let role = match (&member.error, member.leads) {
                 (Some(_), _) => "unreachable",
                 (None, true) => "leader",
+                (None, false) if member.stalled => "stalled",
+                (None, false) if !member.voter => "learner",
                 (None, false) => "follower",
             };
             table.row([
@@ -126,6 +198,9 @@ impl Line {
             node: node.map(NodeId::get),
             address: answer.address.clone(),
             leads: node.is_some() && node == leader.map(|leader| leader.node),
+            voter: known.is_some_and(|member| member.voter),
+            stalled: status.is_some_and(|status| status.stalled),
+            lag: known.zip(leader).map(|(member, leader)| leader.last_index.saturating_sub(member.matched)),
             term: status.map(|status| status.term),
             commit: status.map(|status| status.commit),
             applied: status.map(|status| status.applied),

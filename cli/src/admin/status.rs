@@ -74,7 +74,13 @@ pub(super) async fn ask_namenodes(config: &Config) -> Facts {
         let status = status.map_err(|error| reason_alone(&describe(&error), &address));
         Answer { address, status }
     });
-    Facts { namenodes: namenodes.collect(), datanodes: Err("not asked".to_owned()), replication: None }
+    let mut facts = Facts { namenodes: namenodes.collect(), datanodes: Err("not asked".to_owned()), replication: None };
+    // What is configured and silent may have been removed: the leader knows.
+    if let Some(leader) = facts.leader() {
+        let members: Vec<String> = leader.members.iter().map(|member| member.address.clone()).collect();
+        facts.namenodes.retain(|answer| answer.status.is_ok() || members.contains(&answer.address));
+    }
+    facts
 }
 
 /// What a line about `address` says beside it.

@@ -1,5 +1,6 @@
 //! `ashlar init`
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::layout::{self, Layout};
@@ -20,9 +21,18 @@ pub(crate) struct InitArgs {
     /// The first port: the namenodes take it and the next ones, then the datanodes [default: free ones]
     #[arg(long, value_name = "BASE")]
     ports: Option<u16>,
+    /// Make the directory of one more namenode of a running cluster instead; any of its namenodes
+    #[arg(long, value_name = "IP:PORT", conflicts_with_all = ["namenodes", "datanodes", "ports"])]
+    join: Option<String>,
+    /// Where that namenode will listen [default: a free port of this machine]
+    #[arg(long, value_name = "IP:PORT", requires = "join")]
+    listen: Option<SocketAddr>,
 }
 
-pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: &InitArgs) -> Result<(), Failure> {
+    if let Some(seed) = &args.join {
+        return super::join::run(&args.dir, seed, args.listen).await;
+    }
     let dir = layout::make(&args.dir)?;
     let _lock = layout::lock(&dir)?;
     if Layout::exists(&dir)? {

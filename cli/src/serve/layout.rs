@@ -134,10 +134,8 @@ impl Layout {
         let unfinished = dir.join(UNFINISHED);
         File::create(&unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
         fs::create_dir_all(dir.join("logs")).map_err(failed)?;
-        for (name, node) in self.namenode_names().iter().zip(1..) {
-            let home = dir.join(name);
-            namenode::format(&home, self.cluster, node).map_err(|error| Failure::Failed(error.to_string()))?;
-        }
+        let homes: Vec<PathBuf> = self.namenode_names().iter().map(|name| dir.join(name)).collect();
+        namenode::found(&homes, self.cluster).map_err(|error| Failure::Failed(error.to_string()))?;
         for name in self.datanode_names() {
             let home = dir.join(name);
             datanode::format(&home, self.cluster).map_err(|error| Failure::Failed(error.to_string()))?;
@@ -238,7 +236,7 @@ fn replace_all(text: &str, moves: &[(String, String)]) -> String {
 }
 
 /// Replaces a file as a whole.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let new = path.with_extension("toml.new");
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod datanode;
 pub(crate) mod init;
+mod join;
 mod layout;
 pub(crate) mod namenode;
 mod ports;

@@ -2,11 +2,17 @@
 
 use tracing::{debug, warn};
 
-use super::{Core, Output};
+use super::{Core, Output, Progressed};
 
 impl<P, R> Core<P, R> {
-    /// Invariant 5.
-    pub(super) fn truncate(&mut self, persisted_by: impl Fn(u64) -> u64) {
+    /// Cuts the log as far as it may be, even if that is little.
+    pub fn cut(&mut self, progressed: Progressed, persisted_by: impl Fn(u64) -> u64) {
+        self.known = progressed;
+        self.truncate(persisted_by, 1);
+    }
+
+    /// Invariant 5. It is done for so many entries, or for many bytes.
+    pub(super) fn truncate(&mut self, persisted_by: impl Fn(u64) -> u64, entries: u64) {
         let own = self.known.persisted;
         let mut truncatable = self.known.truncatable;
         if self.is_leader() {
@@ -19,7 +25,7 @@ impl<P, R> Core<P, R> {
         }
         let storage = self.node.store();
         let index = truncatable.min(own);
-        let few = index < storage.truncated() + self.settings.truncate_entries;
+        let few = index < storage.truncated() + entries;
         if index <= storage.truncated() || (few && storage.length().up_to(index) <= self.settings.log_keep / 16) {
             return;
         }

@@ -2,7 +2,7 @@
 
 use namespace::codec::Batch;
 use namespace::command::{Command, Request};
-use raft::eraftpb::Entry;
+use raft::eraftpb::{Entry, EntryType};
 use tracing::debug;
 
 use super::{Core, Output};
@@ -18,6 +18,8 @@ pub(super) struct Waiting<P> {
     pub(super) term: u64,
     pub(super) waiters: Vec<Waiter<P>>,
     pub(super) requests: usize,
+    /// It is a change of the group.
+    pub(super) change: bool,
 }
 
 impl<P, R> Core<P, R> {
@@ -81,24 +83,28 @@ impl<P, R> Core<P, R> {
         }
         let (index, term) = (self.node.raft.raft_log.last_index(), self.node.raft.term);
         self.waiting_requests += requests;
-        self.waiting.push_back(Waiting { index, term, waiters, requests });
+        self.waiting.push_back(Waiting { index, term, waiters, requests, change: false });
     }
 
-    /// Invariant 3.
-    pub(super) fn with_waiters(&mut self, entry: Entry) -> Committed<P> {
+    /// Invariant 3. A change that came to the log while another was under way is an empty entry there, of the usual kind.
+    pub(super) fn give_out(&mut self, entry: Entry) -> Committed<P> {
+        let changes = entry.get_entry_type() == EntryType::EntryConfChangeV2;
         let mut waiters = Vec::new();
         while self.waiting.front().is_some_and(|waiting| waiting.index <= entry.index) {
             let waiting = self.waiting.pop_front().expect("just seen");
             self.waiting_requests -= waiting.requests;
-            if (waiting.index, waiting.term) == (entry.index, entry.term) {
-                waiters = waiting.waiters;
+            let refusal = if (waiting.index, waiting.term) != (entry.index, entry.term) {
+                Refusal::Unknown
+            } else if waiting.change != changes {
+                Refusal::Busy
             } else {
-                let refused =
-                    waiting.waiters.into_iter().map(|waiter| Output::Refused(waiter.ticket, Refusal::Unknown));
-                self.outputs.extend(refused);
-            }
+                waiters = waiting.waiters;
+                continue;
+            };
+            self.outputs.extend(waiting.waiters.into_iter().map(|waiter| Output::Refused(waiter.ticket, refusal)));
         }
-        Committed { entry, waiters }
+        let group = if changes { self.regroup(&entry) } else { None };
+        Committed { entry, waiters, group }
     }
 
     pub(super) fn refuse_proposals(&mut self) {

@@ -68,7 +68,7 @@ impl<P, R> Core<P, R> {
     pub fn installed(&mut self) {
         let Some((ready, manifest)) = self.installing.take() else { return };
         let (index, term) = manifest.at();
-        self.node.mut_store().reset(index, term, manifest.voters);
+        self.node.mut_store().reset(index, term, manifest.group);
         self.take_ready(ready);
         self.handle_readies();
     }

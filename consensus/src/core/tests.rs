@@ -4,6 +4,7 @@ use raft::eraftpb::Entry;
 
 use super::*;
 use crate::execute::Waiter;
+use crate::group::Group;
 use crate::tests::{List, NoSnapshots};
 
 const TICK: Duration = Duration::from_millis(50);
@@ -22,15 +23,8 @@ impl Alone {
 
     fn with_seed(voters: &[u64], seed: u64) -> Self {
         let log: Arc<dyn LogStore> = Arc::new(List::default());
-        let settings = Settings {
-            node: 1,
-            voters: voters.to_vec(),
-            tick: TICK,
-            truncate_entries: u64::MAX / 2,
-            log_keep: u64::MAX,
-            seed,
-        };
-        let applied = AppliedState { index: 0, term: 0, voters: voters.to_vec() };
+        let settings = Settings { node: 1, tick: TICK, truncate_entries: u64::MAX / 2, log_keep: u64::MAX, seed };
+        let applied = AppliedState { index: 0, term: 0, group: Group::of(voters) };
         let now = Duration::from_secs(9);
         let core = Core::new(settings, now, &applied, &log, Arc::new(NoSnapshots)).expect("starts");
         Self { core, now, progressed: Progressed::default(), outputs: Vec::new() }
@@ -187,16 +181,16 @@ fn a_waiter_gets_only_the_entry_of_its_own_term() {
     let mut alone = Alone::start(&[1]);
     let mut wait = |index, term| {
         let waiters = vec![Waiter { requests: 1, ticket: index }];
-        alone.core.waiting.push_back(Waiting { index, term, waiters, requests: 1 });
+        alone.core.waiting.push_back(Waiting { index, term, waiters, requests: 1, change: false });
         alone.core.waiting_requests += 1;
     };
     wait(5, 2);
     wait(6, 2);
     wait(7, 2);
     wait(9, 2);
-    assert_eq!(alone.core.with_waiters(entry(5, 2)).waiters.len(), 1);
-    assert_eq!(alone.core.with_waiters(entry(6, 3)).waiters.len(), 0);
-    assert_eq!(alone.core.with_waiters(entry(8, 3)).waiters.len(), 0);
+    assert_eq!(alone.core.give_out(entry(5, 2)).waiters.len(), 1);
+    assert_eq!(alone.core.give_out(entry(6, 3)).waiters.len(), 0);
+    assert_eq!(alone.core.give_out(entry(8, 3)).waiters.len(), 0);
     assert_eq!(alone.refused(), [(6, Refusal::Unknown), (7, Refusal::Unknown)]);
     alone.core.refuse_all();
     assert_eq!(alone.refused(), [(9, Refusal::NotLeader)]);
@@ -207,7 +201,7 @@ fn a_waiter_gets_only_the_entry_of_its_own_term() {
 #[test]
 fn a_snapshot_waits_for_its_files_and_an_old_one_is_answered() {
     let mut alone = Alone::start(&[1, 2, 3]);
-    let manifest = |index| Manifest { index, term: 1, voters: vec![1, 2, 3], files: vec![] };
+    let manifest = |index| Manifest { index, term: 1, group: Group::of(&[1, 2, 3]), files: vec![] };
     let snapshot = |index, term| {
         let mut snapshot = raft::eraftpb::Snapshot { data: manifest(index).encode().into(), ..Default::default() };
         let metadata = snapshot.mut_metadata();
@@ -245,7 +239,7 @@ fn a_snapshot_waits_for_its_files_and_an_old_one_is_answered() {
 #[test]
 fn a_pulled_snapshot_is_installed_before_it_is_acknowledged() {
     let mut alone = Alone::start(&[1, 2, 3]);
-    let manifest = Manifest { index: 70, term: 1, voters: vec![1, 2, 3], files: vec![] };
+    let manifest = Manifest { index: 70, term: 1, group: Group::of(&[1, 2, 3]), files: vec![] };
     let mut snapshot = raft::eraftpb::Snapshot { data: manifest.encode().into(), ..Default::default() };
     let metadata = snapshot.mut_metadata();
     (metadata.index, metadata.term) = (70, 1);

@@ -11,6 +11,7 @@ use namespace::overlay::Overlay;
 use tracing::{debug, info};
 
 use super::snapshot::{self, Home};
+use super::watchdog::Disk;
 use super::{Answered, Answers, Input, Observer};
 use crate::failure::{AbortOnPanic, abort};
 use crate::progress::Progress;
@@ -42,6 +43,7 @@ pub(super) struct Applier {
     pub(super) observer: Box<dyn Observer>,
     pub(super) home: Home,
     pub(super) log: Arc<dyn LogStore>,
+    pub(super) disk: Arc<Disk>,
 }
 
 impl Applier {
@@ -88,14 +90,19 @@ impl Applier {
         let mut overlay = Overlay::new(&*self.store);
         let executed = consensus::execute(&mut overlay, &mut self.state, entries).map_err(|error| error.to_string())?;
         let writes = overlay.into_writes();
+        let write = self.disk.state.begin();
         if let Err(error) = self.store.commit(&writes, &self.state) {
             abort("apply thread", error);
         }
+        drop(write);
         self.progress.counters.commands.fetch_add(executed.commands, Ordering::Relaxed);
         if executed.formatted {
             self.progress.formatted.store(true, Ordering::Release);
         }
         self.progress.applied.raise(self.state.index);
+        if executed.regrouped {
+            self.observer.regrouped(&self.state.group);
+        }
         if executed.nodes_changed {
             let nodes = namespace::query::nodes(&*self.store).map_err(|error| error.to_string())?;
             self.observer.nodes_changed(nodes);
@@ -130,6 +137,7 @@ impl Applier {
         self.progress.persisted.raise(self.state.index);
         self.progress.applied.raise(self.state.index);
         self.observer.nodes_changed(nodes);
+        self.observer.regrouped(&self.state.group);
         info!(index = self.state.index, "a snapshot is installed");
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use consensus::{AppliedState, Core, LogStore, Manifest, Output, Progressed, Proposal};
+use consensus::{AppliedState, Change, Core, LogStore, Manifest, Output, Progressed, Proposal};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use namespace::command::{Command, Request};
 use protobuf::Message as _;
@@ -15,10 +15,15 @@ use types::{ClusterId, Timestamp};
 
 use super::apply::ApplyTask;
 use super::snapshot::{Exports, Fetch};
+use super::watchdog::Disk;
 use super::writer::LogTask;
-use super::{Answered, Input, Leadership, Membership, Outbox, RaftError, Readable};
+use super::{Answered, ChangeFailure, Changed, Input, Leadership, Membership, Outbox, RaftError, Readable};
 use crate::progress::Progress;
+use crate::quarantine::Quarantine;
+use crate::roster::Roster;
 
+/// Between two looks at whether members listen elsewhere than is recorded.
+const RECORD: Duration = Duration::from_millis(250);
 /// Inputs taken in before the protocol is stepped on.
 const GATHER: usize = 1024;
 
@@ -29,6 +34,9 @@ pub(super) struct Channels {
     pub(super) outbox: Arc<Outbox>,
     pub(super) leadership: watch::Sender<Leadership>,
     pub(super) fetches: watch::Sender<Option<Fetch>>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) disk: Arc<Disk>,
+    pub(super) quarantine: Quarantine,
 }
 
 pub(super) struct Driver {
@@ -37,6 +45,7 @@ pub(super) struct Driver {
     progress: Arc<Progress>,
     cluster: ClusterId,
     clock: Clock,
+    next_record: Duration,
     /// Empty between two turns; kept for its memory.
     outputs: Vec<Output<Answered, Readable>>,
 }
@@ -73,7 +82,6 @@ impl Driver {
     ) -> Result<Self, RaftError> {
         let settings = consensus::Settings {
             node: membership.node,
-            voters: membership.voters.clone(),
             tick: membership.tick,
             truncate_entries: membership.truncate_entries,
             log_keep: membership.log_keep,
@@ -82,7 +90,7 @@ impl Driver {
         };
         let core = Core::new(settings, Duration::ZERO, applied, log, exports)?;
         let (cluster, clock, outputs) = (membership.cluster, Clock::start(), Vec::new());
-        Ok(Self { core, channels, progress, cluster, clock, outputs })
+        Ok(Self { core, channels, progress, cluster, clock, next_record: RECORD, outputs })
     }
 
     pub(super) fn run(mut self) -> Result<(), String> {
@@ -136,6 +144,11 @@ impl Driver {
             Input::Unreachable(node) => self.core.unreachable(node),
             Input::Fetched { index, term, whole } => self.core.fetched((index, term), whole),
             Input::Status(answer) => answer(self.core.status()),
+            Input::Change(change, changed) => self.change(&change, changed),
+            Input::Cut => {
+                let roster = &self.channels.roster;
+                self.core.cut(self.progressed(), |node| roster.persisted(node));
+            }
             Input::Wake => {}
             Input::Transfer(to) => self.core.transfer(self.clock.now(), to),
             Input::Stop => return false,
@@ -150,17 +163,39 @@ impl Driver {
         }
     }
 
-    fn advance(&mut self) {
+    fn change(&mut self, change: &Change, changed: Changed) {
+        let now = self.clock.now();
+        let mut changed = Some(changed);
+        let proposed = self.core.change(now, change, || {
+            let changed = changed.take().expect("asked for once");
+            Box::new(move |answer| changed(answer.map(drop).map_err(ChangeFailure::Lost)))
+        });
+        if let Some((changed, error)) = changed.zip(proposed.err()) {
+            changed(Err(ChangeFailure::Refused(error)));
+        }
+    }
+
+    fn progressed(&self) -> Progressed {
         let progress = &self.progress;
-        let progressed = Progressed {
+        Progressed {
             written: progress.written.get(),
             applied: progress.applied.get(),
             persisted: progress.persisted.get(),
             truncatable: progress.truncatable.get(),
             formatted: progress.formatted.load(Ordering::Acquire),
-        };
+        }
+    }
+
+    fn advance(&mut self) {
+        let progressed = self.progressed();
         let now = self.clock.now();
-        self.core.advance(now, progressed, |node| progress.members[node as usize - 1].get());
+        let roster = &self.channels.roster;
+        self.core.stalled(now, self.channels.disk.stalled());
+        if now >= self.next_record {
+            self.next_record = now + RECORD;
+            self.core.record(now, roster.unrecorded());
+        }
+        self.core.advance(now, progressed, |node| roster.persisted(node));
     }
 
     fn format(&mut self) {
@@ -199,6 +234,13 @@ impl Driver {
                 drop(self.channels.fetches.send_replace(Some(Fetch { from, manifest })))
             }
             Output::Install(manifest) => self.install(manifest)?,
+            Output::Lost { last, acknowledged } => {
+                let text = format!(
+                    "its log ends at {last}, and it has acknowledged {acknowledged}: acknowledged entries are lost"
+                );
+                self.channels.quarantine.enter(&text);
+                return Err(text);
+            }
             Output::Truncatable(index) => self.progress.truncatable.raise(index),
             Output::Refused(answered, refusal) => answered(Err(refusal)),
             Output::Readable(readable, applied) => readable(Ok(applied)),

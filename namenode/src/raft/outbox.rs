@@ -1,13 +1,14 @@
 //! Messages on their way to the other members.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::Sender;
 use protobuf::Message as _;
 use raft::eraftpb::Message;
 use tokio::sync::mpsc;
-use tracing::{debug, error};
+use tracing::error;
 
 use super::Input;
 
@@ -40,41 +41,53 @@ impl Queue {
 }
 
 struct Peer {
-    node: u64,
     queue: mpsc::Sender<Vec<u8>>,
     bytes: Arc<AtomicUsize>,
 }
 
+/// Queues of members to which there is no connection yet.
+pub(crate) type Opened = mpsc::UnboundedReceiver<(u64, Queue)>;
+
 pub(crate) struct Outbox {
-    peers: Vec<Peer>,
+    /// By node. There are as many as members that this one ever had something to say to.
+    peers: Mutex<BTreeMap<u64, Peer>>,
+    opened: mpsc::UnboundedSender<(u64, Queue)>,
     inputs: Sender<Input>,
 }
 
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbox").field("peers", &self.peers.len()).finish_non_exhaustive()
+        f.debug_struct("Outbox").field("peers", &self.peers().len()).finish_non_exhaustive()
     }
 }
 
 impl Outbox {
-    /// A queue for each of `peers`.
-    pub(crate) fn new(peers: &[u64], inputs: Sender<Input>) -> (Self, Vec<(u64, Queue)>) {
-        let mut queues = Vec::new();
-        let peers = peers.iter().map(|&node| {
-            let (queue, messages) = mpsc::channel(QUEUE);
-            let bytes = Arc::new(AtomicUsize::new(0));
-            queues.push((node, Queue { messages, bytes: bytes.clone() }));
-            Peer { node, queue, bytes }
-        });
-        (Self { peers: peers.collect(), inputs }, queues)
+    /// The queue of a member comes out with the first message for it, and again if its reader has let go of it.
+    pub(crate) fn new(inputs: Sender<Input>) -> (Self, Opened) {
+        let (opened, queues) = mpsc::unbounded_channel();
+        (Self { peers: Mutex::default(), opened, inputs }, queues)
+    }
+
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
+        self.peers.lock().expect("no holder of this lock panics")
+    }
+
+    fn open(&self, node: u64) -> Peer {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        // Nobody connects any more when the process ends.
+        let _ = self.opened.send((node, Queue { messages, bytes: bytes.clone() }));
+        Peer { queue, bytes }
     }
 
     pub(super) fn send(&self, messages: Vec<Message>) {
+        let mut peers = self.peers();
         for message in messages {
-            let Some(peer) = self.peers.iter().find(|peer| peer.node == message.to) else {
-                debug!(to = message.to, "a message for nobody");
-                continue;
-            };
+            let node = message.to;
+            if peers.get(&node).is_none_or(|peer| peer.queue.is_closed()) {
+                peers.insert(node, self.open(node));
+            }
+            let peer = peers.get(&node).expect("just seen");
             let bytes = match message.write_to_bytes() {
                 Ok(bytes) => bytes,
                 Err(error) => {
@@ -86,7 +99,7 @@ impl Outbox {
             let room = peer.bytes.fetch_add(length, Ordering::AcqRel) + length <= QUEUE_BYTES;
             if !room || peer.queue.try_send(bytes).is_err() {
                 peer.bytes.fetch_sub(length, Ordering::AcqRel);
-                self.unreachable(peer.node);
+                self.unreachable(node);
             }
         }
     }

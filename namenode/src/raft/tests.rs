@@ -6,6 +6,7 @@ use namespace::row::NodeRow;
 use types::ByteSize;
 
 use super::*;
+use crate::roster::Own;
 
 struct Nobody;
 
@@ -13,6 +14,7 @@ impl Observer for Nobody {
     fn nodes_changed(&mut self, _: Vec<NodeRow>) {}
     fn garbage_added(&mut self) {}
     fn locks_released(&mut self, _: InodeId) {}
+    fn regrouped(&mut self, _: &Group) {}
     fn replication_short(&mut self, _: BlockId) {}
 }
 
@@ -30,13 +32,13 @@ impl Member {
 
     fn cutting(dir: &Path, voters: Vec<u64>, truncate_entries: u64) -> Result<Self, RaftError> {
         let store = Arc::new(Store::open(&dir.join("state"), ByteSize::mib(8))?);
-        let progress = Arc::new(Progress::new(voters.len()));
+        let progress = Arc::new(Progress::default());
         let inbox = Inbox::new();
-        let (outbox, _) = Outbox::new(&[], inbox.sender());
+        let (outbox, _) = Outbox::new(inbox.sender());
         let membership = Membership {
             cluster: ClusterId::from_bytes([1; 16]),
             node: 1,
-            voters,
+            founders: Group::of(&voters),
             tick: Duration::from_millis(5),
             flush_interval: Duration::from_millis(50),
             flush_log: u64::MAX,
@@ -44,8 +46,22 @@ impl Member {
             log_keep: u64::MAX,
         };
         let (exports, fetches) = (Exports::new(), watch::Sender::new(None));
-        let parts = Parts { store, progress: progress.clone(), inbox, outbox: Arc::new(outbox), exports, fetches };
-        let raft = Raft::start(&Home::new(dir), membership, parts, Nobody, &Failures::new())?;
+        let own = Own {
+            cluster: ClusterId::from_bytes([1; 16]),
+            node: 1,
+            disk: None,
+            instance: 1,
+            address: ([127, 0, 0, 1], 1).into(),
+        };
+        let roster = Arc::new(Roster::new(own, vec![], Group::default()));
+        let quarantine = Quarantine::new(dir, &Failures::new());
+        let patience = Patience { hand_over: WAIT, abort: WAIT };
+        let outbox = Arc::new(outbox);
+        let parts =
+            Parts { store, progress: progress.clone(), inbox, outbox, exports, fetches, patience, roster, quarantine };
+        let home = Home::new(dir);
+        let log = open_log(&home)?;
+        let raft = Raft::start(&home, log, membership, parts, Nobody, &Failures::new())?;
         Ok(Self { raft, progress })
     }
 

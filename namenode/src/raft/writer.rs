@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use consensus::{LogStore, Merged, Write};
 use crossbeam_channel::{Receiver, Sender};
 
+use super::watchdog::Disk;
 use super::{Input, Outbox};
 use crate::failure::{AbortOnPanic, abort};
 use crate::progress::Progress;
@@ -32,6 +33,7 @@ pub(super) struct Writer {
     pub(super) outbox: Arc<Outbox>,
     pub(super) progress: Arc<Progress>,
     pub(super) wake: Sender<Input>,
+    pub(super) disk: Arc<Disk>,
 }
 
 impl Writer {
@@ -57,10 +59,11 @@ impl Writer {
                 task = if merged.bytes < MERGE_BYTES { self.tasks.try_recv().ok() } else { None };
             }
             self.write(merged);
-            if let Some((index, term)) = truncate
-                && let Err(error) = self.log.truncate(index, term)
-            {
-                abort("log thread", error);
+            if let Some((index, term)) = truncate {
+                let _write = self.disk.log.begin();
+                if let Err(error) = self.log.truncate(index, term) {
+                    abort("log thread", error);
+                }
             }
             if let Some(reached) = barrier {
                 // The raft thread may have ended.
@@ -76,6 +79,7 @@ impl Writer {
         }
         if merged.sync {
             let entries = merged.append.entries.len() as u64;
+            let write = self.disk.log.begin();
             match self.log.append(&merged.append) {
                 Ok(bytes) => {
                     let counters = &self.progress.counters;
@@ -85,6 +89,7 @@ impl Writer {
                 }
                 Err(error) => abort("log thread", error),
             }
+            drop(write);
         }
         self.progress.written.raise(merged.number);
         // Invariant 1 of the core: only now.

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use types::InodeId;
 
 use super::Service;
+use crate::identity::Founder;
 use crate::store::Store;
 
 /// How long another member may take to lead. The library gives a transfer up after an election timeout.
@@ -35,9 +36,9 @@ impl v1::admin_server::Admin for Admin {
             .map_err(|error| Status::internal(error.to_string()))?;
         let members = raft.matched.iter().map(|&(node, matched)| v1::Member {
             node,
-            address: service.config.address_of(node).map(|address| address.to_string()).unwrap_or_default(),
+            address: service.roster.address(node).map(|address| address.to_string()).unwrap_or_default(),
             matched,
-            voter: true,
+            voter: raft.group.votes(node),
         });
         let report = service.datanodes.report();
         let alive = |liveness: v1::Liveness| {
@@ -70,6 +71,10 @@ impl v1::admin_server::Admin for Admin {
             datanodes_alive: alive(v1::Liveness::Alive),
             datanodes_suspect: alive(v1::Liveness::Suspect),
             datanodes_dead: alive(v1::Liveness::Dead),
+            disk: service.roster.own().disk.map_or_else(Vec::new, |disk| disk.as_bytes().to_vec()),
+            founders: service.founders.iter().map(founder).collect(),
+            removed: raft.group.removed,
+            stalled: service.raft.stalled(),
         }))
     }
 
@@ -86,7 +91,7 @@ impl v1::admin_server::Admin for Admin {
             let reply = v1::RaftTransferReply { term: leadership.term, leader: node };
             return Ok(Response::new(reply));
         }
-        if node != 0 && service.config.address_of(node).is_none() {
+        if node != 0 && service.roster.group().member(node).is_none() {
             return Err(Status::invalid_argument(format!("namenode {node} is not a member")));
         }
         match service.raft.hand_over((node != 0).then_some(node), TRANSFER).await {
@@ -95,9 +100,35 @@ impl v1::admin_server::Admin for Admin {
         }
     }
 
+    async fn raft_add(&self, request: Request<v1::RaftAddRequest>) -> Result<Response<v1::RaftAddReply>, Status> {
+        let address = request.into_inner().address;
+        let node = super::membership::add(&self.0, &address).await?;
+        Ok(Response::new(v1::RaftAddReply { node }))
+    }
+
+    async fn raft_remove(
+        &self,
+        request: Request<v1::RaftRemoveRequest>,
+    ) -> Result<Response<v1::RaftRemoveReply>, Status> {
+        super::membership::remove(&self.0, request.into_inner().node).await?;
+        Ok(Response::new(v1::RaftRemoveReply {}))
+    }
+
+    async fn raft_snapshot(
+        &self,
+        _: Request<v1::RaftSnapshotRequest>,
+    ) -> Result<Response<v1::RaftSnapshotReply>, Status> {
+        let index = super::membership::snapshot(&self.0).await?;
+        Ok(Response::new(v1::RaftSnapshotReply { index }))
+    }
+
     async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
         Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report() }))
     }
+}
+
+fn founder(founder: &Founder) -> v1::Founder {
+    v1::Founder { node: founder.node, disk: founder.disk.as_bytes().to_vec() }
 }
 
 #[derive(Default)]

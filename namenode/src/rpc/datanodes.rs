@@ -38,6 +38,7 @@ impl v1::datanodes_server::Datanodes for Datanodes {
             Ok(true) if leadership.serving => {
                 (reply.want_digests, reply.want_pages) = self.0.inventories.wanted(node);
                 let settings = &self.0.config.settings;
+                reply.namenodes = self.0.roster.all().iter().map(ToString::to_string).collect();
                 reply.tasks = self.0.board.hand_out(node, settings.copies_per_node, settings.copy_timeout);
             }
             Ok(true) => {}

@@ -123,7 +123,7 @@ impl Fetcher {
 
     async fn pull(&self, fetch: &Fetch) -> Result<(), PullError> {
         let staging = Staging::open(&self.service.config.settings.dir, &fetch.manifest)?;
-        let address = self.service.config.address_of(fetch.from).ok_or(PullError::Stranger(fetch.from))?;
+        let address = self.service.roster.address(fetch.from).ok_or(PullError::Stranger(fetch.from))?;
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await?;
         let mut client = RaftClient::new(channel).max_decoding_message_size(proto::MAX_MESSAGE);
@@ -157,6 +157,7 @@ impl Fetcher {
                 term: fetch.manifest.term,
                 file: file.name.clone(),
                 offset: incoming.offset(),
+                hello: Some(super::peers::hello(&self.service, fetch.from)),
             };
             let answer = tokio::time::timeout(SILENCE, client.read_snapshot(request)).await;
             let mut chunks = answer.map_err(|_| PullError::Silent)??.into_inner();

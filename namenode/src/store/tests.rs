@@ -12,7 +12,7 @@ fn put(key: &[u8], value: &[u8]) -> Write {
 }
 
 fn at(index: u64) -> AppliedState {
-    AppliedState { index, term: 1, voters: vec![1] }
+    AppliedState { index, term: 1, group: consensus::Group::of(&[1]) }
 }
 
 /// What a killed process leaves: the files as they are, without what only memory had.

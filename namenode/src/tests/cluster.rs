@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use tempfile::TempDir;
-use types::{ByteSize, ClusterId};
+use types::{ByteSize, ClusterId, DiskId};
 
-use crate::{Config, Namenode, Settings, format};
+use crate::{Config, Founder, Namenode, Settings, found, join};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
+    id: ClusterId,
     dirs: Vec<TempDir>,
     addresses: Vec<SocketAddr>,
     members: Vec<Option<Namenode>>,
@@ -63,10 +64,22 @@ impl Cluster {
         Self::with(members, settings).await
     }
 
+    /// Another cluster, of one.
+    pub(crate) async fn foreign() -> Self {
+        let settings = Settings { tick: Duration::from_millis(10), cache: ByteSize::mib(8), ..Settings::default() };
+        Self::with_id(ClusterId::from_bytes([8; 16]), 1, settings).await
+    }
+
     pub(crate) async fn with(members: usize, settings: Settings) -> Self {
-        let dirs = (0..members).map(|_| tempfile::tempdir().expect("a temporary directory")).collect();
+        Self::with_id(CLUSTER, members, settings).await
+    }
+
+    async fn with_id(id: ClusterId, members: usize, settings: Settings) -> Self {
+        let dirs: Vec<TempDir> = (0..members).map(|_| tempfile::tempdir().expect("a temporary directory")).collect();
+        let paths: Vec<_> = dirs.iter().map(|dir| dir.path().to_owned()).collect();
+        found(&paths, id).expect("empty directories");
         let addresses = free_addresses(members);
-        let mut cluster = Self { dirs, addresses, members: (0..members).map(|_| None).collect(), settings };
+        let mut cluster = Self { id, dirs, addresses, members: (0..members).map(|_| None).collect(), settings };
         for node in 1..=members as u64 {
             cluster.revive(node).await;
         }
@@ -74,15 +87,98 @@ impl Cluster {
     }
 
     pub(crate) async fn revive(&mut self, node: u64) {
+        self.try_revive(node).await.expect("starts");
+    }
+
+    pub(crate) async fn try_revive(&mut self, node: u64) -> Result<(), crate::StartError> {
         let at = node as usize - 1;
         let dir = self.dirs[at].path().to_owned();
-        format(&dir, CLUSTER, node).expect("its own directory");
         let config = Config {
-            cluster: CLUSTER,
+            cluster: self.id,
             namenodes: self.addresses.clone(),
             settings: Settings { node, dir, ..self.settings.clone() },
         };
-        self.members[at] = Some(Namenode::start(config).await.expect("starts"));
+        self.members[at] = Some(Namenode::start(config).await?);
+        Ok(())
+    }
+
+    /// Starts a namenode that no cluster counts on yet: its number.
+    pub(crate) async fn join(&mut self) -> u64 {
+        let node = self.dirs.len() as u64 + 1;
+        let founders: Vec<Founder> = self.founders().await;
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        join(dir.path(), self.id, node, &founders).expect("an empty directory");
+        self.dirs.push(dir);
+        self.addresses.extend(free_addresses(1));
+        self.members.push(None);
+        self.revive(node).await;
+        node
+    }
+
+    async fn founders(&self) -> Vec<Founder> {
+        let known = self.status(self.running()[0]).await.founders;
+        let founders = known.iter().map(|founder| Founder {
+            node: founder.node,
+            disk: DiskId::from_bytes(founder.disk.as_slice().try_into().expect("16 bytes")),
+        });
+        founders.collect()
+    }
+
+    /// Makes the directory of a member anew, under the number that it had.
+    pub(crate) async fn format_again(&self, node: u64) {
+        let founders = self.founders().await;
+        join(self.dir(node), self.id, node, &founders).expect("an empty directory");
+    }
+
+    pub(crate) fn wipe(&self, node: u64, names: &[&str]) {
+        for name in names {
+            let path = self.dir(node).join(name);
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).expect("removed");
+            } else if path.exists() {
+                std::fs::remove_file(path).expect("removed");
+            }
+        }
+    }
+
+    /// Waits until a member stops by itself: why.
+    pub(crate) async fn until_failed(&mut self, node: u64) -> String {
+        let member = self.members[node as usize - 1].take().expect("it runs");
+        let failure = tokio::time::timeout(DEADLINE, member.failed()).await.expect("it stops");
+        member.shutdown().await;
+        failure.reason
+    }
+
+    async fn admin(&self, node: u64) -> AdminClient<tonic::transport::Channel> {
+        AdminClient::connect(format!("http://{}", self.address(node))).await.expect("it listens")
+    }
+
+    /// Has the member `leader` add one; asks again while another change is under way.
+    pub(crate) async fn add(&self, leader: u64, address: &str) -> Result<v1::RaftAddReply, tonic::Status> {
+        loop {
+            let request = v1::RaftAddRequest { address: address.to_owned() };
+            match self.admin(leader).await.raft_add(request).await {
+                Err(status) if status.code() == tonic::Code::Aborted => pause().await,
+                answer => return answer.map(tonic::Response::into_inner),
+            }
+        }
+    }
+
+    /// As [`add`](Self::add).
+    pub(crate) async fn remove(&self, leader: u64, node: u64) -> Result<v1::RaftRemoveReply, tonic::Status> {
+        loop {
+            let mut client = self.admin(leader).await;
+            match client.raft_remove(v1::RaftRemoveRequest { node }).await {
+                Err(status) if status.code() == tonic::Code::Aborted => pause().await,
+                answer => return answer.map(tonic::Response::into_inner),
+            }
+        }
+    }
+
+    pub(crate) async fn try_status(&self, node: u64) -> Result<v1::StatusReply, tonic::Status> {
+        let client = AdminClient::connect(format!("http://{}", self.address(node))).await;
+        let mut client = client.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+        client.status(v1::StatusRequest {}).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn stop(&mut self, node: u64) {

@@ -38,6 +38,10 @@ fn member(node: u64, term: u64, leader: Option<u64>) -> MemberStatus {
         datanodes_alive: 3,
         datanodes_suspect: 0,
         datanodes_dead: 0,
+        disk: None,
+        founders: Vec::new(),
+        removed: Vec::new(),
+        stalled: false,
     }
 }
 

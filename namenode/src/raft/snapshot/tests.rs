@@ -21,7 +21,7 @@ fn store(dir: &Path) -> Arc<Store> {
 fn commit(store: &Store, index: u64, term: u64, value: &[u8]) {
     let writes: Vec<Write> =
         (0..1000_u32).map(|key| Write { key: key.to_be_bytes().to_vec(), value: Some(value.to_vec()) }).collect();
-    store.commit(&writes, &AppliedState { index, term, voters: vec![1, 2, 3] }).expect("stored");
+    store.commit(&writes, &AppliedState { index, term, group: consensus::Group::of(&[1, 2, 3]) }).expect("stored");
 }
 
 /// The directory of a member whose state is at 70, and its checkpoint. State that came after it is not in it.
