@@ -380,3 +380,36 @@ fn a_member_that_just_started_votes_for_nobody() {
     alone.receive(&votes(MessageType::MsgRequestVote, 2));
     assert_eq!(alone.waiting(), [MessageType::MsgRequestVoteResponse]);
 }
+
+/// The library puts entries into a message to the same member that is there already. If that one has none, it does not
+/// look whether they follow the index that it tells, and the member acknowledges entries that it does not have.
+#[test]
+fn entries_sent_again_do_not_pass_for_later_ones() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.core.node.campaign().expect("it may");
+    for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+        alone.written();
+        alone.receive(&message(kind, 1));
+    }
+    assert!(alone.core.is_leader());
+    alone.written();
+    let answer = |from, index| Message { from, index, ..message(MessageType::MsgAppendResponse, 1) };
+    alone.receive(&answer(2, 1));
+    for _ in 0..2 {
+        alone.core.node.propose(Vec::new(), vec![1]).expect("it leads");
+        alone.turn();
+        alone.written();
+    }
+    alone.sent(2);
+    // In one turn: another member's answer commits, which is told; and this one has lost the entries.
+    alone.core.step(alone.now, answer(3, 3));
+    alone.core.step(alone.now, Message { reject: true, reject_hint: 1, ..answer(2, 2) });
+    alone.turn();
+    let appends = alone.taken(|output| match output {
+        Output::Send(messages) => Some(messages.iter().filter(|message| message.to == 2).cloned().collect()),
+        _ => None,
+    });
+    let first = |message: &Message| message.entries.first().map(|entry| (message.index, entry.index));
+    let sent: Vec<(u64, u64)> = appends.iter().filter_map(first).collect();
+    assert_eq!(sent, [(1, 2)]);
+}
