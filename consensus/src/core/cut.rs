@@ -13,7 +13,9 @@ impl<P, R> Core<P, R> {
 
     /// Invariant 5. It is done for so many entries, or for many bytes.
     pub(super) fn truncate(&mut self, persisted_by: impl Fn(u64) -> u64, entries: u64) {
-        let own = self.known.persisted;
+        // The library reads the log from what it knows to be applied, and that is behind while entries that a majority has
+        // are not durable here.
+        let own = self.known.persisted.min(self.node.raft.raft_log.applied);
         let mut truncatable = self.known.truncatable;
         if self.is_leader() {
             let storage = self.node.store();

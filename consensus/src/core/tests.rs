@@ -413,3 +413,23 @@ fn entries_sent_again_do_not_pass_for_later_ones() {
     let sent: Vec<(u64, u64)> = appends.iter().filter_map(first).collect();
     assert_eq!(sent, [(1, 2)]);
 }
+
+/// A majority without this member may commit what is not durable here; applied and flushed, it could be cut. The library
+/// still looks at it when it campaigns, and panics if it is gone.
+#[test]
+fn what_the_library_does_not_know_to_be_applied_is_not_cut() {
+    let mut alone = Alone::start(&[1, 2, 3]);
+    let entries: Vec<Entry> = (1..=30).map(|index| entry(index, 1)).collect();
+    alone.receive(&Message { entries: entries.into(), commit: 30, ..message(MessageType::MsgAppend, 1) });
+    // Nothing is written yet, and the state has all of it, as if it were.
+    (alone.progressed.applied, alone.progressed.persisted, alone.progressed.truncatable) = (30, 30, 30);
+    alone.core.cut(alone.progressed, |_| 30);
+    alone.turn();
+    for _ in 0..2 * ELECTION_TICKS {
+        alone.tick();
+    }
+    assert!(alone.waiting().contains(&MessageType::MsgRequestPreVote), "it campaigns");
+    alone.written();
+    alone.core.cut(alone.progressed, |_| 30);
+    assert_eq!(alone.core.node.raft.raft_log.first_index(), 31);
+}
