@@ -9,9 +9,9 @@ use crate::commands::put_blocks::Whole;
 use crate::commands::write_extents::Writing;
 use crate::commands::{
     abandon, abandon_block, add_block, add_replica, allocate_blocks, clone_range, complete, concat, create, delete,
-    drop_unlisted, end_session, exchange, extend, format, gc_step, handles, mkdir, next_generation, open_session,
-    punch, put_blocks, put_inline, register_datanode, release_blocks, remove_replica, rename, replicas_deleted,
-    report_bad_replica, set_attr, set_lock, set_quota, set_xattr, truncate, write_extents,
+    drop_unlisted, end_session, exchange, extend, format, gc_step, handles, link, mkdir, mknod, next_generation,
+    open_session, punch, put_blocks, put_inline, register_datanode, release_blocks, remove_replica, rename,
+    replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota, set_xattr, symlink, truncate, write_extents,
 };
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish};
 use crate::error::Error;
@@ -112,6 +112,9 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
             let (ownership, layout, min_replicas, mtime) = (*ownership, *layout, *min_replicas, *mtime);
             put_blocks::run(txn, destination, &Whole { ownership, layout, blocks, min_replicas, mtime })
         }
+        Command::Link { from, to } => link::run(txn, from, to),
+        Command::Symlink { place, target, ownership } => symlink::run(txn, place, target, *ownership),
+        Command::Mknod { place, kind, ownership, device } => mknod::run(txn, place, *kind, *ownership, *device),
         Command::RegisterDatanode { node } => register_datanode::run(txn, node),
         Command::AddReplica { block, generation, location } => add_replica::run(txn, *block, *generation, *location),
         Command::RemoveReplica { block, generation, storage } => {

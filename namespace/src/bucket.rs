@@ -166,6 +166,8 @@ pub(crate) fn lookup(
     let Some(row) = view.entry(directory, last.as_bytes())? else { return Ok(None) };
     let is_object = match row.body {
         Body::File(_) => !key.is_directory,
+        // Names for other things than bytes are no objects.
+        Body::Symlink(_) | Body::Special(_) => false,
         Body::Directory => key.is_directory && !view.need::<DirectoryRow>(&key::directory(row.inode))?.implicit,
     };
     Ok(is_object.then(|| (Slot { directory, name: last.as_bytes().to_vec() }, row)))

@@ -12,7 +12,7 @@ use crate::access_key::AccessKeyRow;
 use crate::bucket::Condition;
 use crate::lock::LockWish;
 pub use crate::publication::{Attribute, Content, Publication};
-use crate::row::{Attributes, BlockLocation, NodeRow, Quota};
+use crate::row::{Attributes, BlockLocation, Kind, NodeRow, Quota};
 
 /// One command as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -532,6 +532,39 @@ pub enum Command {
         min_replicas: u8,
         #[n(5)]
         mtime: Option<Timestamp>,
+    },
+    /// Gives what is no directory another name, in an empty place.
+    #[n(30)]
+    Link {
+        #[n(0)]
+        from: Where,
+        #[n(1)]
+        to: Where,
+    },
+    #[n(31)]
+    Symlink {
+        #[n(0)]
+        place: Where,
+        /// 1 to 4095 bytes.
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        target: Vec<u8>,
+        /// Whose mode does not matter: a symbolic link has 0777.
+        #[n(2)]
+        ownership: Ownership,
+    },
+    /// A fifo, a socket or a device; devices only by the superuser.
+    #[n(32)]
+    Mknod {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        kind: Kind,
+        #[n(2)]
+        ownership: Ownership,
+        /// Major and minor number of a device, as the caller encodes them; else 0.
+        #[n(3)]
+        device: u64,
     },
     /// Locks or unlocks bytes of a file for an owner of the session. In the way of others: refused.
     #[n(50)]

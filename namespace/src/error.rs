@@ -4,8 +4,10 @@ use minicbor::{Decode, Encode};
 use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId};
 
 use crate::access::Right;
+use crate::command::Where;
 use crate::lock::{HeldLock, LockRange};
 use crate::quota::Counted;
+use crate::row::Kind;
 use crate::view::ViewError;
 
 /// A refusal, with the thing it is about and the way out. Stored with the session like any other answer.
@@ -434,6 +436,62 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    /// What the caller needs to go on by itself: of `place`, the first `names` names lead to a symbolic link.
+    #[error(
+        "{}: is a symbolic link to {}, which nobody followed; name what it leads to",
+        crate::resolve::show(place),
+        String::from_utf8_lossy(target)
+    )]
+    #[n(50)]
+    SymlinkOnTheWay {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        names: u32,
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        target: Vec<u8>,
+    },
+    #[error("a symbolic link cannot lead to {length} bytes; write 1 to {limit}, and no zero among them")]
+    #[n(51)]
+    BadTarget {
+        #[n(0)]
+        length: u64,
+        #[n(1)]
+        limit: u64,
+    },
+    #[error("{place}: holds no bytes; it is a symbolic link, a fifo, a socket or a device")]
+    #[n(52)]
+    NotAFile {
+        #[n(0)]
+        place: String,
+    },
+    #[error("{place}: has {limit} names, as many as one file may have; copy it")]
+    #[n(53)]
+    TooManyLinks {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        limit: u32,
+    },
+    #[error("{place}: operation not permitted: a directory has one name; make a symbolic link to it")]
+    #[n(54)]
+    LinkDirectory {
+        #[n(0)]
+        place: String,
+    },
+    #[error("a {kind:?} cannot be made here; name a fifo, a socket, or a device with its number")]
+    #[n(55)]
+    BadKind {
+        #[n(0)]
+        kind: Kind,
+    },
+    #[error("{place}: operation not permitted: only files and directories have attributes of users")]
+    #[n(56)]
+    UserXattr {
+        #[n(0)]
+        place: String,
+    },
     #[error("{inode} is locked: {} has a {} lock on the bytes {}", .held.owner.session, .held.kind, .held.range)]
     #[n(70)]
     LockConflict {
@@ -595,8 +653,13 @@ impl Error {
             | Self::BadKey { .. }
             | Self::BadBucketName { .. }
             | Self::BadAccessKey { .. }
+            | Self::BadTarget { .. }
+            | Self::BadKind { .. }
             | Self::ClientNameTooLong { .. } => Code::InvalidArgument,
             Self::NameTooLong { .. } => Code::NameTooLong,
+            Self::SymlinkOnTheWay { .. } => Code::SymbolicLink,
+            Self::TooManyLinks { .. } => Code::TooManyLinks,
+            Self::NotAFile { .. } => Code::NotSupported,
             Self::NotFound { .. } => Code::NotFound,
             Self::NotDirectory { .. } => Code::NotDirectory,
             Self::IsDirectory { .. } => Code::IsDirectory,
@@ -620,9 +683,12 @@ impl Error {
             Self::XattrName { .. } => Code::NotSupported,
             Self::NoXattr { .. } => Code::NoAttribute,
             Self::LastReplica { .. } | Self::AccessDenied { .. } => Code::Denied,
-            Self::NotOwner { .. } | Self::OwnerFixed { .. } | Self::Sticky { .. } | Self::OnlySuperuser { .. } => {
-                Code::NotPermitted
-            }
+            Self::NotOwner { .. }
+            | Self::OwnerFixed { .. }
+            | Self::Sticky { .. }
+            | Self::OnlySuperuser { .. }
+            | Self::LinkDirectory { .. }
+            | Self::UserXattr { .. } => Code::NotPermitted,
             Self::NoSuchBucket { .. } => Code::NoSuchBucket,
             Self::PreconditionFailed { .. } => Code::PreconditionFailed,
             Self::QuotaExceeded { .. } => Code::QuotaExceeded,

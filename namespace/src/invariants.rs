@@ -8,8 +8,8 @@ use crate::key;
 use crate::lock::{LockFamily, LockKind, LockOwner, LocksRow};
 use crate::memory::MemoryView;
 use crate::row::{
-    self, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, GarbageRow, HandlesRow, InodeRow, Kind, LeaseRow,
-    LinkRow, NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
+    self, BlockRow, BlockState, Body, Data, DirectoryRow, EntryRow, ExtentRow, GarbageRow, HandlesRow, InodeRow, Kind,
+    LeaseRow, LinkRow, NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
 };
 
 /// Every row, read and sorted by kind.
@@ -17,6 +17,8 @@ use crate::row::{
 struct Rows {
     system: Option<SystemRow>,
     entries: BTreeMap<(InodeId, Vec<u8>), InodeRow>,
+    references: BTreeMap<(InodeId, Vec<u8>), InodeId>,
+    back_links: BTreeSet<(InodeId, Vec<u8>, InodeId)>,
     directories: BTreeMap<InodeId, DirectoryRow>,
     links: BTreeMap<InodeId, LinkRow>,
     unnamed: BTreeMap<InodeId, InodeRow>,
@@ -52,7 +54,14 @@ fn read(state: &MemoryView) -> Rows {
         let inode = || InodeId::new(number(key));
         match key[0] {
             b'S' => rows.system = Some(get(key, value)),
-            b'n' => drop(rows.entries.insert((inode(), key[9..].to_vec()), get(key, value))),
+            b'n' => match get(key, value) {
+                EntryRow::Inode(row) => drop(rows.entries.insert((inode(), key[9..].to_vec()), row)),
+                EntryRow::Reference(to) => drop(rows.references.insert((inode(), key[9..].to_vec()), to)),
+            },
+            b'p' => {
+                let slot = key::back_link_of(key).expect("a key");
+                rows.back_links.insert((slot.directory, slot.name, inode()));
+            }
             b'd' => drop(rows.directories.insert(inode(), get(key, value))),
             b'i' => drop(rows.links.insert(inode(), get(key, value))),
             b'h' => drop(rows.unnamed.insert(inode(), get(key, value))),
@@ -139,7 +148,10 @@ fn check_tree(rows: &Rows) {
     let mut named = BTreeSet::new();
     let mut directories = BTreeSet::new();
     let mut sums: BTreeMap<InodeId, Usage> = BTreeMap::new();
-    for ((parent, name), entry) in &rows.entries {
+    let mut subdirectories: BTreeMap<InodeId, u64> = BTreeMap::new();
+    check_names(rows);
+    let shared = rows.references.iter().map(|(at, inode)| (at, &rows.unnamed[inode]));
+    for ((parent, name), entry) in rows.entries.iter().chain(shared) {
         assert!(
             *parent == InodeId::NONE || rows.directories.contains_key(parent),
             "an entry in no directory: {name:?}"
@@ -149,11 +161,17 @@ fn check_tree(rows: &Rows) {
                 directories.insert(entry.inode);
                 let row = &rows.directories[&entry.inode];
                 assert_eq!((row.parent, &row.name), (*parent, name));
+                *subdirectories.entry(*parent).or_default() += 1;
             }
-            Body::File(_) => {
+            Body::File(_) | Body::Symlink(_) | Body::Special(_) => {
                 named.insert(entry.inode);
                 let link = &rows.links[&entry.inode];
-                assert_eq!((link.parent, &link.name), (*parent, name));
+                let counts = (link.parent, &link.name) == (*parent, name);
+                assert!(counts || entry.names.is_some(), "the only name of {} is another one", entry.inode);
+                if !counts {
+                    sums.entry(*parent).or_default().entries += 1;
+                    continue;
+                }
             }
         }
         if *parent != InodeId::NONE {
@@ -164,6 +182,7 @@ fn check_tree(rows: &Rows) {
             let sum = sums.entry(directory).or_default();
             match &entry.body {
                 Body::Directory => sum.directories += 1,
+                Body::Symlink(_) | Body::Special(_) => sum.files += 1,
                 Body::File(file) => {
                     sum.files += 1;
                     sum.bytes += file.length.get();
@@ -184,7 +203,22 @@ fn check_tree(rows: &Rows) {
         let attached = freeing.into_iter().any(|(inode, _)| inode == InodeId::ROOT);
         if attached {
             assert_eq!(row.usage, sums.get(inode).copied().unwrap_or_default(), "sums of {inode}");
+            assert_eq!(row.subdirectories, Some(subdirectories.get(inode).copied().unwrap_or_default()), "{inode}");
         }
+    }
+}
+
+/// Each name of an inode with a row of its own has its back link, and the row their number.
+fn check_names(rows: &Rows) {
+    let references: BTreeSet<_> =
+        rows.references.iter().map(|((parent, name), inode)| (*parent, name.clone(), *inode)).collect();
+    assert_eq!(rows.back_links, references, "names and their back links");
+    for (inode, row) in &rows.unnamed {
+        let names = rows.references.values().filter(|to| *to == inode).count();
+        assert_eq!(row.names.map(|count| count as usize), Some(names), "names of {inode}");
+        let link = rows.links.get(inode).map(|link| (link.parent, link.name.clone(), *inode));
+        assert_eq!(link.is_some(), names > 0);
+        assert!(link.is_none_or(|link| rows.back_links.contains(&link)), "{inode} counts under none of its names");
     }
 }
 
@@ -229,7 +263,8 @@ fn check_files(rows: &Rows) {
     }
     let open: BTreeSet<InodeId> = rows.handles.keys().map(|(inode, _)| *inode).collect();
     let ends = |inode| rows.leases.contains_key(inode) || open.contains(inode);
-    assert!(rows.unnamed.values().all(|row| ends(&row.inode)), "a file nobody can name or end");
+    let nameless = rows.unnamed.values().filter(|row| row.links() == 0);
+    assert!(nameless.into_iter().all(|row| ends(&row.inode)), "a file nobody can name or end");
     assert_eq!(rows.open_files, written);
     assert_eq!(rows.leases.len(), written.len(), "a lease on nothing");
 }

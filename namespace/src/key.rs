@@ -16,6 +16,7 @@
 //! | `o` session inode | nothing: a file that the session writes |
 //! | `g` inode | [`GarbageRow`](crate::row::GarbageRow): what was removed and is not freed yet |
 //! | `r` storage due block generation | nothing: a replica to delete |
+//! | `p` inode directory name | nothing: a name of an inode with a row under `h` |
 //! | `x` inode name | the value of a long extended attribute |
 //! | `k` inode session family owner | [`LocksRow`](crate::lock::LocksRow): what one owner of a session has locked |
 //! | `K` session inode | nothing: an inode on which the session holds locks |
@@ -29,6 +30,7 @@ use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp}
 
 use crate::command::DeletedReplica;
 use crate::lock::{LockFamily, LockOwner};
+use crate::resolve::Slot;
 use crate::view::ViewError;
 
 /// The one row of counters.
@@ -112,6 +114,14 @@ pub(crate) fn link(inode: InodeId) -> Vec<u8> {
 
 pub(crate) fn shared(inode: InodeId) -> Vec<u8> {
     number(b'h', inode.get())
+}
+
+pub(crate) fn back_link(inode: InodeId, slot: &Slot) -> Vec<u8> {
+    tagged(b'p', &[&inode.get().to_be_bytes(), &slot.directory.get().to_be_bytes(), &slot.name])
+}
+
+pub(crate) fn back_links(inode: InodeId) -> Range {
+    Range::under(number(b'p', inode.get()))
 }
 
 pub(crate) fn extent(inode: InodeId, offset: u64) -> Vec<u8> {
@@ -319,6 +329,14 @@ pub(crate) fn name_of(key: &[u8]) -> Result<&[u8], ViewError> {
     let mut reader = Reader::new(key);
     reader.u64()?;
     Ok(reader.rest)
+}
+
+/// The name that a back link leads to.
+pub(crate) fn back_link_of(key: &[u8]) -> Result<Slot, ViewError> {
+    let mut reader = Reader::new(key);
+    reader.u64()?;
+    let directory = InodeId::new(reader.u64()?);
+    Ok(Slot { directory, name: reader.rest.to_vec() })
 }
 
 pub(crate) fn block_of(key: &[u8]) -> Result<BlockId, ViewError> {

@@ -39,6 +39,7 @@ pub mod key_listing;
 mod limits;
 pub mod lock;
 pub mod memory;
+mod names;
 pub mod overlay;
 mod pending;
 pub mod placement;

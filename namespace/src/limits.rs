@@ -49,6 +49,10 @@ pub(crate) const MAX_HANDLES_OF_INODE: u32 = 1 << 30;
 pub(crate) const MAX_CLOSED: usize = 1000;
 /// Results kept for a session, and operations of a session that may be unanswered.
 pub(crate) const RESULT_SLOTS: u64 = 1024;
+/// Names of one inode, as on ext4.
+pub(crate) const MAX_LINKS: u32 = 65_000;
+/// Bytes that a symbolic link leads to.
+pub(crate) const MAX_TARGET: usize = 4095;
 /// Bytes of a client's, host's, rack's or address's name.
 pub(crate) const MAX_TEXT: usize = 255;
 pub(crate) const MAX_STORAGES: usize = 256;

@@ -74,7 +74,7 @@ pub fn list(
 ) -> Result<Listing, QueryError> {
     let row = find(view, caller, place)?;
     if row.body != Body::Directory {
-        return Err(Error::NotDirectory { place: resolve::show(place) }.into());
+        return Err(resolve::not_a_directory(place, resolve::count(place)?, &row).into());
     }
     // Names alone would need the first right only, but they are answered with their attributes.
     caller.check(&row, Right::Read, || resolve::show(place))?;
@@ -129,8 +129,14 @@ fn content(
 fn find_file(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<(InodeRow, Attributes), QueryError> {
     let row = find(view, caller, place)?;
     let attributes = attributes(view, &row)?;
-    if row.body == Body::Directory {
-        return Err(Error::IsDirectory { place: resolve::show(place) }.into());
+    match &row.body {
+        Body::File(_) => {}
+        Body::Directory => return Err(Error::IsDirectory { place: resolve::show(place) }.into()),
+        Body::Symlink(_) => {
+            let names = resolve::count(place)?;
+            return Err(resolve::not_a_directory(place, names, &row).into());
+        }
+        Body::Special(_) => return Err(Error::NotAFile { place: resolve::show(place) }.into()),
     }
     caller.check(&row, Right::Read, || resolve::show(place))?;
     Ok((row, attributes))
@@ -350,7 +356,7 @@ fn find(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<InodeRow,
 fn attributes(view: &impl View, row: &InodeRow) -> Result<Attributes, ViewError> {
     let directory = match row.body {
         Body::Directory => Some(view.need::<DirectoryRow>(&key::directory(row.inode))?),
-        Body::File(_) => None,
+        Body::File(_) | Body::Symlink(_) | Body::Special(_) => None,
     };
     Ok(row.attributes(directory.as_ref()))
 }

@@ -44,10 +44,18 @@ impl Counted {
 }
 
 /// Refuses a command that takes the state from `before` to `after`, if that breaks the quota of `directory`.
-pub(crate) fn check(before: &impl View, after: &impl View, directory: InodeId) -> Outcome<()> {
+/// `handed_over` are the files and raw bytes that count there now although nobody added them.
+pub(crate) fn check(
+    before: &impl View,
+    after: &impl View,
+    directory: InodeId,
+    (files, raw_bytes): (i64, i64),
+) -> Outcome<()> {
     let Some(row) = after.directory(directory)? else { return Ok(()) };
     let Some(quota) = row.quota else { return Ok(()) };
-    let old = before.directory(directory)?.map(|row| row.usage).unwrap_or_default();
+    let mut old = before.directory(directory)?.map(|row| row.usage).unwrap_or_default();
+    old.files = old.files.saturating_add_signed(files.max(0));
+    old.raw_bytes = old.raw_bytes.saturating_add_signed(raw_bytes.max(0));
     for (counted, limit) in [(Counted::RawBytes, quota.raw_bytes), (Counted::Inodes, quota.inodes)] {
         let (had, needed) = (counted.of(&old), counted.of(&row.usage));
         if let Some(limit) = limit

@@ -8,6 +8,7 @@ use crate::command::Where;
 use crate::error::{Error, QueryError};
 use crate::handles;
 use crate::home::Home;
+use crate::names;
 use crate::row::{Body, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::Outcome;
@@ -59,6 +60,11 @@ pub(crate) fn parse(place: &Where) -> Outcome<Path> {
     Path::parse(&place.path).map_err(|reason| Error::path(&place.path, &reason).into())
 }
 
+/// How many names the path of a place has.
+pub(crate) fn count(place: &Where) -> Outcome<usize> {
+    Ok(parse(place)?.names().len())
+}
+
 /// The directory of a slot that `place` means, as error messages show it.
 pub(crate) fn show_parent(place: &Where, slot: &Slot) -> String {
     match Path::parse(&place.path) {
@@ -80,11 +86,21 @@ pub(crate) fn slot(view: &impl View, caller: Caller<'_>, place: &Where) -> Outco
                 caller.check(&row, Right::Search, shown)?;
                 row.inode
             }
-            Some(_) => return Err(Error::NotDirectory { place: shown() }.into()),
+            Some(row) => return Err(not_a_directory(place, at + 1, &row).into()),
             None => return Err(Error::NotFound { place: shown() }.into()),
         };
     }
     Ok(Slot { directory, name: name.as_bytes().to_vec() })
+}
+
+/// Why the way ends at what the first `names` names of a place lead to.
+pub(crate) fn not_a_directory(place: &Where, names: usize, row: &InodeRow) -> Error {
+    if let Body::Symlink(link) = &row.body {
+        let names = u32::try_from(names).expect("a path has few names");
+        return Error::SymlinkOnTheWay { place: place.clone(), names, target: link.target.clone() };
+    }
+    let shown = Path::parse(&place.path).map(|path| show_names(place.base, &path, names));
+    Error::NotDirectory { place: shown.unwrap_or_else(|_| show(place)) }
 }
 
 /// What is at a place.
@@ -122,12 +138,15 @@ pub(crate) fn base_directory(view: &impl View, caller: Caller<'_>, base: InodeId
         caller.check_way(view, base)?;
         return Ok(base);
     }
-    let is_file = match view.link(base)? {
-        Some(link) => is_attached(view, link.parent)?,
-        None => view.shared(base)?.is_some(),
-    };
     let place = base.to_string();
-    Err(if is_file { Error::NotDirectory { place } } else { Error::NotFound { place } }.into())
+    let there = match view.shared(base)?.is_some_and(|row| row.links() == 0) {
+        true => Ok(()),
+        false => slot_of_inode(view, Caller::SYSTEM, base).map(drop),
+    };
+    Err(match there {
+        Ok(()) => Error::NotDirectory { place }.into(),
+        Err(error) => error,
+    })
 }
 
 fn slot_of_inode(view: &impl View, caller: Caller<'_>, inode: InodeId) -> Outcome<Slot> {
@@ -138,13 +157,21 @@ fn slot_of_inode(view: &impl View, caller: Caller<'_>, inode: InodeId) -> Outcom
         Some(link) => Some(Slot { directory: link.parent, name: link.name }),
         None => view.directory(inode)?.map(|row| Slot { directory: row.parent, name: row.name }),
     };
-    match slot {
-        Some(slot) if is_attached(view, slot.directory)? => {
-            caller.check_way(view, slot.directory)?;
-            Ok(slot)
-        }
-        _ => Err(Error::NotFound { place: inode.to_string() }.into()),
+    let Some(slot) = slot else { return Err(Error::NotFound { place: inode.to_string() }.into()) };
+    let first = match is_attached(view, slot.directory)? {
+        true => caller.check_way(view, slot.directory).map(|()| slot),
+        false => Err(Error::NotFound { place: inode.to_string() }.into()),
+    };
+    if first.is_ok() || view.directory(inode)?.is_some() {
+        return first;
     }
+    // Any of several names does.
+    for slot in names::all(view, inode)? {
+        if is_attached(view, slot.directory)? && caller.check_way(view, slot.directory).is_ok() {
+            return Ok(slot);
+        }
+    }
+    first
 }
 
 /// The path of a directory, as error messages show it.

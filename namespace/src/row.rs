@@ -18,6 +18,16 @@ pub enum Kind {
     File,
     #[n(1)]
     Directory,
+    #[n(2)]
+    Symlink,
+    #[n(3)]
+    Fifo,
+    #[n(4)]
+    Socket,
+    #[n(5)]
+    CharDevice,
+    #[n(6)]
+    BlockDevice,
 }
 
 /// What `stat` tells. For a directory, `usage` holds the sums over everything below it.
@@ -57,6 +67,13 @@ pub struct Attributes {
     /// Of directories that have one.
     #[n(14)]
     pub quota: Option<Quota>,
+    /// Of devices: major and minor number, as the caller encodes them.
+    #[n(15)]
+    pub device: Option<u64>,
+    /// Of symbolic links: where it leads.
+    #[n(16)]
+    #[cbor(with = "minicbor::bytes")]
+    pub target: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
@@ -277,6 +294,36 @@ pub(crate) enum Body {
     Directory,
     #[n(1)]
     File(#[n(0)] FileBody),
+    #[n(2)]
+    Symlink(#[n(0)] SymlinkBody),
+    #[n(3)]
+    Special(#[n(0)] SpecialBody),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct SymlinkBody {
+    #[n(0)]
+    pub(crate) mtime: Timestamp,
+    #[n(1)]
+    pub(crate) ctime: Timestamp,
+    /// 1 to 4095 bytes, never looked into here.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) target: Vec<u8>,
+}
+
+/// A fifo, a socket or a device: a name for something on the host that opens it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct SpecialBody {
+    #[n(0)]
+    pub(crate) mtime: Timestamp,
+    #[n(1)]
+    pub(crate) ctime: Timestamp,
+    #[n(2)]
+    pub(crate) kind: Kind,
+    /// Zero but for devices.
+    #[n(3)]
+    pub(crate) device: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -308,22 +355,39 @@ impl InodeRow {
     pub(crate) fn need_file(&self) -> Result<&FileBody, ViewError> {
         match &self.body {
             Body::File(file) => Ok(file),
-            Body::Directory => Err(self.not_a_file()),
+            Body::Directory | Body::Symlink(_) | Body::Special(_) => Err(self.not_a_file()),
         }
     }
 
     pub(crate) fn need_file_mut(&mut self) -> Result<&mut FileBody, ViewError> {
-        if matches!(self.body, Body::Directory) {
+        if !matches!(self.body, Body::File(_)) {
             return Err(self.not_a_file());
         }
         match &mut self.body {
             Body::File(file) => Ok(file),
-            Body::Directory => unreachable!("looked at above"),
+            Body::Directory | Body::Symlink(_) | Body::Special(_) => unreachable!("looked at above"),
         }
     }
 
     fn not_a_file(&self) -> ViewError {
-        ViewError::Row { key: self.inode.to_string(), reason: "a directory stands where a file must be".to_owned() }
+        ViewError::Row { key: self.inode.to_string(), reason: "something else stands where a file must be".to_owned() }
+    }
+
+    /// Times of modification and change; those of a directory are in its [`DirectoryRow`].
+    pub(crate) const fn times_mut(&mut self) -> Option<(&mut Timestamp, &mut Timestamp)> {
+        match &mut self.body {
+            Body::Directory => None,
+            Body::File(file) => Some((&mut file.mtime, &mut file.ctime)),
+            Body::Symlink(link) => Some((&mut link.mtime, &mut link.ctime)),
+            Body::Special(special) => Some((&mut special.mtime, &mut special.ctime)),
+        }
+    }
+
+    /// Not of a directory.
+    pub(crate) const fn set_ctime(&mut self, now: Timestamp) {
+        if let Some((_, ctime)) = self.times_mut() {
+            *ctime = now;
+        }
     }
 
     /// The number of names.
@@ -349,19 +413,37 @@ impl InodeRow {
             writing: false,
             usage: directory.map(|row| row.usage),
             quota: directory.and_then(|row| row.quota),
+            device: None,
+            target: None,
         };
         if let Some(directory) = directory {
             attributes.mtime = directory.mtime;
             attributes.ctime = directory.ctime;
+            // Its name, its `.` and the `..` of each in it. Where that is not known, 1 says so, as in other file systems.
+            let known = directory.subdirectories.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+            attributes.links = known.map_or(1, |count| count.saturating_add(2));
         }
-        if let Body::File(file) = &self.body {
-            attributes.kind = Kind::File;
-            attributes.length = file.length;
-            attributes.mtime = file.mtime;
-            attributes.ctime = file.ctime;
-            attributes.replication = file.replication;
-            attributes.block_size = file.block_size;
-            attributes.writing = file.writing;
+        match &self.body {
+            Body::Directory => {}
+            Body::File(file) => {
+                attributes.kind = Kind::File;
+                attributes.length = file.length;
+                (attributes.mtime, attributes.ctime) = (file.mtime, file.ctime);
+                attributes.replication = file.replication;
+                attributes.block_size = file.block_size;
+                attributes.writing = file.writing;
+            }
+            Body::Symlink(link) => {
+                attributes.kind = Kind::Symlink;
+                attributes.length = ByteSize::new(link.target.len() as u64);
+                (attributes.mtime, attributes.ctime) = (link.mtime, link.ctime);
+                attributes.target = Some(link.target.clone());
+            }
+            Body::Special(special) => {
+                attributes.kind = special.kind;
+                (attributes.mtime, attributes.ctime) = (special.mtime, special.ctime);
+                attributes.device = (special.device != 0).then_some(special.device);
+            }
         }
         attributes
     }
@@ -407,6 +489,9 @@ pub(crate) struct DirectoryRow {
     #[n(6)]
     #[cbor(default)]
     pub(crate) implicit: bool,
+    /// Direct entries that are directories. Absent in a row of before they were counted.
+    #[n(7)]
+    pub(crate) subdirectories: Option<u64>,
 }
 
 /// The way from an inode to its entry.

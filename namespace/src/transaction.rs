@@ -1,6 +1,6 @@
 //! One command at work: the state with what the command has written so far, and what it leaves for the leader.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::Encode;
 use types::{BlockId, GenStamp, InodeId, SessionId, StorageId, Timestamp};
@@ -33,6 +33,8 @@ pub(crate) struct Transaction<'a, V> {
     effects: Vec<Effect>,
     /// Directories with a quota whose sums were written.
     quotas: BTreeSet<InodeId>,
+    /// Of directories with a quota: files and raw bytes that count there now since another name went.
+    handed_over: BTreeMap<InodeId, (i64, i64)>,
 }
 
 impl<'a, V: View> Transaction<'a, V> {
@@ -54,6 +56,7 @@ impl<'a, V: View> Transaction<'a, V> {
             caller: Caller::from(request.principal.as_ref()),
             effects: Vec::new(),
             quotas: BTreeSet::new(),
+            handed_over: BTreeMap::new(),
         })
     }
 
@@ -62,10 +65,20 @@ impl<'a, V: View> Transaction<'a, V> {
         self.quotas.insert(directory);
     }
 
+    /// What counts in another directory since a name went is no growth there.
+    pub(crate) fn note_handed_over(&mut self, directory: InodeId, files: i64, raw_bytes: i64) {
+        let (all_files, all_bytes) = self.handed_over.entry(directory).or_default();
+        *all_files += files;
+        *all_bytes += raw_bytes;
+    }
+
     /// Refuses a command that made something grow beyond its quota (invariant 10). Only the end counts: what a command
     /// takes from one place to put it into another is no growth of what holds both.
     pub(crate) fn check_quotas(&self) -> Outcome<()> {
-        self.quotas.iter().try_for_each(|directory| quota::check(self.rows.base(), &self.rows, *directory))
+        self.quotas.iter().try_for_each(|directory| {
+            let handed_over = self.handed_over.get(directory).copied().unwrap_or_default();
+            quota::check(self.rows.base(), &self.rows, *directory, handed_over)
+        })
     }
 
     /// Closes the books: a command that wrote something has moved the clock and maybe the counters.

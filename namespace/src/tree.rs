@@ -7,8 +7,10 @@ use crate::apply::Effect;
 use crate::command::{Destination, Layout, Ownership, Where};
 use crate::error::Error;
 use crate::handles;
+use crate::home::Home;
 use crate::key;
 use crate::limits;
+use crate::names;
 use crate::resolve::{self, Slot};
 use crate::row::{Body, Data, DirectoryRow, FileBody, GarbageRow, InodeRow, Kind, Usage};
 use crate::rows::Rows;
@@ -32,6 +34,15 @@ impl Delta {
     pub(crate) fn file(file: &FileBody) -> Self {
         let raw = raw_bytes(file.length, file.replication);
         Self { files: 1, directories: 0, bytes: signed(file.length.get()), raw_bytes: signed(raw) }
+    }
+
+    /// What is no directory, by its counting name.
+    pub(crate) fn of_one(body: &Body) -> Self {
+        match body {
+            Body::File(file) => Self::file(file),
+            Body::Symlink(_) | Body::Special(_) => Self { files: 1, ..Self::default() },
+            Body::Directory => Self::default(),
+        }
     }
 
     /// A directory and everything below it.
@@ -77,13 +88,30 @@ fn raw_bytes(length: ByteSize, replication: u8) -> u64 {
 
 /// A change of one directory's own entries.
 #[derive(Debug, Clone, Copy)]
-enum Entries {
-    /// Something below changed, the entries did not.
-    Same,
-    /// One replaced or renamed: the times of the directory change, the number does not.
-    Touched,
-    Added,
-    Removed,
+struct Entries {
+    /// Whether the times of the directory change: not when something below changed, and the entries did not.
+    touched: bool,
+    number: i64,
+    subdirectories: i64,
+}
+
+impl Entries {
+    const SAME: Self = Self { touched: false, number: 0, subdirectories: 0 };
+    /// One replaced or renamed: the number does not change.
+    const TOUCHED: Self = Self { touched: true, ..Self::SAME };
+
+    fn added(body: &Body) -> Self {
+        Self { touched: true, number: 1, subdirectories: i64::from(*body == Body::Directory) }
+    }
+
+    fn removed(body: &Body) -> Self {
+        Self { touched: true, number: -1, subdirectories: -i64::from(*body == Body::Directory) }
+    }
+
+    fn exchanged(old: &Body, new: &Body) -> Self {
+        let (old, new) = (Self::removed(old), Self::added(new));
+        Self { touched: true, number: 0, subdirectories: old.subdirectories + new.subdirectories }
+    }
 }
 
 /// Applies a change inside `directory` to its sums and to those of all directories above. In a removed tree it ends at
@@ -96,14 +124,11 @@ fn account<V: View>(
 ) -> Result<(), ViewError> {
     let mut at = directory;
     let mut entries = entries;
+    // Stands in for what an old row does not count.
+    let mut unknown = u64::from(u32::MAX);
     while at != InodeId::NONE {
         let Some(mut row) = txn.rows.directory(at)? else { return Ok(()) };
-        let added = match entries {
-            Entries::Same | Entries::Touched => 0,
-            Entries::Added => 1,
-            Entries::Removed => -1,
-        };
-        if !matches!(entries, Entries::Same) {
+        if entries.touched {
             row.mtime = txn.now;
             row.ctime = txn.now;
         } else if delta.is_nothing() {
@@ -111,7 +136,8 @@ fn account<V: View>(
         }
         let usage = &mut row.usage;
         let sums = [
-            (&mut usage.entries, added),
+            (row.subdirectories.as_mut().unwrap_or(&mut unknown), entries.subdirectories),
+            (&mut usage.entries, entries.number),
             (&mut usage.files, delta.files),
             (&mut usage.directories, delta.directories),
             (&mut usage.bytes, delta.bytes),
@@ -128,7 +154,7 @@ fn account<V: View>(
             txn.watch_quota(at);
         }
         txn.put_directory(at, &row);
-        entries = Entries::Same;
+        entries = Entries::SAME;
         at = row.parent;
     }
     Ok(())
@@ -140,7 +166,28 @@ pub(crate) fn account_change<V: View>(
     directory: InodeId,
     delta: Delta,
 ) -> Result<(), ViewError> {
-    account(txn, directory, Entries::Same, delta)
+    account(txn, directory, Entries::SAME, delta)
+}
+
+/// Something below `from` counts below `to` from now on, although nobody moved it there. The sums of `from` are the
+/// caller's, as for any name that goes.
+pub(crate) fn hand_over<V: View>(
+    txn: &mut Transaction<'_, V>,
+    from: InodeId,
+    to: InodeId,
+    delta: Delta,
+) -> Result<(), ViewError> {
+    account(txn, to, Entries::SAME, delta)?;
+    for (directory, delta) in [(from, delta.negated()), (to, delta)] {
+        let mut at = directory;
+        while let Some(row) = txn.rows.directory(at)? {
+            if row.quota.is_some() {
+                txn.note_handed_over(at, delta.files, delta.raw_bytes);
+            }
+            at = row.parent;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a new directory into an empty slot.
@@ -164,9 +211,10 @@ pub(crate) fn add_directory<V: View>(
         usage: Usage::default(),
         quota: None,
         implicit: false,
+        subdirectories: Some(0),
     };
     txn.put_directory(inode, &directory);
-    account(txn, slot.directory, Entries::Added, Delta::directory(&Usage::default()))?;
+    account(txn, slot.directory, Entries::added(&row.body), Delta::directory(&Usage::default()))?;
     Ok(row)
 }
 
@@ -185,9 +233,7 @@ pub(crate) fn slot_with_parents<V: View>(
                 txn.caller.check(&row, Right::Search, || resolve::show_names(place.base, &path, at + 1))?;
                 row.inode
             }
-            Some(_) => {
-                return Err(Error::NotDirectory { place: resolve::show_names(place.base, &path, at + 1) }.into());
-            }
+            Some(row) => return Err(resolve::not_a_directory(place, at + 1, &row).into()),
             None => {
                 txn.caller.check_add(&txn.rows, directory, || resolve::show_names(place.base, &path, at))?;
                 let slot = Slot { directory, name: name.as_bytes().to_vec() };
@@ -223,21 +269,19 @@ pub(crate) fn place_in_slot<V: View>(
     slot: &Slot,
     row: &mut InodeRow,
 ) -> Outcome<()> {
-    let mut entries = Entries::Added;
-    let mut delta = Delta::file(row.need_file()?);
+    let mut entries = Entries::added(&row.body);
+    let mut delta = Delta::of_one(&row.body);
     match txn.rows.entry(slot.directory, &slot.name)? {
         None => check_add(txn, place, slot)?,
         Some(_) if !overwrite => return Err(Error::Exists { place: resolve::show(place) }.into()),
         Some(InodeRow { body: Body::Directory, .. }) => {
             return Err(Error::IsDirectory { place: resolve::show(place) }.into());
         }
-        Some(target @ InodeRow { inode, body: Body::File(_), .. }) => {
+        Some(target) => {
             check_remove(txn, place, slot, &target)?;
-            let old = target.need_file()?.clone();
-            check_not_written_by_another(txn, place, inode, &old)?;
-            drop_file(txn, &target)?;
-            entries = Entries::Touched;
-            delta = delta.plus(Delta::file(&old).negated());
+            check_not_written_by_another(txn, place, &target)?;
+            entries = Entries::TOUCHED;
+            delta = delta.plus(names::drop_one(txn, slot, &target)?.negated());
         }
     }
     txn.caller.inherit(&txn.rows, slot.directory, row)?;
@@ -245,6 +289,39 @@ pub(crate) fn place_in_slot<V: View>(
     txn.put_link(row.inode, slot.directory, &slot.name);
     account(txn, slot.directory, entries, delta)?;
     Ok(())
+}
+
+/// Puts something new that is no directory into an empty slot.
+pub(crate) fn add_one<V: View>(txn: &mut Transaction<'_, V>, place: &Where, row: &mut InodeRow) -> Outcome<()> {
+    let slot = empty_slot(txn, place)?;
+    txn.caller.inherit(&txn.rows, slot.directory, row)?;
+    txn.put_entry(slot.directory, &slot.name, row);
+    txn.put_link(row.inode, slot.directory, &slot.name);
+    account(txn, slot.directory, Entries::added(&row.body), Delta::of_one(&row.body))?;
+    Ok(())
+}
+
+/// Gives what is no directory one more name. It counts where it did.
+pub(crate) fn add_name<V: View>(txn: &mut Transaction<'_, V>, from: &Where, to: &Where) -> Outcome<InodeRow> {
+    let (slot, mut row) = resolve::find(&txn.rows, txn.caller, from)?;
+    if row.body == Body::Directory {
+        return Err(Error::LinkDirectory { place: resolve::show(from) }.into());
+    }
+    let home = Home::at(&slot, &row);
+    let slot = empty_slot(txn, to)?;
+    names::add(txn, &home, &mut row, &slot, || resolve::show(from))?;
+    account(txn, slot.directory, Entries::added(&row.body), Delta::default())?;
+    Ok(row)
+}
+
+/// A place where nothing is, and where the caller may put something.
+fn empty_slot<V: View>(txn: &Transaction<'_, V>, place: &Where) -> Outcome<Slot> {
+    let slot = resolve::slot(&txn.rows, txn.caller, place)?;
+    if txn.rows.entry(slot.directory, &slot.name)?.is_some() {
+        return Err(Error::Exists { place: resolve::show(place) }.into());
+    }
+    check_add(txn, place, &slot)?;
+    Ok(slot)
 }
 
 /// Refuses unless the caller may put something into an empty slot.
@@ -264,13 +341,9 @@ pub(crate) fn check_remove<V: View>(
 }
 
 /// Refuses to replace a file under the hands of another session.
-fn check_not_written_by_another<V: View>(
-    txn: &Transaction<'_, V>,
-    place: &Where,
-    inode: InodeId,
-    file: &FileBody,
-) -> Outcome<()> {
-    let lease = if file.writing { txn.rows.lease(inode)? } else { None };
+fn check_not_written_by_another<V: View>(txn: &Transaction<'_, V>, place: &Where, row: &InodeRow) -> Outcome<()> {
+    let writing = matches!(&row.body, Body::File(file) if file.writing);
+    let lease = if writing { txn.rows.lease(row.inode)? } else { None };
     match lease {
         Some(lease) if Some(lease.session) != txn.session => {
             Err(Error::LeaseHeld { place: resolve::show(place), holder: lease.session }.into())
@@ -279,14 +352,17 @@ fn check_not_written_by_another<V: View>(
     }
 }
 
-/// What a file that loses its name leaves: its lease ends, its blocks become garbage unless a session has it open. The
-/// entry, which must still be there, and the sums are the caller's.
+/// What a file that loses its last name leaves: its lease ends, its blocks become garbage unless a session has it open.
+/// The entry, which must still be there, and the sums are the caller's.
 pub(crate) fn drop_file<V: View>(txn: &mut Transaction<'_, V>, row: &InodeRow) -> Result<(), ViewError> {
     let inode = row.inode;
     let kept = handles::keep(txn, row)?;
     txn.remove(key::link(inode));
     if kept {
         return Ok(());
+    }
+    if row.names.is_some() {
+        txn.remove(key::shared(inode));
     }
     let file = row.need_file()?;
     xattr::drop_all(txn, row);
@@ -326,10 +402,7 @@ pub(crate) fn detach<V: View>(
     recursive: bool,
 ) -> Outcome<()> {
     let delta = match &row.body {
-        Body::File(file) => {
-            drop_file(txn, row)?;
-            Delta::file(file)
-        }
+        Body::File(_) | Body::Symlink(_) | Body::Special(_) => names::drop_one(txn, slot, row)?,
         Body::Directory => {
             xattr::drop_all(txn, row);
             let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
@@ -346,7 +419,7 @@ pub(crate) fn detach<V: View>(
         }
     };
     txn.remove(key::entry(slot.directory, &slot.name));
-    account(txn, slot.directory, Entries::Removed, delta.negated())?;
+    account(txn, slot.directory, Entries::removed(&row.body), delta.negated())?;
     Ok(())
 }
 
@@ -373,6 +446,10 @@ pub(crate) fn rename<V: View>(txn: &mut Transaction<'_, V>, request: &Move<'_>) 
     }
     let target = txn.rows.entry(to.directory, &to.name)?;
     let replaced = target.is_some();
+    if request.overwrite && target.as_ref().is_some_and(|target| target.inode == row.inode) {
+        // Two names of one inode: rename(2) leaves both.
+        return Ok(());
+    }
     if replaced && !request.overwrite {
         return Err(Error::Exists { place: resolve::show(request.to) }.into());
     }
@@ -385,15 +462,15 @@ pub(crate) fn rename<V: View>(txn: &mut Transaction<'_, V>, request: &Move<'_>) 
         check_other_parent(txn, request.from, &row)?;
     }
     if let Some(target) = target {
-        replace_by_move(txn, request, &to, &target, &row.body)?;
+        replace_by_move(txn, request, &to, &target, is_directory)?;
     }
     txn.remove(key::entry(from.directory, &from.name));
-    let delta = put_at(txn, &mut row, &to)?;
+    let delta = put_at(txn, &mut row, &from, &to)?;
     if from.directory == to.directory && !replaced {
-        return Ok(account(txn, to.directory, Entries::Touched, Delta::default())?);
+        return Ok(account(txn, to.directory, Entries::TOUCHED, Delta::default())?);
     }
-    account(txn, from.directory, Entries::Removed, delta.negated())?;
-    account(txn, to.directory, Entries::Added, delta)?;
+    account(txn, from.directory, Entries::removed(&row.body), delta.negated())?;
+    account(txn, to.directory, Entries::added(&row.body), delta)?;
     Ok(())
 }
 
@@ -404,7 +481,7 @@ pub(crate) fn exchange<V: View>(txn: &mut Transaction<'_, V>, first: &Where, sec
     if first_slot.is_root() || second_slot.is_root() {
         return Err(Error::RootFixed.into());
     }
-    if first_slot == second_slot {
+    if first_slot == second_slot || first_row.inode == second_row.inode {
         return Ok(());
     }
     for (moved, to, from_place, to_place) in
@@ -421,13 +498,15 @@ pub(crate) fn exchange<V: View>(txn: &mut Transaction<'_, V>, first: &Where, sec
         check_other_parent(txn, first, &first_row)?;
         check_other_parent(txn, second, &second_row)?;
     }
-    let first_delta = put_at(txn, &mut first_row, &second_slot)?;
-    let second_delta = put_at(txn, &mut second_row, &first_slot)?;
+    let first_delta = put_at(txn, &mut first_row, &first_slot, &second_slot)?;
+    let second_delta = put_at(txn, &mut second_row, &second_slot, &first_slot)?;
     if same_directory {
-        return Ok(account(txn, first_slot.directory, Entries::Touched, Delta::default())?);
+        return Ok(account(txn, first_slot.directory, Entries::TOUCHED, Delta::default())?);
     }
-    account(txn, first_slot.directory, Entries::Touched, Delta::between(first_delta, second_delta))?;
-    account(txn, second_slot.directory, Entries::Touched, Delta::between(second_delta, first_delta))?;
+    let (first, second) = (&first_row.body, &second_row.body);
+    let (first_entries, second_entries) = (Entries::exchanged(first, second), Entries::exchanged(second, first));
+    account(txn, first_slot.directory, first_entries, Delta::between(first_delta, second_delta))?;
+    account(txn, second_slot.directory, second_entries, Delta::between(second_delta, first_delta))?;
     Ok(())
 }
 
@@ -441,44 +520,46 @@ fn check_other_parent<V: View>(txn: &Transaction<'_, V>, place: &Where, row: &In
 
 /// Writes what is in another slot from now on, and the way back from its inode. The directories are the caller's, by
 /// what is given back.
-fn put_at<V: View>(txn: &mut Transaction<'_, V>, row: &mut InodeRow, to: &Slot) -> Result<Delta, ViewError> {
-    let delta = match &mut row.body {
+fn put_at<V: View>(
+    txn: &mut Transaction<'_, V>,
+    row: &mut InodeRow,
+    from: &Slot,
+    to: &Slot,
+) -> Result<Delta, ViewError> {
+    match &row.body {
         Body::Directory => {
             let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
             directory.parent = to.directory;
             directory.name.clone_from(&to.name);
             directory.ctime = txn.now;
             txn.put_directory(row.inode, &directory);
-            Delta::directory(&directory.usage)
+            txn.put_entry(to.directory, &to.name, row);
+            Ok(Delta::directory(&directory.usage))
         }
-        Body::File(file) => {
-            file.ctime = txn.now;
-            let delta = Delta::file(file);
-            txn.put_link(row.inode, to.directory, &to.name);
-            delta
+        Body::File(_) | Body::Symlink(_) | Body::Special(_) => {
+            row.set_ctime(txn.now);
+            names::put(txn, row, from, to)
         }
-    };
-    txn.put_entry(to.directory, &to.name, row);
-    Ok(delta)
+    }
 }
 
-/// Makes room for what is moved: only a file gives way to a file, and an empty directory to a directory.
+/// Makes room for what is moved: a directory gives way to a directory if it is empty, and anything else to anything else.
 fn replace_by_move<V: View>(
     txn: &mut Transaction<'_, V>,
     request: &Move<'_>,
     to: &Slot,
     target: &InodeRow,
-    moved: &Body,
+    moves_directory: bool,
 ) -> Outcome<()> {
     let place = || resolve::show(request.to);
-    match (moved, &target.body) {
-        (Body::File(_), Body::Directory) => Err(Error::IsDirectory { place: place() }.into()),
-        (Body::Directory, Body::File(_)) => Err(Error::NotDirectory { place: place() }.into()),
-        (Body::File(_), Body::File(file)) => {
-            check_not_written_by_another(txn, request.to, target.inode, file)?;
+    match (moves_directory, target.body == Body::Directory) {
+        (false, true) => Err(Error::IsDirectory { place: place() }.into()),
+        (true, false) => Err(Error::NotDirectory { place: place() }.into()),
+        (false, false) => {
+            check_not_written_by_another(txn, request.to, target)?;
             detach(txn, request.to, to, target, false)
         }
-        (Body::Directory, Body::Directory) => detach(txn, request.to, to, target, false),
+        (true, true) => detach(txn, request.to, to, target, false),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::command::XattrMode;
 use crate::error::Error;
 use crate::key;
 use crate::limits::{MAX_XATTR_NAME, MAX_XATTR_VALUE, MAX_XATTRS, SMALL_XATTR, SMALL_XATTRS};
-use crate::row::{InodeRow, Xattr, XattrRow};
+use crate::row::{Body, InodeRow, Xattr, XattrRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::view::{View, ViewError};
@@ -147,6 +147,7 @@ fn long(view: &impl View, row: &InodeRow, name: &[u8]) -> Result<Vec<u8>, ViewEr
 
 fn check_change(caller: Caller<'_>, row: &InodeRow, name: &[u8], place: &impl Fn() -> String) -> Result<(), Error> {
     match class(name)? {
+        Class::User if !matches!(row.body, Body::File(_) | Body::Directory) => Err(Error::UserXattr { place: place() }),
         Class::User => caller.check(row, Right::Write, place),
         Class::Trusted | Class::Security => caller.check_superuser(place),
     }

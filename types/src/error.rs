@@ -120,6 +120,9 @@ codes! {
     /// What is there is not what the request made a condition.
     PreconditionFailed = 36, Exists, "EEXIST", "precondition failed";
     NoSuchBucket = 37, NotFound, "ENOENT", "no such bucket";
+    /// A symbolic link lies on the way; who asks follows it, up to 40 of them.
+    SymbolicLink = 38, Invalid, "ELOOP", "too many levels of symbolic links";
+    TooManyLinks = 39, Invalid, "EMLINK", "too many links";
 }
 
 impl fmt::Display for Code {

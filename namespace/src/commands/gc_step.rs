@@ -6,6 +6,8 @@ use crate::command::Reply;
 use crate::extents;
 use crate::key;
 use crate::limits::MAX_STEP;
+use crate::names;
+use crate::resolve::Slot;
 use crate::row::{self, Body, ExtentRow, GarbageRow, Kind};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
@@ -32,7 +34,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, limit: u32, grace_nanos
             let garbage: GarbageRow = row::decode(&key, &value)?;
             match garbage.kind {
                 Kind::Directory => free_directory(txn, inode, &mut budget)?,
-                Kind::File => {
+                Kind::File | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
                     let due = if garbage.never_named { txn.now } else { due };
                     free_file(txn, inode, due, &mut budget)?;
                 }
@@ -58,7 +60,11 @@ fn free_directory<V: View>(
                 let row_of_its_own = GarbageRow { kind: Kind::Directory, never_named: false };
                 tree::add_garbage(txn, row.inode, row_of_its_own);
             }
-            Body::File(_) => tree::drop_file(txn, &row)?,
+            // Nothing counts here any more.
+            Body::File(_) | Body::Symlink(_) | Body::Special(_) => {
+                let name = key::name_of(&key)?.to_vec();
+                names::drop_one(txn, &Slot { directory, name }, &row)?;
+            }
         }
         txn.remove(key);
         *budget -= 1;

@@ -33,6 +33,8 @@ pub(crate) fn open<V: View>(
             let file = match &row.body {
                 Body::File(file) => file,
                 Body::Directory => return Err(Error::IsDirectory { place: shown() }.into()),
+                Body::Symlink(_) => return Err(resolve::not_a_directory(place, resolve::count(place)?, &row).into()),
+                Body::Special(_) => return Err(Error::NotAFile { place: shown() }.into()),
             };
             // One that never had a name is its writer's alone.
             if row.links() == 0 && file.writing {

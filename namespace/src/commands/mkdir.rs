@@ -34,6 +34,9 @@ pub(crate) fn run<V: View>(
             bucket::set_implicit(txn, row.inode, false)?;
             row
         }
+        Some(row) if parents && matches!(row.body, Body::Symlink(_)) => {
+            return Err(resolve::not_a_directory(place, resolve::count(place)?, &row).into());
+        }
         Some(_) => return Err(Error::Exists { place: resolve::show(place) }.into()),
     };
     let directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;

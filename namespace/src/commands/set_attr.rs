@@ -43,8 +43,17 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: 
             txn.put_directory(row.inode, &directory);
             row.attributes(Some(&directory))
         }
-        Body::File(_) => {
-            change_file(txn, place, &home, &mut row, change)?;
+        Body::File(_) | Body::Symlink(_) | Body::Special(_) => {
+            if matches!(row.body, Body::Symlink(_)) && change.mode.is_some() {
+                return Err(Error::NotAFile { place: resolve::show(place) }.into());
+            }
+            if let Some((kept, ctime)) = row.times_mut() {
+                *kept = mtime.unwrap_or(*kept);
+                *ctime = txn.now;
+            }
+            if let Some(replication) = change.replication {
+                change_replication(txn, place, &home, &mut row, replication)?;
+            }
             row.attributes(None)
         }
     };
@@ -58,19 +67,18 @@ fn times(change: &AttrChange, now: Timestamp) -> (Option<Timestamp>, Option<Time
     (change.atime.or(touched), change.mtime.or(touched))
 }
 
-fn change_file<V: View>(
+fn change_replication<V: View>(
     txn: &mut Transaction<'_, V>,
     place: &Where,
     home: &Home,
     row: &mut InodeRow,
-    change: &AttrChange,
+    replication: u8,
 ) -> Outcome<()> {
     let inode = row.inode;
-    let (_, mtime) = times(change, txn.now);
-    let file = row.need_file_mut()?;
-    file.mtime = mtime.unwrap_or(file.mtime);
-    file.ctime = txn.now;
-    let Some(replication) = change.replication.filter(|wanted| *wanted != file.replication) else { return Ok(()) };
+    let Body::File(file) = &mut row.body else { return Err(Error::NotAFile { place: resolve::show(place) }.into()) };
+    if file.replication == replication {
+        return Ok(());
+    }
     tree::check_replication(replication)?;
     let before = Delta::file(file);
     file.replication = replication;

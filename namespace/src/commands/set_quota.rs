@@ -1,5 +1,4 @@
 use crate::command::{Reply, Where};
-use crate::error::Error;
 use crate::key;
 use crate::resolve;
 use crate::row::{Body, DirectoryRow, Quota};
@@ -12,7 +11,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, quota: Q
     let (_, row) = resolve::find(&txn.rows, txn.caller, place)?;
     txn.caller.check_superuser(|| resolve::show(place))?;
     if row.body != Body::Directory {
-        return Err(Error::NotDirectory { place: resolve::show(place) }.into());
+        return Err(resolve::not_a_directory(place, resolve::count(place)?, &row).into());
     }
     let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
     directory.quota = (quota != Quota::default()).then_some(quota);

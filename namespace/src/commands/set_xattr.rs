@@ -29,8 +29,8 @@ pub(crate) fn remove<V: View>(txn: &mut Transaction<'_, V>, place: &Where, name:
 }
 
 fn save<V: View>(txn: &mut Transaction<'_, V>, home: &Home, mut row: InodeRow) -> Result<(), ViewError> {
-    match &mut row.body {
-        Body::File(file) => file.ctime = txn.now,
+    match &row.body {
+        Body::File(_) | Body::Symlink(_) | Body::Special(_) => row.set_ctime(txn.now),
         Body::Directory => {
             let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
             directory.ctime = txn.now;

@@ -50,6 +50,7 @@ pub fn open_key(
     let attributes = attributes(view, &row)?;
     let content = match &row.body {
         Body::Directory => Content::Inline(Vec::new()),
+        Body::Symlink(_) | Body::Special(_) => return Err(Error::NotAFile { place: key.show() }.into()),
         Body::File(file) => content(view, row.inode, file, (offset, length))?,
     };
     let opened = Opened { attributes, content };

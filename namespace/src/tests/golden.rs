@@ -117,6 +117,7 @@ fn rows_keep_their_bytes() {
         usage: Usage { entries: 1, files: 2, directories: 3, bytes: 400, raw_bytes: 1200 },
         quota: None,
         implicit: true,
+        subdirectories: None,
     };
     let bounded =
         DirectoryRow { quota: Some(Quota { raw_bytes: Some(1 << 40), inodes: Some(9) }), ..directory.clone() };

@@ -2,6 +2,7 @@
 
 mod content;
 mod handles;
+mod links;
 mod locks;
 
 use proptest::prelude::*;
@@ -47,6 +48,7 @@ enum Step {
     Gc { limit: u32 },
     Deleted { storage: u8, limit: usize },
     Retry { request: Index },
+    Links(links::Step),
 }
 
 #[derive(Debug, Clone)]
@@ -214,6 +216,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1_u32..6).prop_map(|limit| Step::Gc { limit }),
         1 => (0..STORAGES, 1_usize..5).prop_map(|(storage, limit)| Step::Deleted { storage, limit }),
         2 => any::<Index>().prop_map(|request| Step::Retry { request }),
+        6 => links::step().prop_map(Step::Links),
     ]
 }
 
@@ -358,6 +361,7 @@ impl History {
             Step::Delete { place, recursive } => {
                 let place = self.place(place);
                 self.client(who, Command::Delete { place, recursive: *recursive });
+                self.let_go();
             }
             Step::SetAttr { place, change } => {
                 let place = self.place(place);
@@ -392,6 +396,7 @@ impl History {
                 let more = query::garbage_pending(&self.cluster.state).expect("readable");
                 assert_eq!(applied.reply, Ok(Reply::Step { more }));
             }
+            Step::Links(step) => self.run_links(step, who),
             Step::Deleted { storage: number, limit } => self.delete_due(*number, *limit),
             Step::Retry { request } => {
                 let Some((request, reply)) = self.answered.get(request.index(self.answered.len().max(1))).cloned()
@@ -546,7 +551,12 @@ impl History {
                     assert_eq!(code(listed), found.and_then(|()| may(&[4, 1])), "list of {place:?}");
                 } else {
                     let opened = query::open(state, caller, &place, 0, 1).map(|_| ());
-                    assert_eq!(code(opened), found.and_then(|()| may(&[4])), "open of {place:?}");
+                    let expected = found.and_then(|()| match &self.model.objects[inode].body {
+                        Body::Other(_) if self.model.is_symlink(*inode) => Err(Code::SymbolicLink),
+                        Body::Other(_) => Err(Code::NotSupported),
+                        Body::File(_) | Body::Directory(_) => may(&[4]),
+                    });
+                    assert_eq!(code(opened), expected, "open of {place:?}");
                 }
             }
         }
@@ -575,6 +585,9 @@ impl History {
     }
 
     fn check_content(&self, inode: InodeId, place: &Where) {
+        if matches!(self.model.objects[&inode].body, Body::Other(_)) {
+            return;
+        }
         let file = self.model.file(inode);
         let mut offset = 0;
         let mut expected = Vec::new();

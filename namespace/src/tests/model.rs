@@ -3,11 +3,14 @@
 //! It knows results by code only. What lies in a removed tree is doomed: commands on it may go either way until garbage
 //! collection has been there, and nobody can see the difference.
 
+mod links;
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, Path, SessionId, StorageId, Timestamp};
+
+pub(crate) use links::{Names, Other};
 
 use crate::command::{
     AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, Where, XattrMode,
@@ -32,6 +35,7 @@ pub(crate) struct Object {
 pub(crate) enum Body {
     Directory(BTreeMap<Vec<u8>, InodeId>),
     File(File),
+    Other(Other),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +71,7 @@ pub(crate) struct Model {
     pub(crate) objects: BTreeMap<InodeId, Object>,
     pub(crate) doomed: BTreeSet<InodeId>,
     quotas: BTreeMap<InodeId, Quota>,
+    pub(crate) names: Names,
 }
 
 /// What a command on a doomed inode is answered, nobody promises.
@@ -97,6 +102,7 @@ impl Model {
             objects: BTreeMap::from([(InodeId::ROOT, root)]),
             doomed: BTreeSet::new(),
             quotas: BTreeMap::new(),
+            names: Names::default(),
         }
     }
 
@@ -104,6 +110,7 @@ impl Model {
         let before = self.clone();
         self.now = self.now.max(request.time);
         self.caller.clone_from(&request.principal);
+        self.forget_handed_over();
         let session = request.origin.map(|origin| origin.session);
         if let Some(session) = session
             && !self.sessions.contains(&session)
@@ -138,6 +145,7 @@ impl Model {
                 let (parent, name) = if *parents { self.make_parents(place, uid, gid)? } else { self.slot(place)? };
                 let inode = match self.child(parent, &name) {
                     Some(there) if *parents && self.is_directory(there) => there,
+                    Some(there) if *parents && self.is_symlink(there) => return Err(Code::SymbolicLink),
                     Some(_) => return Err(Code::Exists),
                     None => {
                         self.need(parent, 2)?;
@@ -265,7 +273,7 @@ impl Model {
                     return Err(Code::NotPermitted);
                 }
                 if !self.is_directory(inode) {
-                    return Err(Code::NotDirectory);
+                    return Err(if self.is_symlink(inode) { Code::SymbolicLink } else { Code::NotDirectory });
                 }
                 self.quotas.insert(inode, *quota);
                 self.object_mut(inode).ctime = self.now;
@@ -295,6 +303,18 @@ impl Model {
                 object.ctime = now;
                 Ok(Reply::Done)
             }
+            Command::Link { from, to } => self.link(from, to),
+            Command::Symlink { place, target, ownership } => {
+                let ownership = Ownership { mode: 0o777, ..*ownership };
+                self.make_other(
+                    place,
+                    ownership,
+                    Other { kind: Kind::Symlink, device: 0, target: Some(target.clone()) },
+                )
+            }
+            Command::Mknod { place, kind, ownership, device } => {
+                self.make_other(place, *ownership, Other { kind: *kind, device: *device, target: None })
+            }
             Command::Exchange { first, second } => self.exchange(first, second),
             Command::Delete { place, recursive } => {
                 let (parent, name, inode) = self.find(place)?;
@@ -309,7 +329,7 @@ impl Model {
                     self.need_removable_below(inode)?;
                 }
                 self.remove_entry(parent, &name);
-                self.doom(inode);
+                self.lose(inode, parent, &name);
                 Ok(Reply::Done)
             }
             Command::SetAttr { place, change } => {
@@ -362,7 +382,8 @@ impl Model {
     fn breaks_a_quota(&self, before: &Self) -> bool {
         let grew_over = |limit: Option<u64>, had: u64, has: u64| limit.is_some_and(|limit| has > limit) && has > had;
         self.quotas.iter().filter(|(directory, _)| self.objects.contains_key(directory)).any(|(directory, quota)| {
-            let (had, has) = (before.usage(*directory), self.usage(*directory));
+            let had = self.with_handed_over(*directory, before.usage(*directory));
+            let has = self.usage(*directory);
             grew_over(quota.raw_bytes, had.raw_bytes, has.raw_bytes)
                 || grew_over(quota.inodes, had.files + had.directories, has.files + has.directories)
         })
@@ -398,6 +419,9 @@ impl Model {
             return Err(Code::Cycle);
         }
         let target = self.child(to_parent, &to_name);
+        if target == Some(inode) && overwrite {
+            return Ok(Reply::Done);
+        }
         if target.is_some() && !overwrite {
             return Err(Code::Exists);
         }
@@ -417,9 +441,10 @@ impl Model {
                 (true, Some(_)) => {}
                 (false, None) => self.check_replaceable(there, session)?,
             }
-            self.doom(there);
+            self.lose(there, to_parent, &to_name);
         }
         self.remove_entry(from_parent, &from_name);
+        self.counts_no_more_at(inode, from_parent, &from_name);
         self.add_entry(to_parent, &to_name, inode);
         self.object_mut(inode).ctime = self.now;
         Ok(Reply::Done)
@@ -444,6 +469,15 @@ impl Model {
                 self.need(moved, 2)?;
             }
         }
+        let counted = [
+            self.counts(first, first_parent, &first_name).then_some((first, second_parent, &second_name)),
+            self.counts(second, second_parent, &second_name).then_some((second, first_parent, &first_name)),
+        ];
+        self.counts_no_more_at(first, first_parent, &first_name);
+        self.counts_no_more_at(second, second_parent, &second_name);
+        for (inode, parent, name) in counted.into_iter().flatten() {
+            self.counts_at(inode, parent, name);
+        }
         self.add_entry(first_parent, &first_name, second);
         self.add_entry(second_parent, &second_name, first);
         for moved in [first, second] {
@@ -456,6 +490,11 @@ impl Model {
         self.need_attributes(inode, change)?;
         if self.is_directory(inode) && change.replication.is_some() {
             return Err(Code::IsDirectory);
+        }
+        if self.is_symlink(inode) && change.mode.is_some()
+            || matches!(self.objects[&inode].body, Body::Other(_)) && change.replication.is_some()
+        {
+            return Err(Code::NotSupported);
         }
         let (now, caller, directory) = (self.now, self.restricted().cloned(), self.is_directory(inode));
         let object = self.object_mut(inode);
@@ -589,7 +628,7 @@ impl Model {
             }
             self.need_removable(parent, there)?;
             self.check_replaceable(there, session)?;
-            self.doom(there);
+            self.lose(there, parent, &name);
         }
         self.inherit(parent, inode);
         self.add_entry(parent, &name, inode);
@@ -609,7 +648,7 @@ impl Model {
     fn doom(&mut self, inode: InodeId) {
         self.doomed.insert(inode);
         if let Some(Object { body: Body::Directory(children), .. }) = self.objects.remove(&inode) {
-            children.values().for_each(|child| self.doom(*child));
+            children.iter().for_each(|(name, child)| self.lose(*child, inode, name));
         }
     }
 
@@ -618,11 +657,7 @@ impl Model {
         let Some((parents, last)) = path.split_last() else {
             return match place.base {
                 InodeId::ROOT => Ok((InodeId::NONE, Vec::new())),
-                base => {
-                    let (parent, name) = self.parent_of(base).ok_or(Code::NotFound)?;
-                    self.need_way(parent)?;
-                    Ok((parent, name))
-                }
+                base => self.way_to(base),
             };
         };
         let mut at = place.base;
@@ -635,13 +670,16 @@ impl Model {
         for name in parents.names() {
             at = match self.children(at) {
                 Some(children) => *children.get(name.as_bytes()).ok_or(Code::NotFound)?,
-                None => return Err(Code::NotDirectory),
+                None => return Err(self.no_directory(at, place.base)),
             };
             if self.is_directory(at) {
                 self.need(at, 1)?;
             }
         }
-        if self.is_directory(at) { Ok((at, last.as_bytes().to_vec())) } else { Err(Code::NotDirectory) }
+        match self.is_directory(at) {
+            true => Ok((at, last.as_bytes().to_vec())),
+            false => Err(self.no_directory(at, place.base)),
+        }
     }
 
     fn make_parents(&mut self, place: &Where, uid: u32, gid: u32) -> Outcome<(InodeId, Vec<u8>)> {
@@ -655,7 +693,7 @@ impl Model {
             self.need_way(at)?;
         }
         for name in parents.names() {
-            let children = self.children(at).ok_or(Code::NotDirectory)?;
+            let children = self.children(at).ok_or(self.no_directory(at, place.base))?;
             at = match children.get(name.as_bytes()) {
                 Some(there) if self.is_directory(*there) => {
                     self.need(*there, 1)?;
@@ -668,7 +706,10 @@ impl Model {
                 }
             };
         }
-        if self.is_directory(at) { Ok((at, last.as_bytes().to_vec())) } else { Err(Code::NotDirectory) }
+        match self.is_directory(at) {
+            true => Ok((at, last.as_bytes().to_vec())),
+            false => Err(self.no_directory(at, place.base)),
+        }
     }
 
     pub(crate) fn find(&self, place: &Where) -> Outcome<(InodeId, Vec<u8>, InodeId)> {
@@ -696,7 +737,7 @@ impl Model {
     pub(crate) fn children(&self, inode: InodeId) -> Option<&BTreeMap<Vec<u8>, InodeId>> {
         match &self.objects.get(&inode)?.body {
             Body::Directory(children) => Some(children),
-            Body::File(_) => None,
+            Body::File(_) | Body::Other(_) => None,
         }
     }
 
@@ -721,6 +762,19 @@ impl Model {
         self.children(inode).is_some()
     }
 
+    pub(crate) fn is_symlink(&self, inode: InodeId) -> bool {
+        matches!(&self.objects[&inode].body, Body::Other(Other { kind: Kind::Symlink, .. }))
+    }
+
+    /// A path goes on below what is no directory.
+    fn no_directory(&self, at: InodeId, base: InodeId) -> Code {
+        if at != base && self.is_symlink(at) { Code::SymbolicLink } else { Code::NotDirectory }
+    }
+
+    pub(crate) fn changed_at(&mut self, inode: InodeId, ctime: Timestamp) {
+        self.object_mut(inode).ctime = ctime;
+    }
+
     fn take_inode(&mut self) -> InodeId {
         let inode = self.next_inode;
         self.next_inode = inode.next();
@@ -741,6 +795,7 @@ impl Model {
     }
 
     fn add_entry(&mut self, parent: InodeId, name: &[u8], inode: InodeId) {
+        self.counts_at(inode, parent, name);
         self.change_entries(parent, |children| {
             children.insert(name.to_vec(), inode);
         });
@@ -759,7 +814,7 @@ impl Model {
         object.ctime = now;
         match &mut object.body {
             Body::Directory(children) => change(children),
-            Body::File(_) => panic!("a file has no entries"),
+            Body::File(_) | Body::Other(_) => panic!("only directories have entries"),
         }
     }
 
@@ -770,21 +825,21 @@ impl Model {
     pub(crate) fn writer(&self, inode: InodeId) -> Option<SessionId> {
         match &self.objects.get(&inode)?.body {
             Body::File(file) => file.writer,
-            Body::Directory(_) => None,
+            Body::Directory(_) | Body::Other(_) => None,
         }
     }
 
     pub(crate) fn file(&self, inode: InodeId) -> &File {
         match &self.objects[&inode].body {
             Body::File(file) => file,
-            Body::Directory(_) => panic!("a file was asked for"),
+            Body::Directory(_) | Body::Other(_) => panic!("a file was asked for"),
         }
     }
 
     fn file_mut(&mut self, inode: InodeId) -> &mut File {
         match &mut self.object_mut(inode).body {
             Body::File(file) => file,
-            Body::Directory(_) => panic!("a file was asked for"),
+            Body::Directory(_) | Body::Other(_) => panic!("a file was asked for"),
         }
     }
 
@@ -796,24 +851,35 @@ impl Model {
         let object = &self.objects[&inode];
         let file = match &object.body {
             Body::File(file) => Some(file),
-            Body::Directory(_) => None,
+            Body::Directory(_) | Body::Other(_) => None,
         };
-        let named = inode == InodeId::ROOT || self.parent_of(inode).is_some();
+        let (kind, links, other) = match &object.body {
+            Body::File(_) => (Kind::File, self.names_of(inode).len(), None),
+            Body::Directory(children) => {
+                let below = children.values().filter(|child| self.is_directory(**child)).count();
+                (Kind::Directory, 2 + below, None)
+            }
+            Body::Other(other) => (other.kind, self.names_of(inode).len(), Some(other)),
+        };
+        let target = other.and_then(|other| other.target.clone());
+        let length = target.as_ref().map_or(file.map_or(0, File::length), |target| target.len() as u64);
         Attributes {
             inode,
-            kind: if file.is_some() { Kind::File } else { Kind::Directory },
+            kind,
             mode: object.mode,
             uid: object.uid,
             gid: object.gid,
-            length: ByteSize::new(file.map_or(0, File::length)),
+            length: ByteSize::new(length),
             atime: object.atime,
             mtime: object.mtime,
             ctime: object.ctime,
-            links: u32::from(named),
+            links: u32::try_from(links).expect("few"),
             replication: file.map_or(0, |file| file.replication),
             block_size: file.map_or(ByteSize::ZERO, |file| file.block_size),
             writing: file.is_some_and(|file| file.writer.is_some()),
-            usage: if file.is_some() { None } else { Some(self.usage(inode)) },
+            usage: (kind == Kind::Directory).then(|| self.usage(inode)),
+            device: other.map(|other| other.device).filter(|device| *device != 0),
+            target,
             quota: self.quotas.get(&inode).copied().filter(|quota| *quota != Quota::default()),
         }
     }
@@ -821,9 +887,11 @@ impl Model {
     /// The sums, counted anew.
     fn usage(&self, directory: InodeId) -> Usage {
         let mut sums = Usage::default();
-        for child in self.children(directory).expect("a directory").values() {
+        for (name, child) in self.children(directory).expect("a directory") {
             sums.entries += 1;
             match &self.objects[child].body {
+                Body::File(_) | Body::Other(_) if !self.counts(*child, directory, name) => {}
+                Body::Other(_) => sums.files += 1,
                 Body::File(file) => {
                     sums.files += 1;
                     sums.bytes += file.length();

@@ -66,7 +66,8 @@ impl Model {
 
     pub(super) fn need_xattr_change(&self, inode: InodeId, name: &[u8]) -> Outcome<()> {
         if name.starts_with(b"user.") {
-            self.need(inode, 2)
+            let other = matches!(self.objects[&inode].body, Body::Other(_));
+            if other { Err(Code::NotPermitted) } else { self.need(inode, 2) }
         } else if !name.starts_with(b"trusted.") && !name.starts_with(b"security.") {
             Err(Code::NotSupported)
         } else if self.restricted().is_some() {
@@ -119,8 +120,8 @@ impl Model {
         object.gid = gid;
         match object.body {
             Body::Directory(_) => object.mode |= 0o2000,
-            Body::File(_) if outsider && object.mode & 0o010 != 0 => object.mode &= !0o2000,
-            Body::File(_) => {}
+            Body::File(_) | Body::Other(_) if outsider && object.mode & 0o010 != 0 => object.mode &= !0o2000,
+            Body::File(_) | Body::Other(_) => {}
         }
     }
 }
