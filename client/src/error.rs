@@ -58,6 +58,8 @@ pub(crate) enum Fault {
     /// The namenode's answer.
     #[error("{message}")]
     Refused { code: Code, message: String },
+    #[error("{message}")]
+    Symlink { link: Box<proto::v1::Symlink>, message: String },
     #[error(
         "no answer from the namenodes within {}: {reason}; check that a majority of them runs and can be reached",
         humantime::format_duration(*.after)
@@ -91,6 +93,7 @@ impl Fault {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Refused { code, .. } => *code,
+            Self::Symlink { .. } => Code::SymbolicLink,
             Self::NoAnswer { .. } => Code::TimedOut,
             Self::Configuration(_) => Code::InvalidArgument,
             Self::Closed => Code::Io,
@@ -106,7 +109,10 @@ impl Fault {
     pub(crate) fn refused(error: &proto::v1::Error) -> Self {
         let code = error.typed_code();
         let message = if error.message.is_empty() { code.to_string() } else { error.message.clone() };
-        Self::Refused { code, message }
+        match &error.symlink {
+            Some(link) => Self::Symlink { link: Box::new(link.clone()), message },
+            None => Self::Refused { code, message },
+        }
     }
 }
 

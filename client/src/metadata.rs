@@ -2,6 +2,7 @@
 
 mod connection;
 mod dial;
+mod follow;
 mod operations;
 
 use std::sync::{Arc, Mutex};
@@ -104,9 +105,19 @@ impl Metadata {
         self.leader.borrow().clone()
     }
 
+    /// Sends one operation and waits for its answer, as [`Self::ask`] does. Symbolic links on the way are followed.
+    pub(crate) async fn call(&self, op: v1::op::Kind, scope: Scope) -> Result<Answer, Fault> {
+        follow::call(self, op, scope).await
+    }
+
+    /// What is at a place in the end, if that is a symbolic link.
+    pub(crate) async fn stat(&self, place: v1::Where) -> Result<Attributes, Fault> {
+        wire::attributes(follow::stat(self, place).await?)
+    }
+
     /// Sends one operation and waits for its answer, through any number of lost connections and leaders, until
     /// `op_timeout`.
-    pub(crate) async fn call(&self, op: v1::op::Kind, scope: Scope) -> Result<Answer, Fault> {
+    async fn ask(&self, op: v1::op::Kind, scope: Scope) -> Result<Answer, Fault> {
         let deadline = Instant::now() + self.op_timeout;
         let (answer, answered) = oneshot::channel();
         let request = Request { op, scope, principal: self.principal.clone(), deadline, answer };

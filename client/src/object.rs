@@ -12,6 +12,11 @@ use types::{ByteSize, ClusterId, DiskId, InodeId, Name, NodeId, StorageId, Times
 pub enum Kind {
     File,
     Directory,
+    Symlink,
+    Fifo,
+    Socket,
+    CharDevice,
+    BlockDevice,
 }
 
 /// What `stat` tells.
@@ -37,6 +42,11 @@ pub struct Attributes {
     pub usage: Option<Usage>,
     /// Of directories that have one.
     pub quota: Option<Quota>,
+    /// Of devices: the number, as its maker encoded it.
+    pub device: Option<u64>,
+    /// Of symbolic links: where it leads.
+    #[serde(skip)]
+    pub target: Option<Vec<u8>>,
 }
 
 impl Attributes {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use transfer::Buffers;
 use transfer::frame::MAX_DATA;
 use transfer::message::MAX_BLOCK;
+use types::Code;
 
 use crate::admin::Admin;
 use crate::config::{Config, User};
@@ -18,7 +19,7 @@ use crate::datanode::Pool;
 use crate::error::{Error, Fault};
 use crate::listing::Listing;
 use crate::metadata::{Metadata, Scope};
-use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, MkdirOptions, Quota, XattrMode};
+use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, Kind, MkdirOptions, Quota, XattrMode};
 use crate::place::Place;
 use crate::reader::FileReader;
 use crate::wire;
@@ -94,7 +95,14 @@ impl Client {
         self.0.metadata.defaults()
     }
 
+    /// What is at a place. A symbolic link is followed to where it leads in the end.
     pub async fn stat(&self, at: impl Into<Place>) -> Result<Attributes, Error> {
+        let at = &at.into();
+        self.0.metadata.stat(wire::place(at)).await.map_err(|fault| Error::new("stat", at, fault))
+    }
+
+    /// What is at a place: a symbolic link itself, if that is there.
+    pub async fn lstat(&self, at: impl Into<Place>) -> Result<Attributes, Error> {
         let at = &at.into();
         let op = Op::Stat(v1::Stat { place: Some(wire::place(at)) });
         self.0.metadata.attributes(op, Scope::Read).await.map_err(|fault| Error::new("stat", at, fault))
@@ -112,6 +120,40 @@ impl Client {
         let place = Some(wire::place(at));
         let op = Op::Mkdir(v1::Mkdir { place, ownership: Some(ownership), parents: options.parents });
         self.changed(op, at).await.map_err(|fault| Error::new("make directory", at, fault))
+    }
+
+    /// Gives what is no directory another name, in an empty place.
+    pub async fn link(&self, from: impl Into<Place>, to: impl Into<Place>) -> Result<Attributes, Error> {
+        let (from, to) = (&from.into(), &to.into());
+        let op = Op::Link(v1::Link { from: Some(wire::place(from)), to: Some(wire::place(to)) });
+        let linked = self.changed(op, to).await;
+        linked.map_err(|fault| Error::new("link", format_args!("{from} as {to}"), fault))
+    }
+
+    /// Makes a symbolic link, in an empty place. Nobody looks whether anything is at `target`, which has up to 4095 bytes.
+    pub async fn symlink(&self, target: &[u8], at: impl Into<Place>) -> Result<Attributes, Error> {
+        let at = &at.into();
+        let (place, ownership) = (Some(wire::place(at)), Some(wire::ownership(&self.0.config.user, 0o777, None, None)));
+        let op = Op::MakeSymlink(v1::MakeSymlink { place, target: target.to_vec(), ownership });
+        self.changed(op, at).await.map_err(|fault| Error::new("make the symbolic link", at, fault))
+    }
+
+    /// Where a symbolic link leads.
+    pub async fn read_link(&self, at: impl Into<Place>) -> Result<Vec<u8>, Error> {
+        let at = &at.into();
+        let no_link = || {
+            let message = "it is no symbolic link; use stat to see what it is".to_owned();
+            Error::new("read the link", at, Fault::Refused { code: Code::InvalidArgument, message })
+        };
+        self.lstat(at).await?.target.ok_or_else(no_link)
+    }
+
+    /// Makes a fifo or a socket, or as the superuser a device with this number.
+    pub async fn mknod(&self, at: impl Into<Place>, kind: Kind, mode: u32, device: u64) -> Result<Attributes, Error> {
+        let at = &at.into();
+        let (place, ownership) = (Some(wire::place(at)), Some(wire::ownership(&self.0.config.user, mode, None, None)));
+        let op = Op::Mknod(v1::Mknod { place, kind: wire::kind(kind).into(), ownership, device });
+        self.changed(op, at).await.map_err(|fault| Error::new("make the special file", at, fault))
     }
 
     /// Moves an object. With `overwrite`, replaces what is there as rename(2) does.

@@ -62,11 +62,29 @@ pub(crate) fn set_attr(at: &Place, change: &AttrChange) -> v1::SetAttr {
     }
 }
 
+/// Of what [`crate::Client::mknod`] makes.
+pub(crate) const fn kind(kind: Kind) -> v1::Kind {
+    match kind {
+        Kind::File => v1::Kind::File,
+        Kind::Directory => v1::Kind::Directory,
+        Kind::Symlink => v1::Kind::Symlink,
+        Kind::Fifo => v1::Kind::Fifo,
+        Kind::Socket => v1::Kind::Socket,
+        Kind::CharDevice => v1::Kind::CharDevice,
+        Kind::BlockDevice => v1::Kind::BlockDevice,
+    }
+}
+
 pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
     let kind = match wire.kind() {
         v1::Kind::File => Kind::File,
         v1::Kind::Directory => Kind::Directory,
-        v1::Kind::Unspecified => return Err(broken("an object is neither a file nor a directory")),
+        v1::Kind::Symlink => Kind::Symlink,
+        v1::Kind::Fifo => Kind::Fifo,
+        v1::Kind::Socket => Kind::Socket,
+        v1::Kind::CharDevice => Kind::CharDevice,
+        v1::Kind::BlockDevice => Kind::BlockDevice,
+        v1::Kind::Unspecified => return Err(broken("an object is of no known kind")),
     };
     if wire.inode == 0 {
         return Err(broken("an object has inode 0"));
@@ -94,6 +112,8 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
             raw_bytes: usage.raw_bytes,
         }),
         quota: wire.quota.map(|v1::Quota { raw_bytes, inodes }| Quota { raw_bytes, inodes }),
+        device: (wire.device != 0).then_some(wire.device),
+        target: (kind == Kind::Symlink).then_some(wire.target),
     })
 }
 

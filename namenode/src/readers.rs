@@ -129,7 +129,7 @@ impl Reader {
         };
         match answer {
             Ok(answer) => Ok(answer),
-            Err(QueryError::Refused(error)) => Ok(v1::reply::Result::Error(proto::error(error.code(), error))),
+            Err(QueryError::Refused(error)) => Ok(v1::reply::Result::Error(wire::refusal(&error))),
             Err(QueryError::View(error)) => Err(error),
         }
     }

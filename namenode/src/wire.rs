@@ -8,7 +8,7 @@ mod sessions;
 
 use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where, XattrMode};
 use namespace::lock::{LockKind, LockWish};
-use namespace::row::{NodeRow, Quota};
+use namespace::row::{self, NodeRow, Quota};
 use proto::{WireError, v1};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp};
 
@@ -18,7 +18,7 @@ use crate::settings::Settings;
 pub(crate) use content::size;
 pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
-pub(crate) use reply::{done, extents, listing, opened, reply, stated, xattr, xattr_names};
+pub(crate) use reply::{done, extents, listing, opened, refusal, reply, stated, xattr, xattr_names};
 pub(crate) use sessions::{lock_holder, lock_query};
 
 /// Names in one page of a listing, whatever the client asks for.
@@ -276,6 +276,21 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::RemoveXattr(remove) => {
             Command::RemoveXattr { place: place(remove.place, "RemoveXattr.place")?, name: xattr_name(remove.name)? }
         }
+        Kind::Link(link) => Command::Link { from: place(link.from, "Link.from")?, to: place(link.to, "Link.to")? },
+        Kind::MakeSymlink(link) => {
+            // Its exact length is judged with the rest; this only keeps rubbish out of the log.
+            if link.target.len() > 2 * MAX_PATH {
+                return Err(wrong("MakeSymlink.target", "is too long").into());
+            }
+            let (place, ownership) = (place(link.place, "MakeSymlink.place")?, ownership(link.ownership)?);
+            Command::Symlink { place, target: link.target, ownership }
+        }
+        Kind::Mknod(node) => Command::Mknod {
+            kind: special(node.kind())?,
+            place: place(node.place, "Mknod.place")?,
+            ownership: ownership(node.ownership)?,
+            device: node.device,
+        },
         Kind::Delete(delete) => {
             Command::Delete { place: place(delete.place, "Delete.place")?, recursive: delete.recursive }
         }
@@ -346,6 +361,18 @@ fn place(wire: Option<v1::Where>, field: &'static str) -> Result<Where, WireErro
 
 fn destination(wire: v1::Destination, field: &'static str) -> Result<Destination, WireError> {
     Ok(Destination { place: place(wire.place, field)?, overwrite: wire.overwrite, parents: wire.parents })
+}
+
+fn special(kind: v1::Kind) -> Result<row::Kind, WireError> {
+    match kind {
+        v1::Kind::Fifo => Ok(row::Kind::Fifo),
+        v1::Kind::Socket => Ok(row::Kind::Socket),
+        v1::Kind::CharDevice => Ok(row::Kind::CharDevice),
+        v1::Kind::BlockDevice => Ok(row::Kind::BlockDevice),
+        v1::Kind::Unspecified | v1::Kind::File | v1::Kind::Directory | v1::Kind::Symlink => {
+            Err(wrong("Mknod.kind", "is neither a fifo, a socket nor a device"))
+        }
+    }
 }
 
 fn ownership(wire: Option<v1::Ownership>) -> Result<Ownership, WireError> {

@@ -70,7 +70,7 @@ impl Content {
     fn find<V: View>(txn: &Transaction<'_, V>, place: &Where) -> Outcome<Self> {
         let (home, row) = resolve::find_inode(&txn.rows, txn.caller, place)?;
         let Body::File(file) = &row.body else {
-            return Err(Error::IsDirectory { place: resolve::show(place) }.into());
+            return Err(resolve::not_a_file(place, &row)?.into());
         };
         let counted = Delta::file(file);
         Ok(Self { row, home, counted })

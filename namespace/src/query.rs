@@ -129,14 +129,8 @@ fn content(
 fn find_file(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<(InodeRow, Attributes), QueryError> {
     let row = find(view, caller, place)?;
     let attributes = attributes(view, &row)?;
-    match &row.body {
-        Body::File(_) => {}
-        Body::Directory => return Err(Error::IsDirectory { place: resolve::show(place) }.into()),
-        Body::Symlink(_) => {
-            let names = resolve::count(place)?;
-            return Err(resolve::not_a_directory(place, names, &row).into());
-        }
-        Body::Special(_) => return Err(Error::NotAFile { place: resolve::show(place) }.into()),
+    if !matches!(row.body, Body::File(_)) {
+        return Err(resolve::not_a_file(place, &row)?.into());
     }
     caller.check(&row, Right::Read, || resolve::show(place))?;
     Ok((row, attributes))

@@ -103,6 +103,15 @@ pub(crate) fn not_a_directory(place: &Where, names: usize, row: &InodeRow) -> Er
     Error::NotDirectory { place: shown.unwrap_or_else(|_| show(place)) }
 }
 
+/// Why there are no bytes at a place.
+pub(crate) fn not_a_file(place: &Where, row: &InodeRow) -> Outcome<Error> {
+    Ok(match &row.body {
+        Body::Directory => Error::IsDirectory { place: show(place) },
+        Body::Symlink(_) => not_a_directory(place, count(place)?, row),
+        Body::File(_) | Body::Special(_) => Error::NotAFile { place: show(place) },
+    })
+}
+
 /// What is at a place.
 pub(crate) fn find(view: &impl View, caller: Caller<'_>, place: &Where) -> Outcome<(Slot, InodeRow)> {
     let slot = slot(view, caller, place)?;

@@ -54,7 +54,7 @@ pub fn location_storage(wire: &v1::Location) -> Result<StorageId, WireError> {
 
 /// An error for the wire.
 pub fn error(code: Code, message: impl std::fmt::Display) -> v1::Error {
-    v1::Error { code: code.number(), message: message.to_string() }
+    v1::Error { code: code.number(), message: message.to_string(), symlink: None }
 }
 
 impl v1::Error {
@@ -75,6 +75,6 @@ mod tests {
         assert!(block_id(Some(v1::BlockId { inode: 0, number: 1 }), "f").is_err());
         assert!(storage_id(&[1, 2, 3], "f").is_err());
         assert!(cluster_id(&[0; 17], "f").is_err());
-        assert_eq!(v1::Error { code: 9999, message: String::new() }.typed_code(), Code::Incompatible);
+        assert_eq!(v1::Error { code: 9999, ..v1::Error::default() }.typed_code(), Code::Incompatible);
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(client: &Client, args: ChmodArgs) -> Result<(), Failure>
     let change = async |visited: &walk::Visited| {
         let mode = args.mode.of(visited.attributes.mode, visited.attributes.is_directory());
         let change = AttrChange { mode: Some(mode), ..AttrChange::default() };
-        client.set_attr(&visited.path, change).await?;
+        client.set_attr(&visited.place, change).await?;
         Ok(())
     };
     walk::each(client, found, args.recursive, &mut failures, change).await?;

@@ -45,7 +45,7 @@ pub(crate) async fn run(client: &Client, args: ChownArgs) -> Result<(), Failure>
     let found = remote::expand_all(client, &args.paths, &mut failures).await?;
     let Ownership { uid, gid } = args.ownership;
     let change = async |visited: &walk::Visited| {
-        client.set_attr(&visited.path, AttrChange { uid, gid, ..AttrChange::default() }).await?;
+        client.set_attr(&visited.place, AttrChange { uid, gid, ..AttrChange::default() }).await?;
         Ok(())
     };
     walk::each(client, found, args.recursive, &mut failures, change).await?;

@@ -107,7 +107,7 @@ async fn copy_all(
                     let long = |error| Failure::Failed(format!("{to}/{}: {error}", entry.name));
                     let into = to.join(entry.name.clone()).map_err(long)?;
                     let path = from.path.join(entry.name.clone()).map_err(long)?;
-                    let found = Found { path, attributes: entry.attributes };
+                    let found = Found::new(path, entry.attributes);
                     if found.attributes.is_directory() {
                         left.push((found, into));
                     } else {

@@ -163,7 +163,7 @@ async fn copy_tree(
     directories: &mut Vec<(PathBuf, Attributes)>,
 ) -> Result<(), Failure> {
     let mut left = vec![(from, to)];
-    while let Some((Found { path, attributes }, local)) = left.pop() {
+    while let Some((Found { path, attributes, .. }, local)) = left.pop() {
         if let Err(failure) = make_directory(&local) {
             crew.failed(failure)?;
             continue;
@@ -182,7 +182,7 @@ async fn copy_tree(
             for entry in page {
                 let to = local.join(local_name(&entry.name));
                 let path = path.join(entry.name).map_err(|error| Failure::Failed(format!("{path}: {error}")))?;
-                let found = Found { path, attributes: entry.attributes };
+                let found = Found::new(path, entry.attributes);
                 if found.attributes.is_directory() {
                     left.push((found, to));
                 } else {

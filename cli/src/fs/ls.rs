@@ -1,6 +1,6 @@
 //! `ashlar fs ls`
 
-use client::{Attributes, Client};
+use client::{Attributes, Client, Kind};
 use types::Path;
 
 use super::Failures;
@@ -33,7 +33,10 @@ pub(crate) struct LsArgs {
 
 pub(crate) async fn run(client: &Client, args: LsArgs) -> Result<(), Failure> {
     let mut failures = Failures::default();
-    let found = remote::expand_all(client, &args.paths, &mut failures).await?;
+    let found = match args.long || args.directory {
+        true => remote::expand_as_named(client, &args.paths, &mut failures).await?,
+        false => remote::expand_all(client, &args.paths, &mut failures).await?,
+    };
     let headings = found.len() > 1 || args.recursive;
     let mut lister = Lister { client, args, out: Output::stdout(), json: JsonArray::default(), begun: false };
 
@@ -144,10 +147,17 @@ impl Lister<'_> {
         for (_, _, attributes) in rows {
             table.row(long_cells(attributes, sizes));
         }
-        for (line, (name, ..)) in table.lines().into_iter().zip(rows) {
+        for (line, (name, _, attributes)) in table.lines().into_iter().zip(rows) {
             self.out.bytes(line)?;
             self.out.bytes("  ")?;
-            self.out.line(shown(name, terminal))?;
+            match &attributes.target {
+                Some(target) => {
+                    self.out.bytes(shown(name, terminal))?;
+                    self.out.bytes(" -> ")?;
+                    self.out.line(shown(target, terminal))?;
+                }
+                None => self.out.line(shown(name, terminal))?,
+            }
         }
         Ok(())
     }
@@ -158,7 +168,7 @@ fn long_cells(attributes: &Attributes, sizes: Sizes) -> [String; 6] {
     let directory = attributes.is_directory();
     [
         mode_text(attributes.kind, attributes.mode),
-        if directory { "-".to_owned() } else { attributes.replication.to_string() },
+        if attributes.kind == Kind::File { attributes.replication.to_string() } else { "-".to_owned() },
         user(attributes.uid),
         group(attributes.gid),
         if directory { "-".to_owned() } else { sizes.show(attributes.length.get()) },

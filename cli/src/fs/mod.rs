@@ -8,6 +8,7 @@ mod destination;
 mod download;
 mod du;
 mod get;
+mod ln;
 mod local;
 mod ls;
 mod mkdir;
@@ -57,6 +58,8 @@ enum Command {
     Cp(cp::CpArgs),
     /// Move or rename
     Mv(mv::MvArgs),
+    /// Give a file another name, or make a symbolic link
+    Ln(ln::LnArgs),
     /// Remove files and directories; there is no trash yet, what is removed is gone
     Rm(rm::RmArgs),
     /// Make directories
@@ -90,6 +93,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Get(args) => get::run(&client, args).await,
         Command::Cp(args) => cp::run(&client, args).await,
         Command::Mv(args) => mv::run(&client, args).await,
+        Command::Ln(args) => ln::run(&client, args).await,
         Command::Rm(args) => rm::run(&client, args).await,
         Command::Mkdir(args) => mkdir::run(&client, args).await,
         Command::Stat(args) => stat::run(&client, args).await,

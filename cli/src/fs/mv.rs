@@ -29,7 +29,7 @@ pub(crate) async fn run(client: &Client, args: MvArgs) -> Result<(), Failure> {
         return exchange(client, &args).await;
     }
     let mut failures = Failures::default();
-    let sources = remote::expand_all(client, &args.sources, &mut failures).await?;
+    let sources = remote::expand_as_named(client, &args.sources, &mut failures).await?;
     let wanted = wanted(client, &args.destination, args.sources.len() > 1 || sources.len() > 1).await?;
     for source in sources {
         let to = &args.destination.path;

@@ -32,13 +32,19 @@ pub(crate) struct Object {
     writing: bool,
     usage: Option<Usage>,
     quota: Option<Quota>,
+    /// Of symbolic links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// Of devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<u64>,
 }
 
 impl Object {
     pub(crate) fn new(path: &Path, attributes: &Attributes) -> Self {
         let bytes = path.to_bytes();
         let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let of_file = !attributes.is_directory();
+        let of_file = attributes.kind == Kind::File;
         Self {
             path: path.to_string(),
             path_hex: str::from_utf8(&bytes).is_err().then(hex),
@@ -57,7 +63,22 @@ impl Object {
             writing: attributes.writing,
             usage: attributes.usage,
             quota: attributes.quota,
+            target: attributes.target.as_ref().map(|target| String::from_utf8_lossy(target).into_owned()),
+            device: attributes.device,
         }
+    }
+}
+
+/// What a kind of object is called.
+pub(crate) const fn kind_text(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Directory => "directory",
+        Kind::Symlink => "symbolic link",
+        Kind::Fifo => "fifo",
+        Kind::Socket => "socket",
+        Kind::CharDevice => "character device",
+        Kind::BlockDevice => "block device",
     }
 }
 
@@ -67,6 +88,11 @@ pub(crate) fn mode_text(kind: Kind, mode: u32) -> String {
     text.push(match kind {
         Kind::File => '-',
         Kind::Directory => 'd',
+        Kind::Symlink => 'l',
+        Kind::Fifo => 'p',
+        Kind::Socket => 's',
+        Kind::CharDevice => 'c',
+        Kind::BlockDevice => 'b',
     });
     // For owner, group and others: the special bit, and how it shows with and without the permission to execute.
     for (shift, special, with, without) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
@@ -134,6 +160,7 @@ mod tests {
     #[test]
     fn modes_read_as_in_ls() {
         assert_eq!(mode_text(Kind::Directory, 0o755), "drwxr-xr-x");
+        assert_eq!(mode_text(Kind::Symlink, 0o777), "lrwxrwxrwx");
         assert_eq!(mode_text(Kind::File, 0o640), "-rw-r-----");
         assert_eq!(mode_text(Kind::File, 0o4755), "-rwsr-xr-x");
         assert_eq!(mode_text(Kind::Directory, 0o1777), "drwxrwxrwt");

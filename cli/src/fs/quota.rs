@@ -93,7 +93,7 @@ pub(crate) async fn run(client: &Client, args: QuotaArgs) -> Result<(), Failure>
 }
 
 /// Sets what is asked for; a bound that no flag names stays.
-async fn one(client: &Client, args: &QuotaArgs, Found { path, attributes }: Found) -> Result<Line, Failure> {
+async fn one(client: &Client, args: &QuotaArgs, Found { path, attributes, .. }: Found) -> Result<Line, Failure> {
     if !attributes.is_directory() {
         return Err(Failure::Failed(format!("{path}: not a directory; quotas are of directories")));
     }

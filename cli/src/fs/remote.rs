@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
-use client::{Attributes, Client};
+use client::{Attributes, Client, Kind, Place};
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 use types::{ErrorKind, Name, Path, PathError};
 
@@ -69,17 +69,33 @@ fn matcher(name: &Name) -> Result<GlobMatcher, String> {
 pub(crate) struct Found {
     pub(crate) path: Path,
     pub(crate) attributes: Attributes,
+    /// The path names a symbolic link, and the attributes are those of what it leads to.
+    pub(crate) followed: bool,
+}
+
+impl Found {
+    /// What is to be changed: where a symbolic link leads is known by its number.
+    pub(crate) fn place(&self) -> Place {
+        if self.followed { self.attributes.inode.into() } else { (&self.path).into() }
+    }
+
+    pub(crate) fn new(path: Path, attributes: Attributes) -> Self {
+        Self { path, attributes, followed: false }
+    }
 }
 
 /// What an argument names: the object itself, or everything that the pattern matches, in byte order. Never nothing: that
 /// is an error. A name that is there literally is never taken for a pattern.
 pub(crate) async fn expand(client: &Client, argument: &RemotePath) -> Result<Vec<Found>, Failure> {
-    let literal = client.stat(&argument.path).await;
+    let literal = match argument.trailing_slash {
+        true => client.stat(&argument.path).await,
+        false => client.lstat(&argument.path).await,
+    };
     match literal {
         Ok(attributes) if argument.trailing_slash && !attributes.is_directory() => {
             Err(Failure::Failed(format!("{}: not a directory", argument.path)))
         }
-        Ok(attributes) => Ok(vec![Found { path: argument.path.clone(), attributes }]),
+        Ok(attributes) => Ok(vec![Found::new(argument.path.clone(), attributes)]),
         Err(error) if argument.is_pattern() && is_absent(&error) => {
             let mut found = matching(client, &argument.path).await?;
             if argument.trailing_slash {
@@ -110,7 +126,7 @@ pub(crate) fn is_absent(error: &client::Error) -> bool {
 
 /// Walks the pattern name by name, keeping every path that can still match.
 async fn matching(client: &Client, pattern: &Path) -> Result<Vec<Found>, Failure> {
-    let mut reached = vec![Found { path: Path::root(), attributes: client.stat(&Path::root()).await? }];
+    let mut reached = vec![Found::new(Path::root(), client.stat(&Path::root()).await?)];
     let names = pattern.names();
     for (at, name) in names.iter().enumerate() {
         let last = at + 1 == names.len();
@@ -123,7 +139,7 @@ async fn matching(client: &Client, pattern: &Path) -> Result<Vec<Found>, Failure
             match &glob {
                 None => {
                     let path = found.path.join(name.clone()).map_err(|error| Failure::Failed(error.to_string()))?;
-                    next.extend(stat_if_there(client, &path).await?.map(|attributes| Found { path, attributes }));
+                    next.extend(stat_if_there(client, &path).await?.map(|attributes| Found::new(path, attributes)));
                 }
                 Some(glob) => next.append(&mut matching_entries(client, &found.path, glob).await?),
             }
@@ -147,15 +163,37 @@ async fn matching_entries(client: &Client, directory: &Path, glob: &GlobMatcher)
         for entry in page {
             if glob.is_match_candidate(&Candidate::from_bytes(entry.name.as_bytes())) {
                 let path = directory.join(entry.name).map_err(|error| Failure::Failed(error.to_string()))?;
-                found.push(Found { path, attributes: entry.attributes });
+                found.push(Found::new(path, entry.attributes));
             }
         }
     }
     Ok(found)
 }
 
-/// What every argument names; arguments that name nothing are reported, and the others still done.
+/// As [`expand_as_named`], and symbolic links are followed to where they lead.
 pub(crate) async fn expand_all(
+    client: &Client,
+    arguments: &[RemotePath],
+    failures: &mut super::Failures,
+) -> Result<Vec<Found>, Failure> {
+    let mut all = Vec::new();
+    for mut found in expand_as_named(client, arguments, failures).await? {
+        if found.attributes.kind == Kind::Symlink {
+            match client.stat(&found.path).await {
+                Ok(attributes) => found = Found { attributes, followed: true, ..found },
+                Err(error) => {
+                    failures.add(error.into())?;
+                    continue;
+                }
+            }
+        }
+        all.push(found);
+    }
+    Ok(all)
+}
+
+/// What every argument names; arguments that name nothing are reported, and the others still done.
+pub(crate) async fn expand_as_named(
     client: &Client,
     arguments: &[RemotePath],
     failures: &mut super::Failures,

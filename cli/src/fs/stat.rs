@@ -1,10 +1,10 @@
 //! `ashlar fs stat`
 
-use client::Client;
+use client::{Client, Kind};
 use types::ByteSize;
 
 use super::Failures;
-use super::object::{Object, group, mode_text, user};
+use super::object::{Object, group, kind_text, mode_text, user};
 use super::remote::{self, Found, RemotePath};
 use crate::exit::Failure;
 use crate::output::{Align, JsonArray, Output, Sizes, Table, count, local_exact, shown, thousands};
@@ -26,7 +26,7 @@ pub(crate) async fn run(client: &Client, args: StatArgs) -> Result<(), Failure> 
     let mut failures = Failures::default();
     let mut out = Output::stdout();
     let mut json = JsonArray::default();
-    for (at, found) in remote::expand_all(client, &args.paths, &mut failures).await?.iter().enumerate() {
+    for (at, found) in remote::expand_as_named(client, &args.paths, &mut failures).await?.iter().enumerate() {
         if args.json {
             json.push(&mut out, &Object::new(&found.path, &found.attributes))?;
             continue;
@@ -52,7 +52,14 @@ fn table(Found { attributes, .. }: &Found, sizes: Sizes) -> Table {
         Sizes::Human if bytes >= 1024 => format!("{} ({} bytes)", ByteSize::new(bytes).human(), thousands(bytes)),
         _ => sizes.show(bytes),
     };
-    row("kind", if attributes.is_directory() { "directory".into() } else { "file".into() });
+    row("kind", kind_text(attributes.kind).to_owned());
+    if let Some(target) = &attributes.target {
+        let target = shown(target, true);
+        row("leads to", String::from_utf8_lossy(&target).into_owned());
+    }
+    if let Some(device) = attributes.device {
+        row("device", device.to_string());
+    }
     match &attributes.usage {
         Some(usage) => {
             row("entries", thousands(usage.entries));
@@ -66,6 +73,7 @@ fn table(Found { attributes, .. }: &Found, sizes: Sizes) -> Table {
             );
             row("bytes", format!("{}, {} with replicas", size(usage.bytes), sizes.show(usage.raw_bytes)));
         }
+        None if attributes.kind != Kind::File => {}
         None => {
             let writing = if attributes.writing { ", being written" } else { "" };
             row("length", format!("{}{writing}", size(attributes.length.get())));
@@ -76,6 +84,7 @@ fn table(Found { attributes, .. }: &Found, sizes: Sizes) -> Table {
     row("mode", format!("{:04o} {}", attributes.mode, mode_text(attributes.kind, attributes.mode)));
     row("owner", format!("{} ({})", user(attributes.uid), attributes.uid));
     row("group", format!("{} ({})", group(attributes.gid), attributes.gid));
+    row("links", attributes.links.to_string());
     row("modified", local_exact(attributes.mtime));
     row("changed", local_exact(attributes.ctime));
     row("accessed", local_exact(attributes.atime));

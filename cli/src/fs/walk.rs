@@ -1,6 +1,6 @@
 //! A directory with everything below it, for the commands that change each object.
 
-use client::{Attributes, Client};
+use client::{Attributes, Client, Kind, Place};
 use types::Path;
 
 use super::Failures;
@@ -9,6 +9,8 @@ use crate::exit::Failure;
 
 /// One object to change.
 pub(super) struct Visited {
+    /// What to change.
+    pub(super) place: Place,
     pub(super) path: Path,
     pub(super) attributes: Attributes,
 }
@@ -22,8 +24,11 @@ pub(super) async fn each(
     failures: &mut Failures,
     mut change: impl AsyncFnMut(&Visited) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut left: Vec<_> =
-        found.into_iter().rev().map(|Found { path, attributes }| Visited { path, attributes }).collect();
+    let mut left: Vec<_> = found
+        .into_iter()
+        .rev()
+        .map(|found| Visited { place: found.place(), path: found.path, attributes: found.attributes })
+        .collect();
     while let Some(visited) = left.pop() {
         if recursive && visited.attributes.is_directory() {
             match entries(client, &visited.path).await {
@@ -49,7 +54,10 @@ async fn entries(client: &Client, path: &Path) -> Result<Vec<Visited>, Failure> 
     while let Some(page) = listing.next_page().await? {
         for entry in page {
             let path = path.join(entry.name).map_err(|error| Failure::Failed(format!("{path}: {error}")))?;
-            below.push(Visited { path, attributes: entry.attributes });
+            // Those below a directory are neither followed nor changed, as with coreutils.
+            if entry.attributes.kind != Kind::Symlink {
+                below.push(Visited { place: (&path).into(), path, attributes: entry.attributes });
+            }
         }
     }
     Ok(below)

@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 
 use client::{Client, XattrMode};
-use types::Path;
 
 use super::Failures;
-use super::remote::{self, RemotePath};
+use super::remote::{self, Found, RemotePath};
 use crate::exit::Failure;
 use crate::output::{Output, shown};
 
@@ -45,8 +44,8 @@ pub(crate) async fn get(client: &Client, args: GetArgs) -> Result<(), Failure> {
     let mut out = Output::stdout();
     for found in remote::expand_all(client, &args.paths, &mut failures).await? {
         let printed = match &args.name {
-            Some(name) => one(client, &found.path, name.as_bytes(), &mut out).await,
-            None => all(client, &found.path, args.dump, &mut out).await,
+            Some(name) => one(client, &found, name.as_bytes(), &mut out).await,
+            None => all(client, &found, args.dump, &mut out).await,
         };
         if let Err(failure) = printed {
             out.flush()?;
@@ -57,23 +56,23 @@ pub(crate) async fn get(client: &Client, args: GetArgs) -> Result<(), Failure> {
     failures.result()
 }
 
-async fn one(client: &Client, path: &Path, name: &[u8], out: &mut Output) -> Result<(), Failure> {
-    out.bytes(client.xattr(path, name).await?)
+async fn one(client: &Client, found: &Found, name: &[u8], out: &mut Output) -> Result<(), Failure> {
+    out.bytes(client.xattr(found.place(), name).await?)
 }
 
 /// In the form of getfattr(1), less its quoting of names.
-async fn all(client: &Client, path: &Path, dump: bool, out: &mut Output) -> Result<(), Failure> {
-    let names = client.xattr_names(path).await?;
+async fn all(client: &Client, found: &Found, dump: bool, out: &mut Output) -> Result<(), Failure> {
+    let names = client.xattr_names(found.place()).await?;
     if names.is_empty() {
         return Ok(());
     }
     let terminal = out.is_terminal();
-    out.line([b"# file: ".to_vec(), shown(&path.to_bytes(), terminal)].concat())?;
+    out.line([b"# file: ".to_vec(), shown(&found.path.to_bytes(), terminal)].concat())?;
     for name in names {
         let mut line = shown(&name, terminal);
         if dump {
             line.push(b'=');
-            line.extend(value_text(&client.xattr(path, &name).await?).into_bytes());
+            line.extend(value_text(&client.xattr(found.place(), &name).await?).into_bytes());
         }
         out.line(line)?;
     }
@@ -91,9 +90,9 @@ pub(crate) async fn set(client: &Client, args: SetArgs) -> Result<(), Failure> {
     let mut failures = Failures::default();
     for found in remote::expand_all(client, &args.paths, &mut failures).await? {
         let done = match (&args.remove, &args.name) {
-            (Some(name), _) => client.remove_xattr(&found.path, name.as_bytes()).await,
+            (Some(name), _) => client.remove_xattr(found.place(), name.as_bytes()).await,
             (None, Some(name)) => {
-                client.set_xattr(&found.path, name.as_bytes(), args.value.as_bytes(), XattrMode::Any).await
+                client.set_xattr(found.place(), name.as_bytes(), args.value.as_bytes(), XattrMode::Any).await
             }
             (None, None) => unreachable!("one of the two is required"),
         };

@@ -38,8 +38,19 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
         // The leader's own command answers this; no client asks for it.
         Ok(Reply::Node { .. }) => Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's")),
         Ok(Reply::Object { attributes: row, etag }) => super::keys::object(&row, etag),
-        Err(error) => Answer::Error(proto::error(error.code(), error)),
+        Err(error) => Answer::Error(refusal(&error)),
     }
+}
+
+/// A refusal, and what its reader needs to go on.
+pub(crate) fn refusal(error: &namespace::Error) -> v1::Error {
+    let symlink = if let namespace::Error::SymlinkOnTheWay { place, names, target } = error {
+        let (base, path) = (place.base.get(), place.path.clone());
+        Some(v1::Symlink { base, path, names: *names, target: target.clone() })
+    } else {
+        None
+    };
+    v1::Error { symlink, ..proto::error(error.code(), error) }
 }
 
 fn new_block(block: &NewBlock, datanodes: &Datanodes) -> v1::NewBlock {
@@ -61,6 +72,11 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
         kind: match row.kind {
             row::Kind::File => v1::Kind::File,
             row::Kind::Directory => v1::Kind::Directory,
+            row::Kind::Symlink => v1::Kind::Symlink,
+            row::Kind::Fifo => v1::Kind::Fifo,
+            row::Kind::Socket => v1::Kind::Socket,
+            row::Kind::CharDevice => v1::Kind::CharDevice,
+            row::Kind::BlockDevice => v1::Kind::BlockDevice,
         } as i32,
         mode: row.mode,
         uid: row.uid,
@@ -81,6 +97,8 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
             raw_bytes: usage.raw_bytes,
         }),
         quota: row.quota.map(|row::Quota { raw_bytes, inodes }| v1::Quota { raw_bytes, inodes }),
+        device: row.device.unwrap_or(0),
+        target: row.target.clone().unwrap_or_default(),
     }
 }
 

@@ -32,9 +32,9 @@ pub(crate) fn open<V: View>(
             let shown = || resolve::show(place);
             let file = match &row.body {
                 Body::File(file) => file,
-                Body::Directory => return Err(Error::IsDirectory { place: shown() }.into()),
-                Body::Symlink(_) => return Err(resolve::not_a_directory(place, resolve::count(place)?, &row).into()),
-                Body::Special(_) => return Err(Error::NotAFile { place: shown() }.into()),
+                Body::Directory | Body::Symlink(_) | Body::Special(_) => {
+                    return Err(resolve::not_a_file(place, &row)?.into());
+                }
             };
             // One that never had a name is its writer's alone.
             if row.links() == 0 && file.writing {

@@ -6,6 +6,7 @@ mod exactly_once;
 mod garbage;
 mod handles;
 mod keys;
+mod links;
 mod locks;
 mod quota;
 mod replicas;

@@ -14,9 +14,10 @@ use crate::codec::{Batch, DecodeError};
 use crate::command::{AttrChange, BlockDone, Command, Origin, Principal, Reply, Request};
 use crate::error::Error;
 use crate::key;
+use crate::resolve::Slot;
 use crate::row::{
-    self, BlockRow, BlockState, Body, Data, DirectoryRow, EntryRow, FileBody, InodeRow, LeaseRow, Quota, ResultRow,
-    SystemRow, Usage, Xattr, XattrRow,
+    self, BlockRow, BlockState, Body, Data, DirectoryRow, EntryRow, FileBody, InodeRow, Kind, LeaseRow, Quota,
+    ResultRow, SpecialBody, SymlinkBody, SystemRow, Usage, Xattr, XattrRow,
 };
 use crate::view::ViewError;
 
@@ -50,6 +51,9 @@ fn batch() -> Batch {
     let exchange = Command::Exchange { first: to("/f").place, second: to("/g").place };
     let quota = Quota { raw_bytes: None, inodes: Some(9) };
     let bounds = Command::SetQuota { place: to("/d").place, quota };
+    let named = Command::Link { from: to("/f").place, to: to("/g").place };
+    let symlink = Command::Symlink { place: to("/l").place, target: b"t".to_vec(), ownership: OWNER };
+    let node = Command::Mknod { place: to("/c").place, kind: Kind::CharDevice, ownership: OWNER, device: 259 };
     let requests = vec![
         Request { time, origin: None, command: Command::Noop, principal: None },
         Request { time, origin: None, command: Command::Format { cluster: CLUSTER, owner: None }, principal: None },
@@ -60,6 +64,9 @@ fn batch() -> Batch {
         Request { time, origin: None, command: owned, principal: None },
         Request { time, origin, command: exchange, principal: None },
         Request { time, origin, command: bounds, principal: None },
+        Request { time, origin, command: named, principal: None },
+        Request { time, origin, command: symlink, principal: None },
+        Request { time, origin, command: node, principal: None },
     ];
     Batch { requests }
 }
@@ -121,6 +128,12 @@ fn rows_keep_their_bytes() {
     };
     let bounded =
         DirectoryRow { quota: Some(Quota { raw_bytes: Some(1 << 40), inodes: Some(9) }), ..directory.clone() };
+    let counted = DirectoryRow { subdirectories: Some(2), ..directory.clone() };
+    let (mtime, ctime) = (Timestamp::from_nanos(2), Timestamp::from_nanos(3));
+    let symlink = Body::Symlink(SymlinkBody { mtime, ctime, target: b"../t".to_vec() });
+    let symlink = InodeRow { body: symlink, ..file.clone() };
+    let device = Body::Special(SpecialBody { mtime, ctime, kind: Kind::CharDevice, device: 259 });
+    let device = InodeRow { body: device, ..file.clone() };
     let block = BlockRow {
         generation: GenStamp::new(2),
         length: ByteSize::new(300),
@@ -158,6 +171,13 @@ fn rows_keep_their_bytes() {
         (row::encode(&ResultRow { sequence: Sequence::new(4), result: refused }), REFUSED),
         (row::encode(&ResultRow { sequence: Sequence::new(5), result: Err(denied) }), DENIED),
         (key::entry(InodeId::new(1), b"name"), "6e00000000000000016e616d65"),
+        (
+            key::back_link(InodeId::new(2), &Slot { directory: InodeId::new(1), name: b"name".to_vec() }),
+            "70000000000000000200000000000000016e616d65",
+        ),
+        (row::encode(&symlink), SYMLINK),
+        (row::encode(&device), DEVICE),
+        (row::encode(&counted), COUNTED),
         (key::block(BlockId::new(InodeId::new(42), 1)), "62000000000000002a0000000100"),
     ];
     let (written, golden): (Vec<_>, Vec<_>) = rows.iter().map(|(bytes, golden)| (hex(bytes), *golden)).unzip();
@@ -210,7 +230,7 @@ proptest! {
 }
 
 const LOG: &str = concat!(
-    "018189831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
+    "01818c831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
     "0684838201422f66f4f4831903e818641901a48203104568656c6c6f831a3b9aca07820703820b84182a8482182a01021901",
     "2c81500101010101010101010101010101010102838201422f67f4f4831a3b9aca07f6820f821903e8190258",
     "841a3b9aca078207038210828201422f67871901e8f6f6f6f6f6f5831903e818648204181b",
@@ -219,11 +239,17 @@ const LOG: &str = concat!(
     "2f66820142",
     "2f67",
     "831a3b9aca07820703821818828201422f6482f609",
+    "831a3b9aca0782070382181e828201422f668201422f67",
+    "831a3b9aca0782070382181f838201422f6c4174831903e818641901a4",
+    "831a3b9aca07820703821820848201422f6305831903e818641901a4190103",
 );
 const FILE: &str = "0186182a1901a41903e818640182018188020319012c031a08000000f5820082020203";
 const DESCRIBED: &str =
     "0187182a1901a41903e818640182018188020319012c031a08000000f5820082020203828246757365722e6141318146757365722e62";
 const SHARED: &str = "0188182a1901a41903e818640182018188020319012c031a08000000f5820082020203f602";
+const SYMLINK: &str = "0186182a1901a41903e8186401820281830203442e2e2f74";
+const DEVICE: &str = "0186182a1901a41903e818640182038184020305190103";
+const COUNTED: &str = "01880141640203850102031901901904b0f6f502";
 const XATTR: &str = "0181446c6f6e67";
 const DIRECTORY: &str = "01870141640203850102031901901904b0f6f5";
 const BOUNDED: &str = "01870141640203850102031901901904b0821b000001000000000009f5";
