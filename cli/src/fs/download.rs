@@ -63,7 +63,7 @@ enum Target {
     New {
         file: NamedTempFile,
         overwrite: bool,
-        preserved: Option<Attributes>,
+        preserved: Option<Box<Attributes>>,
     },
     /// A pipe or a device: it is written to, never replaced.
     Special(File),
@@ -94,7 +94,7 @@ impl Target {
             .permissions(Permissions::from_mode(0o666 | (attributes.mode & 0o111)))
             .tempfile_in(parent)
             .map_err(|error| Failure::local(parent, &error))?;
-        Ok(Self::New { file, overwrite, preserved: preserve.then(|| attributes.clone()) })
+        Ok(Self::New { file, overwrite, preserved: preserve.then(|| Box::new(attributes.clone())) })
     }
 
     fn file(&mut self) -> &mut File {
