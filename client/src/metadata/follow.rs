@@ -168,12 +168,23 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         Op::Concat(op) => return op.to.iter_mut().chain(&mut op.from).collect(),
         Op::PutBlocks(op) => [of(&mut op.destination), None],
         Op::OpenHandle(op) => [op.place.as_mut(), None],
+        Op::CreateBucket(op) => [op.place.as_mut(), None],
         Op::Stat(op) => [op.place.as_mut(), None],
         Op::List(op) => [op.place.as_mut(), None],
         Op::Open(op) => [op.place.as_mut(), None],
         Op::GetXattr(op) => [op.place.as_mut(), None],
         Op::ListXattrs(op) => [op.place.as_mut(), None],
-        Op::SetLock(_)
+        // By bucket and key: a symbolic link is no object, and on the way to none.
+        Op::Publish(_)
+        | Op::DeleteKey(_)
+        | Op::DeleteBucket(_)
+        | Op::PutAccessKey(_)
+        | Op::RemoveAccessKey(_)
+        | Op::OpenKey(_)
+        | Op::ListKeys(_)
+        | Op::FindBuckets(_)
+        | Op::FindAccessKeys(_)
+        | Op::SetLock(_)
         | Op::TestLock(_)
         | Op::ReleaseLocks(_)
         | Op::CancelLocks(_)
