@@ -76,6 +76,7 @@ pub(crate) struct Model {
 
 /// What a command on a doomed inode is answered, nobody promises.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(crate) enum Expected {
     Exactly(Outcome<Reply>),
     Anything,
