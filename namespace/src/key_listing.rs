@@ -48,6 +48,7 @@ pub struct KeyPage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most items are objects")]
 pub enum KeyItem {
     Object { key: Vec<u8>, attributes: Attributes, etag: String },
     Prefix(Vec<u8>),
@@ -92,6 +93,7 @@ pub fn list(view: &impl View, caller: Caller<'_>, bucket: &str, query: &KeyQuery
 }
 
 /// What one step of the walk came to.
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 enum Step {
     Item(KeyItem),
     /// Something that is no key, or one that was told of already.
