@@ -18,6 +18,7 @@ use types::{ClusterId, SessionId};
 use crate::config::Config;
 use crate::error::Fault;
 use crate::object::{Attributes, Defaults};
+use crate::watcher::Watching;
 use crate::wire;
 
 use connection::Connection;
@@ -69,6 +70,7 @@ pub(crate) struct Metadata {
     stop: CancellationToken,
     task: Arc<Mutex<Option<AbortOnDropHandle<()>>>>,
     principal: Option<Arc<v1::Principal>>,
+    watching: Arc<Watching>,
 }
 
 impl Metadata {
@@ -80,11 +82,13 @@ impl Metadata {
         let (say_leader, leader) = watch::channel(None);
         let (say_welcome, welcome) = oneshot::channel();
         let stop = CancellationToken::new();
-        let connection = Connection::new(config.clone(), receiver, say_leader, say_welcome, stop.clone());
+        let watching = Arc::<Watching>::default();
+        let connection =
+            Connection::new(config.clone(), receiver, say_leader, say_welcome, stop.clone(), watching.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(connection.run()));
         let (cluster, defaults) = welcome.await.map_err(|_| Fault::Closed)??;
         let (task, principal) = (Arc::new(Mutex::new(Some(task))), None);
-        Ok(Self { requests, op_timeout: config.op_timeout, cluster, defaults, leader, stop, task, principal })
+        Ok(Self { requests, op_timeout: config.op_timeout, cluster, defaults, leader, stop, task, principal, watching })
     }
 
     /// The same task, asked on behalf of another.
@@ -98,6 +102,15 @@ impl Metadata {
 
     pub(crate) fn defaults(&self) -> &Defaults {
         &self.defaults
+    }
+
+    pub(crate) fn watching(&self) -> &Watching {
+        &self.watching
+    }
+
+    /// Until the client is closed.
+    pub(crate) async fn closed(&self) {
+        self.stop.cancelled().await;
     }
 
     /// The address of the leader, while connected to it.

@@ -2,9 +2,9 @@
 
 use namespace::Effect;
 use namespace::codec::{Batch, DecodeError};
-use namespace::command::{Command, Reply};
+use namespace::command::{Command, Reply, Request};
 use namespace::overlay::Overlay;
-use namespace::view::{View, ViewError};
+use namespace::view::{View, ViewError, Write};
 use raft::eraftpb::{Entry, EntryType};
 
 use crate::group::Group;
@@ -78,6 +78,16 @@ pub fn execute<P, V: View>(
     state: &mut AppliedState,
     entries: Vec<Committed<P>>,
 ) -> Result<Executed<P>, ExecuteError> {
+    execute_watched(overlay, state, entries, |_, _, _| Ok(()))
+}
+
+/// As [`execute`], and shows `watch` the state before each request, the request, and its writes.
+pub fn execute_watched<P, V: View>(
+    overlay: &mut Overlay<'_, V>,
+    state: &mut AppliedState,
+    entries: Vec<Committed<P>>,
+    mut watch: impl FnMut(&Overlay<'_, V>, &Request, &[Write]) -> Result<(), ViewError>,
+) -> Result<Executed<P>, ExecuteError> {
     let mut executed = Executed::default();
     for Committed { entry, waiters, group } in entries {
         let index = entry.index;
@@ -108,6 +118,7 @@ pub fn execute<P, V: View>(
             executed.nodes_changed |= matches!(request.command, Command::RegisterDatanode { .. });
             executed.formatted |= matches!(request.command, Command::Format { .. });
             let applied = namespace::apply(overlay, request).map_err(|error| ExecuteError::View { index, error })?;
+            watch(overlay, request, &applied.writes).map_err(|error| ExecuteError::View { index, error })?;
             overlay.absorb(applied.writes);
             executed.effects.extend(applied.effects);
             outcomes.push(applied.reply);

@@ -34,7 +34,7 @@ mod write;
 use namespace::command::Request;
 
 pub use crate::core::{Core, Output, Progressed, Settings, StartError};
-pub use execute::{Answered, Committed, ExecuteError, Executed, Waiter, execute};
+pub use execute::{Answered, Committed, ExecuteError, Executed, Waiter, execute, execute_watched};
 pub use group::{Change, ChangeError, Group, Member};
 pub use log::{Append, Contents, LogError, LogStore};
 pub use manifest::{AppliedState, Manifest, ManifestFile};

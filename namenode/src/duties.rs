@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use namespace::changes::Change;
 use namespace::command::{Command, DeletedReplica, Reply, Request};
 use namespace::inventory::Page;
 use namespace::query;
 use namespace::row::{BlockLocation, NodeRow};
 use tracing::{debug, info, warn};
 use types::inventory::Bucket;
-use types::{BlockId, ErrorKind, InodeId, NodeId, StorageId};
+use types::{BlockId, ErrorKind, InodeId, NodeId, SessionId, StorageId};
 
 use crate::datanodes::Datanodes;
 use crate::locks::LockQueue;
@@ -33,6 +34,7 @@ use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::watches::Watches;
 use crate::wire::{Delta, Replica, TaskOutcome};
 
 pub(crate) use board::Board;
@@ -91,11 +93,24 @@ pub(crate) struct Watch {
     pub(crate) locks: Arc<LockQueue>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) quarantine: Quarantine,
+    pub(crate) watches: Arc<Watches>,
 }
 
 impl Observer for Watch {
     fn nodes_changed(&mut self, nodes: Vec<NodeRow>) {
         self.datanodes.load(nodes);
+    }
+
+    fn is_watched(&self) -> bool {
+        self.watches.any()
+    }
+
+    fn watches(&self, inode: InodeId) -> bool {
+        self.watches.has(inode)
+    }
+
+    fn changed(&mut self, by: Option<SessionId>, changes: Vec<Change>) {
+        self.watches.changed(by, changes);
     }
 
     fn locks_released(&mut self, inode: InodeId) {

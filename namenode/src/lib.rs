@@ -28,6 +28,7 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+mod watches;
 mod wire;
 
 use std::future::Future;
@@ -59,6 +60,7 @@ use crate::roster::{Own, Roster};
 use crate::rpc::Service;
 use crate::sessions::Sessions;
 use crate::store::Store;
+use crate::watches::Watches;
 
 pub use failure::Failure;
 pub use identity::{Founder, IdentityError, found, join};
@@ -255,7 +257,8 @@ fn open(
         truncate_entries: TRUNCATE_ENTRIES,
         log_keep: settings.log_keep.get(),
     };
-    let (readers, jobs) = Readers::start(&store, &progress, &datanodes, failures)?;
+    let watches = Arc::new(Watches::default());
+    let (readers, jobs) = Readers::start(&store, &progress, &datanodes, &watches, failures)?;
     let (locks, lock_thread) = LockQueue::new();
     let watch = Watch {
         datanodes: datanodes.clone(),
@@ -263,6 +266,7 @@ fn open(
         locks: locks.clone(),
         roster: roster.clone(),
         quarantine: quarantine.clone(),
+        watches: watches.clone(),
     };
     let exports = Exports::new();
     let (fetches, fetched) = watch::channel(None);
@@ -310,6 +314,7 @@ fn open(
         datanodes,
         sessions,
         locks: locks.clone(),
+        watches,
         next_stream: AtomicU64::new(1),
         jobs: jobs.clone(),
         board,

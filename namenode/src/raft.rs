@@ -32,7 +32,7 @@ use consensus::{AppliedState, StartError};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use namespace::command::{Reply, Request};
 use tokio::sync::watch;
-use types::{BlockId, ClusterId, InodeId};
+use types::{BlockId, ClusterId, InodeId, SessionId};
 
 use crate::failure::Failures;
 use crate::progress::Progress;
@@ -315,6 +315,12 @@ pub(crate) trait Observer: Send + 'static {
     fn locks_released(&mut self, inode: InodeId);
     /// The members are others, or listen elsewhere.
     fn regrouped(&mut self, group: &Group);
+    /// Whether anybody wants to know of changes.
+    fn is_watched(&self) -> bool;
+    /// Whether anybody wants to know of changes of this inode.
+    fn watches(&self, inode: InodeId) -> bool;
+    /// What a request changed can be read by now.
+    fn changed(&mut self, by: Option<SessionId>, changes: Vec<namespace::changes::Change>);
     fn replication_short(&mut self, block: BlockId);
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
-use namespace::command::Principal;
+use namespace::command::{Principal, Where};
 use namespace::key_listing::{self, KeyQuery};
 use namespace::query;
 use namespace::{Caller, QueryError, view::ViewError};
@@ -15,6 +15,7 @@ use crate::datanodes::Datanodes;
 use crate::failure::Failures;
 use crate::progress::Progress;
 use crate::store::{Snapshot, Store};
+use crate::watches::Watches;
 use crate::wire::{self, Query};
 
 /// Buckets or access keys in one answer.
@@ -44,6 +45,7 @@ struct Reader {
     store: Arc<Store>,
     progress: Arc<Progress>,
     datanodes: Arc<Datanodes>,
+    watches: Arc<Watches>,
 }
 
 impl Readers {
@@ -52,12 +54,14 @@ impl Readers {
         store: &Arc<Store>,
         progress: &Arc<Progress>,
         datanodes: &Arc<Datanodes>,
+        watches: &Arc<Watches>,
         failures: &Failures,
     ) -> std::io::Result<(Self, Sender<Job>)> {
         let (sender, jobs) = crossbeam_channel::unbounded();
         let start = || {
-            let (store, progress, datanodes) = (store.clone(), progress.clone(), datanodes.clone());
-            let reader = Reader { jobs: jobs.clone(), store, progress, datanodes };
+            let (store, progress) = (store.clone(), progress.clone());
+            let (datanodes, watches) = (datanodes.clone(), watches.clone());
+            let reader = Reader { jobs: jobs.clone(), store, progress, datanodes, watches };
             failures.thread("reader", move || reader.run())
         };
         let threads = (0..THREADS).map(|_| start()).collect::<Result<_, _>>()?;
@@ -107,6 +111,13 @@ impl Reader {
             Query::XattrNames(place) => query::xattr_names(state, caller, place).map(wire::xattr_names),
             Query::Extents { place, offset, limit } => {
                 query::extents(state, caller, place, *offset, *limit).map(|map| wire::extents(&map))
+            }
+            Query::Watch { inode, stream } => {
+                let found = query::stat(state, caller, &Where { base: *inode, path: Vec::new() });
+                if found.is_err() {
+                    self.watches.unwatch(*stream, *inode);
+                }
+                found.map(|_| wire::done())
             }
             Query::LockHolder { session, inode, wish } => {
                 query::lock_holder(state, caller, *session, *inode, wish).map(wire::lock_holder)

@@ -41,6 +41,7 @@ use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::settings::Config;
 use crate::store::Store;
+use crate::watches::Watches;
 
 /// How much a peer may send before it must wait, for a stream and for a connection.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -61,6 +62,7 @@ pub(crate) struct Service {
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) locks: Arc<LockQueue>,
+    pub(crate) watches: Arc<Watches>,
     /// Numbers the streams of clients.
     pub(crate) next_stream: AtomicU64,
     pub(crate) jobs: Sender<Job>,

@@ -7,6 +7,7 @@ mod inventories;
 mod locks;
 mod membership;
 mod snapshots;
+mod watches;
 
 use proto::v1;
 use proto::v1::op::Kind;

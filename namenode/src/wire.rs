@@ -19,7 +19,7 @@ pub(crate) use content::size;
 pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
 pub(crate) use reply::{done, extents, listing, opened, refusal, reply, stated, xattr, xattr_names};
-pub(crate) use sessions::{lock_holder, lock_query};
+pub(crate) use sessions::{changes, lock_holder, lock_query};
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
@@ -52,6 +52,8 @@ pub(crate) enum Asked {
         inode: InodeId,
         owner: u64,
     },
+    Watch(InodeId),
+    Unwatch(InodeId),
     TestLock {
         inode: InodeId,
         wish: LockWish,
@@ -92,6 +94,11 @@ pub(crate) enum Query {
         place: Where,
         offset: u64,
         limit: usize,
+    },
+    /// Whether the inode may be watched, which the stream does already.
+    Watch {
+        inode: InodeId,
+        stream: u64,
     },
     LockHolder {
         session: SessionId,
@@ -214,6 +221,8 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::Concat(concat) => content::concat(concat, settings)?,
         Kind::PutBlocks(put) => content::put(put, settings)?,
         Kind::SetLock(set) => return sessions::set_lock(set),
+        Kind::Watch(watch) => return Ok(Asked::Watch(inode(watch.inode, "Watch.inode")?)),
+        Kind::Unwatch(unwatch) => return Ok(Asked::Unwatch(inode(unwatch.inode, "Unwatch.inode")?)),
         Kind::TestLock(test) => return sessions::test_lock(test),
         Kind::CancelLocks(cancel) => return sessions::cancel(&cancel),
         Kind::ReleaseLocks(release) => sessions::release(&release)?,

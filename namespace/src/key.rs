@@ -324,6 +324,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The inode that a key begins with.
+pub(crate) fn owner_of(key: &[u8]) -> Result<InodeId, ViewError> {
+    Reader::new(key).u64().map(InodeId::new)
+}
+
 /// The name in the key of a directory entry.
 pub(crate) fn name_of(key: &[u8]) -> Result<&[u8], ViewError> {
     let mut reader = Reader::new(key);

@@ -22,6 +22,7 @@ mod access;
 pub mod access_key;
 mod apply;
 pub mod bucket;
+pub mod changes;
 pub mod codec;
 pub mod command;
 mod commands;

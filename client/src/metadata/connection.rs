@@ -1,5 +1,6 @@
 //! The task that owns the stream: it waits for one event, applies it, and sends what can be sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -16,6 +17,7 @@ use super::operations::{Operations, Verdict};
 use crate::config::Config;
 use crate::error::Fault;
 use crate::object::Defaults;
+use crate::watcher::Watching;
 use crate::wire;
 
 /// Operations taken in at a time, beyond which callers wait.
@@ -54,6 +56,7 @@ pub(super) struct Connection {
     say_leader: watch::Sender<Option<String>>,
     say_welcome: Option<oneshot::Sender<Result<Welcome, Fault>>>,
     stop: CancellationToken,
+    watching: Arc<Watching>,
     started: Instant,
     operations: Operations,
 
@@ -75,6 +78,7 @@ impl Connection {
         say_leader: watch::Sender<Option<String>>,
         say_welcome: oneshot::Sender<Result<Welcome, Fault>>,
         stop: CancellationToken,
+        watching: Arc<Watching>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -84,6 +88,7 @@ impl Connection {
             say_leader,
             say_welcome: Some(say_welcome),
             stop,
+            watching,
             started: now,
             operations: Operations::new(),
             link: Link::Pause { until: now },
@@ -202,6 +207,7 @@ impl Connection {
         }
         self.say_leader.send_replace(Some(address));
         self.link = Link::Live(live);
+        self.watching.stream_began();
         self.owed_since = None;
         // The new leader learns at once that the session lives.
         self.keep_alive_due = self.operations.session().map(|_| Instant::now());
@@ -233,6 +239,7 @@ impl Connection {
         self.say_leader.send_replace(None);
         self.owed_since = None;
         self.operations.stream_lost();
+        self.watching.stream_lost();
         self.link = Link::Pause { until: now + self.search.pause() };
     }
 
@@ -271,6 +278,9 @@ impl Connection {
     fn replies(&mut self, batch: v1::ReplyBatch) {
         let now = Instant::now();
         let mut behind = false;
+        if let Some(changes) = batch.changes {
+            self.watching.told(changes);
+        }
         for reply in batch.replies {
             match self.operations.reply(reply, now) {
                 Verdict::Leads => {

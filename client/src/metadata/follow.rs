@@ -189,6 +189,8 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         | Op::ReleaseLocks(_)
         | Op::CancelLocks(_)
         | Op::CloseHandles(_)
+        | Op::Watch(_)
+        | Op::Unwatch(_)
         | Op::AllocateBlocks(_)
         | Op::ReleaseBlocks(_)
         | Op::OpenSession(_)

@@ -30,6 +30,8 @@ pub const SESSION: u64 = 41;
 pub enum Act {
     Answer(Answer),
     Refuse(Code),
+    /// Answers that it is done, and tells of changes.
+    Tell(v1::Changes),
     /// Takes it and says nothing.
     Silent,
     /// Closes the stream.
@@ -142,6 +144,12 @@ impl Metadata for Service {
                         Act::Refuse(code) => {
                             let result = Some(Answer::Error(proto::error(code, format!("refused with {code:?}"))));
                             batch.replies.push(v1::Reply { tag, applied: 1, result });
+                        }
+                        Act::Tell(changes) => {
+                            let result = Some(Answer::Done(v1::Done {}));
+                            let reply = v1::Reply { tag, applied: 1, result };
+                            replies.send(Ok(v1::ReplyBatch { replies: vec![reply], ..batch })).await.ok();
+                            batch = v1::ReplyBatch { changes: Some(changes), ..Default::default() };
                         }
                         Act::Silent => continue,
                         Act::Break => return,

@@ -88,7 +88,19 @@ impl Applier {
     /// Applies entries as one batch of the store, then answers who waits.
     fn apply(&mut self, entries: Vec<Committed<Answered>>) -> Result<(), String> {
         let mut overlay = Overlay::new(&*self.store);
-        let executed = consensus::execute(&mut overlay, &mut self.state, entries).map_err(|error| error.to_string())?;
+        // Who begins to watch from now on is answered after this batch, which is committed already, and reads its changes.
+        let any = self.observer.is_watched();
+        let (observer, mut changed) = (&self.observer, Vec::new());
+        let executed = consensus::execute_watched(&mut overlay, &mut self.state, entries, |before, request, writes| {
+            if any {
+                let changes = namespace::changes::changes(before, writes, |inode| observer.watches(inode))?;
+                if !changes.is_empty() {
+                    changed.push((request.origin.map(|origin| origin.session), changes));
+                }
+            }
+            Ok(())
+        });
+        let executed = executed.map_err(|error| error.to_string())?;
         let writes = overlay.into_writes();
         let write = self.disk.state.begin();
         if let Err(error) = self.store.commit(&writes, &self.state) {
@@ -100,6 +112,9 @@ impl Applier {
             self.progress.formatted.store(true, Ordering::Release);
         }
         self.progress.applied.raise(self.state.index);
+        for (by, changes) in changed {
+            self.observer.changed(by, changes);
+        }
         if executed.regrouped {
             self.observer.regrouped(&self.state.group);
         }

@@ -15,6 +15,13 @@ impl Observer for Nobody {
     fn garbage_added(&mut self) {}
     fn locks_released(&mut self, _: InodeId) {}
     fn regrouped(&mut self, _: &Group) {}
+    fn is_watched(&self) -> bool {
+        false
+    }
+    fn watches(&self, _: InodeId) -> bool {
+        false
+    }
+    fn changed(&mut self, _: Option<SessionId>, _: Vec<namespace::changes::Change>) {}
     fn replication_short(&mut self, _: BlockId) {}
 }
 

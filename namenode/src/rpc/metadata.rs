@@ -14,7 +14,7 @@ use namespace::{Caller, QueryError};
 use prost::Message as _;
 use proto::v1;
 use proto::v1::metadata_server;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 use tracing::{debug, warn};
@@ -25,6 +25,7 @@ use crate::datanodes::{TooFew, Wish};
 use crate::locks::{self, Ended, Wait};
 use crate::raft::{Answers, ENTRY_BYTES, ENTRY_REQUESTS, Leadership, Refusal, wall_clock};
 use crate::readers::Job;
+use crate::watches::WATCHES;
 use crate::wire::{self, Asked, Query, Refused, Targets};
 
 /// Operations of one stream that are not answered yet; past it the stream is not read.
@@ -56,6 +57,7 @@ impl metadata_server::Metadata for Metadata {
             session: None,
             principal: None,
             number: self.0.next_stream.fetch_add(1, Ordering::Relaxed),
+            changed: Arc::new(Notify::new()),
             under_way: 0,
             done,
             answers,
@@ -92,6 +94,8 @@ struct Client {
     principal: Option<Arc<Principal>>,
     /// Told apart from other streams of the same session.
     number: u64,
+    /// Something that the client watches has changed.
+    changed: Arc<Notify>,
     under_way: usize,
     done: mpsc::UnboundedSender<Done>,
     answers: mpsc::UnboundedReceiver<Done>,
@@ -109,11 +113,13 @@ struct Sorted {
 
 impl Client {
     async fn run(mut self) {
+        self.service.watches.stream_began(self.number, self.changed.clone());
         let end = match self.greet().await {
             Ok(()) => self.converse().await,
             Err(end) => end,
         };
         self.service.locks.stream_ended(self.number);
+        self.service.watches.stream_ended(self.number);
         match end {
             End::Gone => {}
             End::NotLeader => {
@@ -181,6 +187,7 @@ impl Client {
         loop {
             let step = tokio::select! {
                 () = self.service.stop.cancelled() => Err(End::NotLeader),
+                () = self.changed.notified() => self.tell_changes().await,
                 changed = self.leadership.changed() => self.check_lead(changed.is_ok()),
                 answer = self.answers.recv() => match answer {
                     Some(answer) => self.answer(answer).await,
@@ -210,6 +217,7 @@ impl Client {
     fn adopt(&mut self, session: SessionId) {
         self.service.sessions.touch(session);
         self.service.locks.adopt(session, self.number);
+        self.service.watches.adopt(session, self.number);
         self.session = Some(session);
     }
 
@@ -270,6 +278,20 @@ impl Client {
                 needed(principal.as_ref())?;
                 let query = wire::lock_query(self.session.unwrap_or_default(), inode, wish);
                 sorted.reads.push((tag, query, principal));
+            }
+            Asked::Watch(inode) => {
+                needed(principal.as_ref())?;
+                // Before the read: what it does not see yet is told.
+                if !self.service.watches.watch(self.number, inode) {
+                    let message = format!("{WATCHES} inodes are watched already; unwatch some");
+                    return Err(refused(Code::NoSpace, message));
+                }
+                sorted.reads.push((tag, Query::Watch { inode, stream: self.number }, principal));
+            }
+            Asked::Unwatch(inode) => {
+                self.service.watches.unwatch(self.number, inode);
+                let applied = self.service.progress.applied.get();
+                sorted.answered.push(v1::Reply { tag, applied, result: Some(wire::done()) });
             }
             Asked::WaitForLock { .. } if sequence != 0 => {
                 return Err(refused(Code::InvalidArgument, "a lock that is waited for has no sequence number"));
@@ -467,6 +489,14 @@ impl Client {
                     replies.push(v1::Reply { tag, applied, result });
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Tells the client what of that which it watches has changed.
+    async fn tell_changes(&mut self) -> Result<(), End> {
+        while let Some(told) = self.service.watches.take(self.number) {
+            self.send(v1::ReplyBatch { changes: Some(wire::changes(told)), ..Default::default() }).await?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The client and the datanode of the tests: no more than the messages.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub(crate) struct Client {
     tag: u64,
     /// Answers that came while another one was awaited.
     early: Vec<v1::Reply>,
+    /// What was told meanwhile.
+    told: VecDeque<v1::Changes>,
 }
 
 /// The first answer of a member to a hello.
@@ -35,7 +38,7 @@ async fn dial(address: SocketAddr, hello: v1::Hello) -> Result<(v1::ReplyBatch, 
     ops.send(v1::OpBatch { hello: Some(hello), ops: vec![] }).await.expect("room for one");
     let mut replies = client.stream(ReceiverStream::new(batches)).await?.into_inner();
     let first = replies.message().await?.ok_or_else(|| Status::unavailable("closed"))?;
-    Ok((first, Client { ops, replies, tag: 0, early: Vec::new() }))
+    Ok((first, Client { ops, replies, tag: 0, early: Vec::new(), told: VecDeque::new() }))
 }
 
 impl Client {
@@ -88,11 +91,32 @@ impl Client {
             if let Some(at) = self.early.iter().position(|reply| reply.tag == tag) {
                 return Some(self.early.remove(at).result.expect("an answer"));
             }
-            let batch = tokio::time::timeout(DEADLINE, self.replies.message()).await.expect("an answer in time");
-            match batch {
-                Ok(Some(batch)) if batch.not_leader.is_none() => self.early.extend(batch.replies),
-                _ => return None,
+            if !self.listen().await {
+                return None;
             }
+        }
+    }
+
+    /// What is told next of what is watched.
+    pub(crate) async fn changes(&mut self) -> v1::Changes {
+        loop {
+            if let Some(changes) = self.told.pop_front() {
+                return changes;
+            }
+            assert!(self.listen().await, "the stream goes on");
+        }
+    }
+
+    /// Takes in the next batch; false if the stream ends.
+    async fn listen(&mut self) -> bool {
+        let batch = tokio::time::timeout(DEADLINE, self.replies.message()).await.expect("an answer in time");
+        match batch {
+            Ok(Some(batch)) if batch.not_leader.is_none() => {
+                self.early.extend(batch.replies);
+                self.told.extend(batch.changes);
+                true
+            }
+            _ => false,
         }
     }
 }

@@ -1,5 +1,6 @@
-//! What a session holds, off and on the wire: locks and open files.
+//! What a session holds, off and on the wire: locks and open files; and what it is told of changes.
 
+use namespace::changes::{Change, What};
 use namespace::command::{ClosedHandles, Command, HandleRights, NewOpenFile};
 use namespace::lock::{HeldLock, LockFamily, LockKind, LockRange, LockWish};
 use proto::{WireError, v1};
@@ -7,6 +8,7 @@ use types::InodeId;
 
 use super::{Answer, Asked, Query, Refused, inode, layout, ownership, place, wrong};
 use crate::settings::Settings;
+use crate::watches::Told;
 
 /// Files that one message closes.
 const CLOSED: usize = 1000;
@@ -95,4 +97,20 @@ pub(crate) fn lock_holder(held: Option<HeldLock>) -> Answer {
 /// The query behind [`Asked::TestLock`].
 pub(crate) const fn lock_query(session: types::SessionId, inode: InodeId, wish: LockWish) -> Query {
     Query::LockHolder { session, inode, wish }
+}
+
+/// What of that which a client watches has changed.
+pub(crate) fn changes(told: Told) -> v1::Changes {
+    let change = |Change { inode, what }: Change| v1::Change {
+        inode: inode.get(),
+        what: Some(match what {
+            What::Name(name) => v1::change::What::Name(name),
+            What::Attributes => v1::change::What::Attributes(true),
+            What::Content => v1::change::What::Content(true),
+        }),
+    };
+    match told {
+        Told::Everything => v1::Changes { changes: Vec::new(), everything: true },
+        Told::Changes(changes) => v1::Changes { changes: changes.into_iter().map(change).collect(), everything: false },
+    }
 }

@@ -1,0 +1,96 @@
+//! What commands change, as those see it who watch.
+
+use super::*;
+use crate::changes::{Change, What, changes};
+use crate::command::{AttrChange, ContentTerms};
+
+/// What a command changes; all inodes are watched.
+fn of(cluster: &mut Cluster, command: Command) -> Vec<Change> {
+    let request = cluster.request(None, command);
+    let before = cluster.state.clone();
+    let applied = cluster.apply(&request);
+    applied.reply.expect("it can be done");
+    changes(&before, &applied.writes, |_| true).expect("a state in memory is readable")
+}
+
+fn name(inode: InodeId, name: &str) -> Change {
+    Change { inode, what: What::Name(name.as_bytes().to_vec()) }
+}
+
+fn attributes(inode: InodeId) -> Change {
+    Change { inode, what: What::Attributes }
+}
+
+fn content(inode: InodeId) -> Change {
+    Change { inode, what: What::Content }
+}
+
+/// Invariants 1 and 2 of `changes`.
+#[test]
+fn a_name_that_comes_or_goes_changes_its_directory_and_none_above() {
+    let mut cluster = Cluster::formatted();
+    cluster.run(mkdir("/above/d")).expect("made");
+    let directory = cluster.stat("/above/d").inode;
+    let made = of(&mut cluster, put(to("/above/d/f"), b"one"));
+    let file = cluster.stat("/above/d/f").inode;
+    assert_eq!(made, [name(directory, "f"), attributes(directory), attributes(file)]);
+    let written = of(
+        &mut cluster,
+        Command::SetAttr { place: at("/above/d/f"), change: AttrChange { mode: Some(0o600), ..AttrChange::default() } },
+    );
+    assert_eq!(written, [attributes(file)], "the name stands for what it stood for");
+    let removed = of(&mut cluster, delete("/above/d/f"));
+    assert_eq!(removed, [name(directory, "f"), attributes(directory), attributes(file)]);
+}
+
+#[test]
+fn a_replaced_file_changes_its_name_and_a_changed_one_its_content() {
+    let mut cluster = Cluster::formatted();
+    cluster.run(put(to("/f"), b"one")).expect("put");
+    let old = cluster.stat("/f").inode;
+    let replaced = of(&mut cluster, put(over("/f"), b"two"));
+    let new = cluster.stat("/f").inode;
+    assert_ne!(old, new);
+    assert_eq!(replaced, [name(InodeId::ROOT, "f"), attributes(InodeId::ROOT), attributes(old), attributes(new)]);
+    let terms = ContentTerms { inline_max: ByteSize::new(8), ..ContentTerms::default() };
+    let truncate = Command::Truncate { place: at("/f"), length: 1, terms };
+    let emptied = of(&mut cluster, truncate);
+    assert_eq!(emptied, [content(new)]);
+}
+
+#[test]
+fn a_rename_changes_both_names_and_what_it_moves() {
+    let mut cluster = Cluster::formatted();
+    for path in ["/a/moved", "/b"] {
+        cluster.run(mkdir(path)).expect("made");
+    }
+    let [a, b, moved] = ["/a", "/b", "/a/moved"].map(|path| cluster.stat(path).inode);
+    let renamed = of(&mut cluster, rename("/a/moved", "/b/here", false));
+    let mut expected = vec![name(a, "moved"), attributes(a), name(b, "here"), attributes(b), attributes(moved)];
+    expected.sort_unstable();
+    assert_eq!(renamed, expected);
+    let removed = of(&mut cluster, delete("/b"));
+    assert_eq!(removed, [name(InodeId::ROOT, "b"), attributes(InodeId::ROOT), attributes(b)], "invariant 3");
+}
+
+/// Invariant 4: rows of what nobody watches are not read, damaged as they may be.
+#[test]
+fn what_nobody_watches_is_not_looked_at() {
+    struct Unreadable;
+    impl crate::view::View for Unreadable {
+        fn get(&self, _: &[u8]) -> Result<Option<Vec<u8>>, crate::view::ViewError> {
+            panic!("it is not to be read")
+        }
+        fn scan(&self, _: &[u8], _: &[u8], _: usize) -> Result<crate::view::Page, crate::view::ViewError> {
+            panic!("it is not to be read")
+        }
+        fn last(&self, _: &[u8], _: &[u8]) -> Result<Option<crate::view::Row>, crate::view::ViewError> {
+            panic!("it is not to be read")
+        }
+    }
+    let mut cluster = Cluster::formatted();
+    cluster.run(mkdir("/d")).expect("made");
+    let request = cluster.request(None, put(to("/d/f"), b"one"));
+    let writes = cluster.apply(&request).writes;
+    assert_eq!(changes(&Unreadable, &writes, |inode| inode == InodeId::new(99)), Ok(vec![]));
+}
