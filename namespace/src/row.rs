@@ -570,6 +570,19 @@ pub(crate) struct GarbageRow {
     #[n(1)]
     #[cbor(default)]
     pub(crate) never_named: bool,
+    /// Of a directory: the last name that was freed. The next step goes on from there, and does not pass again over all
+    /// that its predecessors removed, which the store keeps for a while as marks of deletion.
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub(crate) freed: Option<Vec<u8>>,
+}
+
+impl GarbageRow {
+    pub(crate) const DIRECTORY: Self = Self { kind: Kind::Directory, never_named: false, freed: None };
+
+    pub(crate) const fn file(never_named: bool) -> Self {
+        Self { kind: Kind::File, never_named, freed: None }
+    }
 }
 
 /// The format of values that is written. A reader keeps every older one.

@@ -12,7 +12,7 @@ use crate::key;
 use crate::limits;
 use crate::names;
 use crate::resolve::{self, Slot};
-use crate::row::{Body, Data, DirectoryRow, FileBody, GarbageRow, InodeRow, Kind, Usage};
+use crate::row::{Body, Data, DirectoryRow, FileBody, GarbageRow, InodeRow, Usage};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::view::{View, ViewError};
@@ -384,7 +384,7 @@ pub(crate) fn add_file_garbage<V: View>(
 ) {
     match file.data {
         Data::Blocks { extents: 0, .. } | Data::Inline { .. } => {}
-        Data::Blocks { .. } => add_garbage(txn, inode, GarbageRow { kind: Kind::File, never_named }),
+        Data::Blocks { .. } => add_garbage(txn, inode, GarbageRow::file(never_named)),
     }
 }
 
@@ -411,7 +411,7 @@ pub(crate) fn detach<V: View>(
             } else if recursive {
                 directory.parent = InodeId::NONE;
                 txn.put_directory(row.inode, &directory);
-                add_garbage(txn, row.inode, GarbageRow { kind: Kind::Directory, never_named: false });
+                add_garbage(txn, row.inode, GarbageRow::DIRECTORY);
             } else {
                 return Err(Error::NotEmpty { place: resolve::show(place) }.into());
             }

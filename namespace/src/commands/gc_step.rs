@@ -33,7 +33,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, limit: u32, grace_nanos
             let inode = InodeId::new(key::number_of(&key)?);
             let garbage: GarbageRow = row::decode(&key, &value)?;
             match garbage.kind {
-                Kind::Directory => free_directory(txn, inode, &mut budget)?,
+                Kind::Directory => free_directory(txn, inode, garbage, &mut budget)?,
                 Kind::File | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
                     let due = if garbage.never_named { txn.now } else { due };
                     free_file(txn, inode, due, &mut budget)?;
@@ -44,21 +44,32 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, limit: u32, grace_nanos
     Ok(Reply::Step { more: !txn.rows.page(&key::all_garbage(), 1)?.is_empty() })
 }
 
+/// Goes on behind the last name that was freed. Only when none follows are the names before it looked at once more: a
+/// removed directory may still be known to somebody by its inode.
 fn free_directory<V: View>(
     txn: &mut Transaction<'_, V>,
     directory: InodeId,
+    mut garbage: GarbageRow,
     budget: &mut usize,
 ) -> Result<(), ViewError> {
     let asked = *budget;
-    let entries = txn.rows.page(&key::entries(directory), asked)?;
+    let all = key::entries(directory);
+    let left = match &garbage.freed {
+        Some(name) => all.after(key::entry(directory, name)),
+        None => all,
+    };
+    let entries = txn.rows.page(&left, asked)?;
     let last_page = entries.len() < asked;
+    let first_page = garbage.freed.is_none();
+    if let Some((key, _)) = entries.last() {
+        garbage.freed = Some(key::name_of(key)?.to_vec());
+    }
     for (key, value) in entries {
         let row = txn.rows.entry_of(&key, &value)?;
         match &row.body {
             Body::Directory => {
                 xattr::drop_all(txn, &row);
-                let row_of_its_own = GarbageRow { kind: Kind::Directory, never_named: false };
-                tree::add_garbage(txn, row.inode, row_of_its_own);
+                tree::add_garbage(txn, row.inode, GarbageRow::DIRECTORY);
             }
             // Nothing counts here any more.
             Body::File(_) | Body::Symlink(_) | Body::Special(_) => {
@@ -69,10 +80,17 @@ fn free_directory<V: View>(
         txn.remove(key);
         *budget -= 1;
     }
-    if last_page {
-        txn.remove(key::directory(directory));
-        txn.remove(key::garbage(directory));
-        *budget -= 1;
+    match (last_page, first_page) {
+        (true, true) => {
+            txn.remove(key::directory(directory));
+            txn.remove(key::garbage(directory));
+            *budget -= 1;
+        }
+        (true, false) => {
+            txn.put(key::garbage(directory), &GarbageRow::DIRECTORY);
+            *budget -= 1;
+        }
+        (false, _) => txn.put(key::garbage(directory), &garbage),
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 use super::*;
 use crate::apply::Effect;
+use crate::key;
+use crate::view::View as _;
 use types::Timestamp;
 
 #[test]
@@ -32,6 +34,33 @@ fn a_removed_tree_is_gone_at_once_and_freed_in_bounded_steps() {
     assert_eq!(query::due_deletes(&cluster.state, storage(1), later, 100).expect("readable").len(), 9);
     assert_eq!(query::due_deletes(&cluster.state, storage(1), later, 4).expect("readable").len(), 4);
     assert_eq!(cluster.run(Command::GcStep { limit: 2, grace_nanos: 0 }), Ok(Reply::Step { more: false }));
+}
+
+/// What the steps before it removed is not looked at again, except once at the end.
+#[test]
+fn a_step_goes_on_behind_the_last_name_that_was_freed() {
+    let mut cluster = Cluster::formatted();
+    cluster.run(mkdir("/a")).expect("made");
+    for file in 0..5 {
+        cluster.run(put(to(&format!("/a/f{file}")), b"x")).expect("put");
+    }
+    let directory = cluster.stat("/a").inode;
+    cluster.run(delete("/a")).expect("removed");
+    let garbage = |cluster: &Cluster| cluster.state.get(&key::garbage(directory)).expect("readable");
+    // As it was before there were names in it.
+    let from_the_start = vec![1, 0x82, 0x01, 0xf4];
+    assert_eq!(garbage(&cluster), Some(from_the_start.clone()));
+    for last in ["f1", "f3"] {
+        assert_eq!(cluster.run(Command::GcStep { limit: 2, grace_nanos: 0 }), Ok(Reply::Step { more: true }));
+        let behind = [&[1, 0x83, 0x01, 0xf4, 0x42][..], last.as_bytes()].concat();
+        assert_eq!(garbage(&cluster), Some(behind), "behind {last}");
+    }
+    // One name is left, and with it the directory is known to have no more behind.
+    assert_eq!(cluster.run(Command::GcStep { limit: 2, grace_nanos: 0 }), Ok(Reply::Step { more: true }));
+    assert_eq!(garbage(&cluster), Some(from_the_start));
+    assert_eq!(cluster.run(Command::GcStep { limit: 2, grace_nanos: 0 }), Ok(Reply::Step { more: false }));
+    assert_eq!(garbage(&cluster), None);
+    invariants::check(&cluster.state);
 }
 
 #[test]
