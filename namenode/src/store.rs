@@ -20,8 +20,8 @@ use consensus::AppliedState;
 use namespace::view::Write;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions, Options,
-    ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    FlushOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 use types::ByteSize;
 
@@ -32,8 +32,16 @@ const ROWS: &str = "default";
 /// The column family of what the store keeps about itself.
 const RAFT: &str = "raft";
 const APPLIED: &[u8] = b"applied";
-/// Memory for writes that are not flushed yet, by column family; two of them at most.
+/// Memory for writes that are not flushed yet, of which there may be [`WRITE_BUFFERS`] on their way to disk.
 const WRITE_BUFFER: usize = 64 << 20;
+const WRITE_BUFFERS: i32 = 3;
+/// A part of an index or of a filter, which the cache takes in by itself.
+const INDEX_PART: usize = 4 << 10;
+/// A file in which so many of so many rows in succession are deletions is compacted before its turn: a scan passes over
+/// every one of them.
+const DELETIONS: (usize, usize) = (512, 1024);
+/// One that has so large a part of them is too.
+const DELETED_PART: f64 = 0.5;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -181,13 +189,20 @@ fn family_options(cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_bloom_filter(10.0, false);
+    // The indexes and filters of a namespace that is much larger than the cache do not fit it either: they are held in
+    // it like the rows, in small parts, and only their tops, a few KiB for each file, stay.
     table.set_cache_index_and_filter_blocks(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(INDEX_PART);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(WRITE_BUFFER);
-    options.set_max_write_buffer_number(3);
+    options.set_max_write_buffer_number(WRITE_BUFFERS);
+    options.add_compact_on_deletion_collector_factory(DELETIONS.1, DELETIONS.0, DELETED_PART);
     options
 }
