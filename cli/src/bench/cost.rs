@@ -27,6 +27,11 @@ impl Meter {
         Self::start_with(&[])
     }
 
+    /// Watches this process and every server on this machine.
+    pub(crate) fn named() -> Self {
+        Self::start_with(&local_servers())
+    }
+
     /// Watches this process and `servers`.
     pub(crate) fn start_with(servers: &[u32]) -> Self {
         let servers = servers.to_vec();

@@ -1,8 +1,9 @@
 //! `bench meta`: operations on the namespace, durable, many outstanding at a time.
 //!
 //! `meta.create` makes an empty file in one command, `meta.create_close` opens one for writing and closes it, which are
-//! two. All files lie in [`DIRECTORIES`] directories.
+//! two. All files lie in [`DIRECTORIES`] directories. With `--populate`, `--failover` or `--start` it measures that alone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,9 +11,14 @@ use bytes::Bytes;
 use client::{Client, CreateOptions, MkdirOptions};
 use types::{ByteSize, Name, Path};
 
+use super::cost::Meter;
+use super::limits::Interrupted;
 use super::load::drive;
+use super::populate::Populate;
+use super::processes::Processes;
 use super::report::{Measurement, Reporter, Sample};
 use super::testbed::{Place, Shape, Testbed, log_of_leader};
+use super::{failover, start};
 
 const DIRECTORIES: u64 = 16;
 const SMALL_FILE: ByteSize = ByteSize::kib(4);
@@ -37,8 +43,31 @@ pub(crate) struct MetaArgs {
     /// Runs of each; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Make a namespace of so many small files in /populated, or what is missing of it, and keep it
+    #[arg(long, value_name = "FILES", value_parser = clap::value_parser!(u64).range(1..))]
+    populate: Option<u64>,
+    /// Files in each directory of it
+    #[arg(long, value_name = "FILES", default_value_t = 1000, requires = "populate",
+        value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    files_per_directory: u64,
+    /// Bytes in each file of it, at most what the cluster keeps with the inode
+    #[arg(long, default_value = "0B", requires = "populate")]
+    size: ByteSize,
+    /// Measure only how long clients wait when the leader is killed, and when it hands over
+    #[arg(long, conflicts_with = "populate")]
+    failover: bool,
+    /// Kills and hand-overs to measure; without any, they are left out
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    kills: u32,
+    /// Measure only how long a killed cluster in --cluster-dir takes to answer a first read
+    #[arg(long, requires = "cluster_dir", conflicts_with_all = ["populate", "failover"])]
+    start: bool,
+    /// For --populate, --failover and --start: a directory as of `ashlar quickstart`, whose cluster is started, and made
+    /// if there is none, and stays
+    #[arg(long, value_name = "DIR")]
+    cluster_dir: Option<PathBuf>,
     #[command(flatten)]
-    pub(super) place: Place,
+    place: Place,
 }
 
 /// The operations, in the order in which they need each other.
@@ -92,15 +121,88 @@ impl Phase {
 }
 
 impl MetaArgs {
-    pub(super) fn shape(&self) -> Shape {
+    fn shape(&self) -> Shape {
         Shape { namenodes: self.members as usize, datanodes: 1 }
     }
 
-    pub(super) async fn measure(&self, testbed: &Testbed, reporter: &mut Reporter) -> anyhow::Result<()> {
+    pub(super) async fn run(&self, named: Option<client::Config>, reporter: &mut Reporter) -> anyhow::Result<()> {
+        let own = self.cluster_dir.is_some();
+        anyhow::ensure!(
+            !own || self.populate.is_some() || self.failover || self.start,
+            "--cluster-dir goes with --populate, --failover or --start"
+        );
+        anyhow::ensure!(
+            named.is_none() || !(own || self.failover),
+            "servers are killed only in a cluster of the benchmark's own: name none with --cluster or --config"
+        );
+        match (self.populate, named) {
+            (Some(files), Some(config)) => {
+                return until_interrupted(self.populate(files, &config, Meter::named(), reporter)).await;
+            }
+            (Some(_), None) => {
+                anyhow::ensure!(own, "say which cluster: with --config, --cluster or --cluster-dir");
+            }
+            (None, named) if !self.failover && !self.start => {
+                let kills = if named.is_none() && self.members >= 3 { self.kills } else { 0 };
+                let testbed = Testbed::start(named, self.shape(), &self.place, reporter).await?;
+                testbed.during(async |testbed| self.measure(testbed, reporter).await).await?;
+                if kills == 0 {
+                    return Ok(());
+                }
+            }
+            (None, _) => {}
+        }
+        self.with_processes(reporter).await
+    }
+
+    /// What needs servers in processes of their own.
+    async fn with_processes(&self, reporter: &mut Reporter) -> anyhow::Result<()> {
+        let dir = self.cluster_dir.as_deref();
+        let mut cluster = Processes::prepare(dir, self.shape(), &self.place, reporter)?;
+        let done = until_interrupted(self.on_processes(&mut cluster, reporter)).await;
+        let stopped = cluster.stop().await;
+        done.and(stopped)
+    }
+
+    async fn on_processes(&self, cluster: &mut Processes, reporter: &mut Reporter) -> anyhow::Result<()> {
+        if let Some(files) = self.populate {
+            cluster.start()?;
+            cluster.ready().await?;
+            let meter = cluster.meter();
+            self.populate(files, &cluster.client_config(), meter, reporter).await?;
+            return cluster.check();
+        }
+        match &self.cluster_dir {
+            Some(dir) if self.start => start::measure(cluster, dir, self.runs, reporter).await,
+            Some(_) | None => failover::measure(cluster, self.kills, reporter).await,
+        }
+    }
+
+    async fn populate(
+        &self,
+        files: u64,
+        config: &client::Config,
+        meter: Meter,
+        reporter: &mut Reporter,
+    ) -> anyhow::Result<()> {
+        let clients = self.connect(async || Ok(Client::connect(config.clone()).await?)).await?;
+        let wanted =
+            Populate { files, per_directory: self.files_per_directory, size: self.size, outstanding: self.outstanding };
+        let made = wanted.measure(&clients, meter).await?;
+        reporter.print(&made)?;
+        close(clients).await
+    }
+
+    async fn connect(&self, connect: impl AsyncFn() -> anyhow::Result<Client>) -> anyhow::Result<Vec<Client>> {
         let mut clients = Vec::new();
         for _ in 0..self.clients {
-            clients.push(testbed.connect().await?);
+            clients.push(connect().await?);
         }
+        Ok(clients)
+    }
+
+    async fn measure(&self, testbed: &Testbed, reporter: &mut Reporter) -> anyhow::Result<()> {
+        let clients = self.connect(|| testbed.connect()).await?;
         for number in 0..DIRECTORIES {
             let options = MkdirOptions { parents: true, ..MkdirOptions::default() };
             clients[0].mkdir(&directory(testbed.base(), number)?, options).await?;
@@ -108,7 +210,7 @@ impl MetaArgs {
         let mut samples = vec![Vec::new(); Phase::ALL.len()];
         for _ in 0..self.runs {
             for (phase, samples) in Phase::ALL.into_iter().zip(&mut samples) {
-                samples.push(self.run(testbed, &clients, phase).await?);
+                samples.push(self.run_phase(testbed, &clients, phase).await?);
             }
         }
         for (phase, samples) in Phase::ALL.into_iter().zip(&samples) {
@@ -116,13 +218,10 @@ impl MetaArgs {
                 reporter.print(&Measurement::new(metric, phase.unit(), samples))?;
             }
         }
-        for client in clients {
-            client.close().await?;
-        }
-        Ok(())
+        close(clients).await
     }
 
-    async fn run(&self, testbed: &Testbed, clients: &[Client], phase: Phase) -> anyhow::Result<Sample> {
+    async fn run_phase(&self, testbed: &Testbed, clients: &[Client], phase: Phase) -> anyhow::Result<Sample> {
         let listed = Arc::new(AtomicU64::new(0));
         let count = match phase {
             Phase::Stat => self.count * STATS_PER_FILE,
@@ -157,6 +256,21 @@ impl MetaArgs {
         }
         Ok(sample)
     }
+}
+
+/// Ctrl-C drops the work.
+async fn until_interrupted(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+    }
+}
+
+async fn close(clients: Vec<Client>) -> anyhow::Result<()> {
+    for client in clients {
+        client.close().await?;
+    }
+    Ok(())
 }
 
 async fn operate(

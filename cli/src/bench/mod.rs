@@ -3,12 +3,16 @@
 //! Every number is a median over runs; a number with a natural bound is reported with that bound, measured beside it.
 
 mod cost;
+mod failover;
 mod limits;
 mod load;
 mod meta;
+mod populate;
+mod processes;
 mod read;
 mod report;
 mod small;
+mod start;
 mod testbed;
 mod write;
 
@@ -32,7 +36,7 @@ pub(crate) struct BenchArgs {
 enum What {
     /// What this machine gives without any of Ashlar: memory, loopback, page cache, disk
     Limits(LimitsArgs),
-    /// Operations on the namespace: create, stat, list, rename, delete, small files
+    /// Operations on the namespace: create, stat, list, rename, delete, small files, failover
     Meta(MetaArgs),
     /// Large files, read from end to end and at random
     Read(ReadArgs),
@@ -60,10 +64,7 @@ pub(crate) async fn run(args: BenchArgs, named: Option<client::Config>, json: bo
     let mut reporter = Reporter::new(json);
     match args.what {
         What::Limits(args) => measure_limits(args, reporter).await,
-        What::Meta(args) => {
-            let testbed = Testbed::start(named, args.shape(), &args.place, &reporter).await?;
-            testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
-        }
+        What::Meta(args) => args.run(named, &mut reporter).await,
         What::Read(args) => {
             let testbed = Testbed::start(named, ReadArgs::SHAPE, &args.place, &reporter).await?;
             testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// What one run of one benchmark gave.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
-    /// In the unit of the metric; more is better.
+    /// In the unit of the metric: of rates more is better, of times less.
     pub(crate) value: f64,
     /// CPU seconds of every process involved, for each GB (10^9 bytes) moved.
     pub(crate) cpu_s_per_gb: Option<f64>,

@@ -3,11 +3,11 @@
 pub(crate) mod datanode;
 pub(crate) mod init;
 mod join;
-mod layout;
+pub(crate) mod layout;
 pub(crate) mod namenode;
 mod ports;
 pub(crate) mod quickstart;
-mod ready;
+pub(crate) mod ready;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

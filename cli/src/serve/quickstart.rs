@@ -118,6 +118,13 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// What is in the directory, or, if there is nothing, a cluster of that size.
+    pub(crate) fn found_or(dir: PathBuf, namenodes: usize, datanodes: usize) -> Result<Self, Failure> {
+        let counts = if Layout::exists(&dir)? { None } else { Some((namenodes, datanodes)) };
+        let (namenodes, datanodes) = counts.unzip();
+        Ok(Self { dir, namenodes, datanodes, ports: Ports::Free, settings: Vec::new() })
+    }
+
     /// A cluster that serves a benchmark or a test: on free ports, and what is deleted leaves the disks at once.
     pub(crate) fn unattended(dir: PathBuf, namenodes: usize, datanodes: usize) -> Self {
         let settings = ["namenode.delete_grace=0s", "namenode.delete_holdoff=0s"]
@@ -233,6 +240,13 @@ async fn stop(name: String, shutdown: impl Future) {
     if tokio::time::timeout(STOP_PATIENCE, shutdown).await.is_err() {
         tracing::error!(name, "did not stop in time");
     }
+}
+
+/// Makes the cluster, or finds it, for servers that run as processes of their own; takes the directory for this process,
+/// as long as the file lives.
+pub(crate) fn claim(options: &Options) -> Result<(Layout, File), Failure> {
+    let lock = layout::lock(&options.dir)?;
+    Ok((prepare(options)?, lock))
 }
 
 /// Makes the cluster, or finds it and sees to its ports.

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until a file with `replication` copies can be written.
-pub(super) async fn wait(config: Config, replication: usize) -> Result<(), Failure> {
+pub(crate) async fn wait(config: Config, replication: usize) -> Result<(), Failure> {
     let until = Instant::now() + PATIENCE;
     let config = Config { op_timeout: PATIENCE, ..config };
     let client = Client::connect(config).await?;
