@@ -6,7 +6,8 @@ use crate::commands::complete;
 use crate::error::Error;
 use crate::key;
 use crate::limits::MAX_INLINE;
-use crate::row::{Body, Data, DirectoryRow, InodeRow};
+use crate::resolve::Slot;
+use crate::row::{Body, Data, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree::{self, NewFile};
@@ -36,7 +37,9 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, publication: &Publicati
             unname(txn, open)?
         }
         Content::Directory { ownership } => {
-            let row = directory(txn, &bucket, &key, *ownership)?;
+            let (slot, mut row) = directory(txn, &bucket, &key, *ownership)?;
+            bucket::describe(txn, &mut row, None, properties, attributes, || key.show())?;
+            txn.put_entry(slot.directory, &slot.name, &row);
             return object(row);
         }
     };
@@ -71,7 +74,7 @@ fn directory<V: View>(
     bucket: &bucket::BucketRow,
     key: &Key,
     ownership: crate::command::Ownership,
-) -> Outcome<InodeRow> {
+) -> Outcome<(Slot, InodeRow)> {
     if !key.is_directory {
         return Err(Error::NotDirectory { place: key.show() }.into());
     }
@@ -81,17 +84,15 @@ fn directory<V: View>(
     let slot = bucket::slot_of(txn, bucket, key, owner)?;
     match txn.rows.entry(slot.directory, &slot.name)? {
         Some(row) if row.body == Body::Directory => {
-            let there: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
-            if there.implicit {
-                txn.caller.check_add(&txn.rows, row.inode, || key.show())?;
-                bucket::set_implicit(txn, row.inode, false)?;
-            }
-            Ok(row)
+            txn.caller.check_add(&txn.rows, row.inode, || key.show())?;
+            bucket::set_implicit(txn, row.inode, false)?;
+            Ok((slot, row))
         }
         Some(_) => Err(Error::NotDirectory { place: key.show() }.into()),
         None => {
             tree::check_add(txn, &key.place(bucket), &slot)?;
-            Ok(tree::add_directory(txn, &slot, owner, asked.mode)?)
+            let row = tree::add_directory(txn, &slot, owner, asked.mode)?;
+            Ok((slot, row))
         }
     }
 }

@@ -92,7 +92,8 @@ fn the_object_of_a_directory_goes_and_what_is_in_it_stays() {
     let mut cluster = with_bucket();
     cluster.run(publish(b"d/", b"", None)).expect("made");
     cluster.run(publish(b"d/f", b"1", None)).expect("put");
-    assert!(open(&cluster, b"d/").is_ok() && open(&cluster, b"d").is_err());
+    assert_eq!(open(&cluster, b"d/").expect("there").properties, b"p");
+    assert!(open(&cluster, b"d").is_err());
     cluster.run(delete_key(b"d/", None)).expect("only the object");
     assert!(open(&cluster, b"d/").is_err() && open(&cluster, b"d/f").is_ok());
     cluster.run(publish(b"d/", b"", None)).expect("again");
