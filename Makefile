@@ -28,7 +28,7 @@ claim:
 
 .PHONY: release
 release: claim
-	cargo build --release --locked -p cli
+	cargo build --release --locked --ignore-rust-version -p cli
 	@echo "built $(CARGO_TARGET_DIR)/release/ashlar"
 
 demo: build ## start a cluster, store a real tree, kill a leader and a datanode, compare every byte
@@ -42,7 +42,7 @@ check: claim
 	@scripts/test.sh
 
 docs: setup claim ## build the API documentation
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --ignore-rust-version
 
 bench: build ## measure this machine and the store on it
 	$(CARGO_TARGET_DIR)/release/ashlar bench limits

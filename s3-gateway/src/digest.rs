@@ -1,0 +1,190 @@
+//! The digests of a body on its way in: MD5 for the etag, and the checksum that came with it or the one that objects
+//! without one get. A long body is digested on a thread of its own, beside the sending.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest as Crc};
+use md5::{Digest as _, Md5};
+use sha1::Sha1;
+use sha2::Sha256;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::properties::{Algorithm, Checksum};
+
+/// Up to this length a body is digested where it is received.
+const SHORT: usize = 128 << 10;
+/// Chunks that wait for the thread.
+const WAITING: usize = 8;
+
+/// One running checksum.
+enum Sum {
+    Crc(Crc),
+    Sha1(Sha1),
+    Sha256(Sha256),
+}
+
+impl Sum {
+    fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Crc32 => Self::Crc(Crc::new(CrcAlgorithm::Crc32IsoHdlc)),
+            Algorithm::Crc32c => Self::Crc(Crc::new(CrcAlgorithm::Crc32Iscsi)),
+            Algorithm::Crc64Nvme => Self::Crc(Crc::new(CrcAlgorithm::Crc64Nvme)),
+            Algorithm::Sha1 => Self::Sha1(Sha1::new()),
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Crc(crc) => crc.update(bytes),
+            Self::Sha1(sha) => sha.update(bytes),
+            Self::Sha256(sha) => sha.update(bytes),
+        }
+    }
+
+    fn finish(self, algorithm: Algorithm) -> Vec<u8> {
+        match self {
+            Self::Crc(crc) => {
+                let value = crc.finalize().to_be_bytes();
+                let length = if matches!(algorithm, Algorithm::Crc64Nvme) { 8 } else { 4 };
+                value[value.len() - length..].to_vec()
+            }
+            Self::Sha1(sha) => sha.finalize().to_vec(),
+            Self::Sha256(sha) => sha.finalize().to_vec(),
+        }
+    }
+}
+
+struct Digests {
+    md5: Md5,
+    algorithm: Algorithm,
+    sum: Sum,
+}
+
+/// What the bytes came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digested {
+    pub(crate) md5: [u8; 16],
+    pub(crate) checksum: Checksum,
+}
+
+impl Digests {
+    fn new(algorithm: Algorithm) -> Self {
+        Self { md5: Md5::new(), algorithm, sum: Sum::new(algorithm) }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.sum.update(bytes);
+    }
+
+    fn finish(self) -> Digested {
+        let value = BASE64_STANDARD.encode(self.sum.finish(self.algorithm));
+        Digested { md5: self.md5.finalize().into(), checksum: Checksum { algorithm: self.algorithm, value } }
+    }
+}
+
+/// Digests a body chunk by chunk.
+pub(crate) struct Digester {
+    length: usize,
+    state: State,
+}
+
+enum State {
+    Here(Box<Digests>),
+    Thread { chunks: mpsc::Sender<Bytes>, digested: JoinHandle<Digested> },
+}
+
+/// The thread that digests has ended too early.
+#[derive(Debug, thiserror::Error)]
+#[error("the digest of a body was lost")]
+pub(crate) struct Lost;
+
+impl Digester {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        Self { length: 0, state: State::Here(Box::new(Digests::new(algorithm))) }
+    }
+
+    pub(crate) async fn update(&mut self, bytes: Bytes) -> Result<(), Lost> {
+        self.length += bytes.len();
+        match &mut self.state {
+            State::Here(digests) if self.length <= SHORT => digests.update(&bytes),
+            State::Here(digests) => {
+                let algorithm = digests.algorithm;
+                let started = std::mem::replace(digests, Box::new(Digests::new(algorithm)));
+                self.state = thread(started);
+                return Box::pin(self.send(bytes)).await;
+            }
+            State::Thread { .. } => return self.send(bytes).await,
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, bytes: Bytes) -> Result<(), Lost> {
+        match &self.state {
+            State::Thread { chunks, .. } => chunks.send(bytes).await.map_err(|_| Lost),
+            State::Here(_) => Err(Lost),
+        }
+    }
+
+    pub(crate) async fn finish(self) -> Result<Digested, Lost> {
+        match self.state {
+            State::Here(digests) => Ok(digests.finish()),
+            State::Thread { chunks, digested } => {
+                drop(chunks);
+                digested.await.map_err(|_| Lost)
+            }
+        }
+    }
+}
+
+fn thread(mut digests: Box<Digests>) -> State {
+    let (chunks, mut receiver) = mpsc::channel::<Bytes>(WAITING);
+    let digested = tokio::task::spawn_blocking(move || {
+        while let Some(bytes) = receiver.blocking_recv() {
+            digests.update(&bytes);
+        }
+        digests.finish()
+    });
+    State::Thread { chunks, digested }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of the catalogue of parametrised CRC algorithms and of the standards, for the nine digits.
+    #[tokio::test]
+    async fn checksums_are_those_of_their_standards() {
+        for (algorithm, value) in [
+            (Algorithm::Crc32, "cbf43926"),
+            (Algorithm::Crc32c, "e3069283"),
+            (Algorithm::Crc64Nvme, "ae8b14860a799888"),
+            (Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+            (Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+        ] {
+            let mut digester = Digester::new(algorithm);
+            digester.update(Bytes::from_static(b"1234")).await.expect("here");
+            digester.update(Bytes::from_static(b"56789")).await.expect("here");
+            let digested = digester.finish().await.expect("here");
+            assert_eq!(hex::encode(digested.md5), "25f9e794323b453885f5181f1b624d0b");
+            let raw = BASE64_STANDARD.decode(digested.checksum.value).expect("base 64");
+            assert_eq!(hex::encode(raw), value, "{algorithm:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_body_comes_to_the_same_on_its_thread() {
+        let chunk = Bytes::from(vec![7; 100_000]);
+        let mut here = Digests::new(Algorithm::Sha256);
+        let mut digester = Digester::new(Algorithm::Sha256);
+        for _ in 0..20 {
+            here.update(&chunk);
+            digester.update(chunk.clone()).await.expect("alive");
+        }
+        assert!(matches!(digester.state, State::Thread { .. }));
+        assert_eq!(digester.finish().await.expect("alive"), here.finish());
+    }
+}

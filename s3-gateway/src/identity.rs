@@ -1,0 +1,93 @@
+//! Who asks: access keys, their secrets and their users, as the replicated state has them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use client::objects::Objects;
+use client::{Client, User};
+use s3s::auth::{Credentials, S3Auth, SecretKey};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+use types::Code;
+
+use crate::failure;
+use crate::secret::SealingKey;
+
+/// A key that was taken away opens nothing after this.
+const REMEMBERED: Duration = Duration::from_secs(5);
+/// Keys remembered at a time.
+const MANY: usize = 10_000;
+
+/// An access key, as it was looked up.
+struct Known {
+    secret: SecretKey,
+    caller: Caller,
+    since: Instant,
+}
+
+/// On whose behalf a request is done.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) user: User,
+    pub(crate) objects: Objects,
+}
+
+/// Looks access keys up. Clones share what they remember.
+#[derive(Clone)]
+pub(crate) struct Identities(Arc<Shared>);
+
+struct Shared {
+    /// Speaks as uid 0.
+    client: Client,
+    sealing: SealingKey,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+impl Identities {
+    pub(crate) fn new(client: Client, sealing: SealingKey) -> Self {
+        Self(Arc::new(Shared { client, sealing, known: Mutex::default() }))
+    }
+
+    /// The user behind a request whose signature was verified.
+    pub(crate) async fn caller(&self, credentials: Option<&Credentials>) -> S3Result<Caller> {
+        let Some(credentials) = credentials else { return Err(S3Error::new(S3ErrorCode::AccessDenied)) };
+        self.look_up(&credentials.access_key).await.map(|(_, caller)| caller)
+    }
+
+    async fn look_up(&self, id: &str) -> S3Result<(SecretKey, Caller)> {
+        if let Some(found) = self.remembered(id) {
+            return Ok(found);
+        }
+        let key = self.0.client.objects().access_key(id).await.map_err(|error| match error.code() {
+            Code::NotFound | Code::InvalidArgument => S3Error::new(S3ErrorCode::InvalidAccessKeyId),
+            _ => failure::of(error),
+        })?;
+        let secret = self.0.sealing.open(id, &key.sealed).map_err(|error| {
+            tracing::error!(access_key = id, %error, "a secret cannot be opened");
+            S3Error::new(S3ErrorCode::InternalError)
+        })?;
+        let secret = SecretKey::from(secret.as_str());
+        let objects = self.0.client.as_user(key.user.clone()).objects();
+        let caller = Caller { user: key.user, objects };
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MANY {
+            known.clear();
+        }
+        let remembered = Known { secret: secret.clone(), caller: caller.clone(), since: Instant::now() };
+        known.insert(id.to_owned(), remembered);
+        Ok((secret, caller))
+    }
+
+    fn remembered(&self, id: &str) -> Option<(SecretKey, Caller)> {
+        let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(id).filter(|known| known.since.elapsed() < REMEMBERED)?;
+        Some((found.secret.clone(), found.caller.clone()))
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Identities {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        self.look_up(access_key).await.map(|(secret, _)| secret)
+    }
+}

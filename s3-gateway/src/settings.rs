@@ -1,0 +1,56 @@
+//! What a gateway is told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The settings of a gateway. Every field has a default; unknown keys are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Any other address than loopback takes TLS.
+    pub listen: SocketAddr,
+    pub tls: Option<TlsSettings>,
+    /// The file with the key that seals the secrets of access keys; `init` makes it.
+    pub secrets_key: PathBuf,
+    /// The directory that new buckets are made in.
+    pub root: String,
+    /// Names under which buckets are found as `bucket.name`; with none, only paths name buckets.
+    pub domains: Vec<String>,
+    /// What `GetBucketLocation` answers.
+    pub region: String,
+    /// A client that neither sends nor takes a byte for so long is left.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// The head of a request must be there by then.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// Connections at a time; further ones wait.
+    pub connections: usize,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            tls: None,
+            secrets_key: PathBuf::from("secrets.key"),
+            root: crate::DEFAULT_ROOT.to_owned(),
+            domains: Vec::new(),
+            region: "us-east-1".to_owned(),
+            idle_timeout: Duration::from_secs(120),
+            header_timeout: Duration::from_secs(10),
+            connections: 4096,
+        }
+    }
+}
