@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Namenode(serve::ServerArgs),
     /// Run a datanode
     Datanode(serve::ServerArgs),
+    /// Run an S3 gateway
+    S3(serve::ServerArgs),
     /// Work with files and directories
     Fs(fs::FsArgs),
     /// Look after the cluster

@@ -46,6 +46,11 @@ impl ClusterArgs {
         Ok(settings)
     }
 
+    /// The configuration file, if one is named.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.config.clone().filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// As [`Self::client_config`], or nothing when no cluster is named.
     pub(crate) fn named(&self) -> Result<Option<client::Config>, Failure> {
         let given = |text: &std::ffi::OsStr| !text.is_empty();

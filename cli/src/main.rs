@@ -51,6 +51,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Init(args) => serve::init::run(&args).await,
         Command::Namenode(args) => serve::namenode::run(args).await,
         Command::Datanode(args) => serve::datanode::run(args).await,
+        Command::S3(args) => serve::s3::run(args).await,
         Command::Fs(args) => {
             log_for_clients()?;
             until_interrupted(fs::run(args)).await

@@ -1,6 +1,7 @@
 //! `ashlar admin`: how the cluster is.
 
 mod health;
+mod key;
 mod raft;
 mod report;
 mod status;
@@ -24,15 +25,19 @@ enum Command {
     Status(status::StatusArgs),
     /// List the datanodes with their state and space
     Report(report::ReportArgs),
+    /// Make, list and remove the access keys of S3 clients
+    Key(key::KeyArgs),
     /// Show the namenodes' Raft group, or hand over its lead
     Raft(raft::RaftArgs),
 }
 
 pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
     let config = args.cluster.client_config()?;
+    let args_file = args.cluster.file();
     match args.command {
         Command::Status(args) => status::run(config, args).await,
         Command::Report(args) => report::run(config, args).await,
+        Command::Key(args) => key::run(config, args_file, args).await,
         Command::Raft(args) => raft::run(config, args).await,
     }
 }

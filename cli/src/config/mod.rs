@@ -51,7 +51,7 @@ pub(crate) enum ConfigError {
 }
 
 /// The sections that make a file that of a server.
-const ROLES: [&str; 2] = ["namenode", "datanode"];
+const ROLES: [&str; 3] = ["namenode", "datanode", "s3"];
 
 /// Everything that a file may say. Sections of roles stay unread until a role asks for its own.
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +61,7 @@ pub(crate) struct File {
     pub(crate) namenodes: Vec<String>,
     pub(crate) namenode: Option<namenode::Settings>,
     pub(crate) datanode: Option<datanode::Settings>,
+    pub(crate) s3: Option<s3_gateway::Settings>,
     pub(crate) client: client::Config,
     pub(crate) log: Log,
 }
@@ -140,6 +141,13 @@ fn read(text: &str, path: &Path, variables: Vec<environment::Variable>, flags: &
     if let Some(settings) = &mut file.namenode {
         settings.dir = base.join(&settings.dir);
     }
+    if let Some(settings) = &mut file.s3 {
+        settings.secrets_key = base.join(&settings.secrets_key);
+        if let Some(tls) = &mut settings.tls {
+            tls.certificate = base.join(&tls.certificate);
+            tls.key = base.join(&tls.key);
+        }
+    }
     if let Some(settings) = &mut file.datanode {
         for volume in &mut settings.volumes {
             *volume = base.join(&*volume);
@@ -163,11 +171,12 @@ impl File {
 
     /// What the file is for, to tell a mix-up.
     fn role(&self) -> Option<&'static str> {
-        match (&self.namenode, &self.datanode) {
-            (Some(_), None) => Some("namenode"),
-            (None, Some(_)) => Some("datanode"),
-            (None, None) => Some("client"),
-            (Some(_), Some(_)) => None,
+        match (&self.namenode, &self.datanode, &self.s3) {
+            (Some(_), None, None) => Some("namenode"),
+            (None, Some(_), None) => Some("datanode"),
+            (None, None, Some(_)) => Some("s3 gateway"),
+            (None, None, None) => Some("client"),
+            (_, _, _) => None,
         }
     }
 

@@ -149,9 +149,10 @@ fn every_key_is_documented() {
     let sections = [
         serde_json::to_value(namenode::Settings::default()),
         serde_json::to_value(datanode::Settings::default()),
+        serde_json::to_value(s3_gateway::Settings::default()),
         serde_json::to_value(client::Config::default()),
     ];
-    for (name, section) in ["namenode", "datanode", "client"].iter().zip(sections) {
+    for (name, section) in ["namenode", "datanode", "s3", "client"].iter().zip(sections) {
         let heading = format!("## `[{name}]`\n");
         let (_, text) = page.split_once(&heading).unwrap_or_else(|| panic!("no heading for [{name}]"));
         let text = text.split("\n## ").next().expect("a split yields one part at least");

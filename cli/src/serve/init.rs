@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::layout::{self, Layout};
 use super::ports::Ports;
+use super::s3;
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: &InitArgs) -> Result<(), Failure> {
     let ports = args.ports.map_or(Ports::Free, Ports::From);
     let layout = Layout::draw(ports.choose(args.namenodes, args.datanodes)?)?;
     layout.create(&dir)?;
+    s3::prepare(&dir, &layout.head(s3::FILE_SAYS))?;
 
     let mut out = Output::stdout();
     out.line(format!("made a cluster in {}; start each of its nodes:", dir.display()))?;
@@ -53,6 +55,7 @@ pub(crate) async fn run(args: &InitArgs) -> Result<(), Failure> {
     for name in layout.datanode_names() {
         out.line(format!("  ashlar datanode -c {}", layout::node_file(&dir, &name).display()))?;
     }
+    out.line(format!("  ashlar s3 -c {}", s3::node_file(&dir).display()))?;
     out.line("then use it:")?;
     out.line(format!("  export ASHLAR_CONFIG={}", layout::client_file(&dir).display()))?;
     out.line("  ashlar admin status")?;

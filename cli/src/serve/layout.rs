@@ -4,6 +4,7 @@
 //! D/client.toml        for clients; the last file to be written: without it, D holds no cluster
 //! D/node-nn1.toml ..   for each namenode     D/nn1/ ..  its log and state
 //! D/node-dn1.toml ..   for each datanode     D/dn1/ ..  its volume
+//! D/node-s3.toml       for an S3 gateway, and what belongs to it (see `s3.rs`)
 //! D/logs/              of quickstart
 //! D/lock               held by the process that uses D
 //! ```
@@ -169,7 +170,7 @@ impl Layout {
         files
     }
 
-    fn head(&self, what: &str) -> String {
+    pub(crate) fn head(&self, what: &str) -> String {
         let mut text = format!("# {what}\n# Relative paths are seen from the directory of this file.\n");
         let quoted: Vec<_> = self.namenodes.iter().map(|address| format!("\"{address}\"")).collect();
         write!(text, "cluster = \"{}\"\nnamenodes = [{}]\n", self.cluster, quoted.join(", "))
@@ -206,7 +207,9 @@ impl Layout {
         let old = self.namenodes.iter().chain(&self.datanodes).map(quoted);
         let new = namenodes.iter().chain(&datanodes).map(quoted);
         let moves: Vec<(String, String)> = old.zip(new).collect();
-        for (path, _) in self.files(dir) {
+        let gateway = super::s3::node_file(dir);
+        let gateway = gateway.exists().then_some(gateway);
+        for path in self.files(dir).into_iter().map(|(path, _)| path).chain(gateway) {
             let moved = fs::read_to_string(&path).and_then(|text| write(&path, &replace_all(&text, &moves)));
             moved.map_err(|error| Failure::local(&path, &error))?;
         }

@@ -8,6 +8,7 @@ pub(crate) mod namenode;
 mod ports;
 pub(crate) mod quickstart;
 pub(crate) mod ready;
+pub(crate) mod s3;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -13,10 +13,11 @@ use datanode::Datanode;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
 use namenode::Namenode;
+use s3_gateway::Gateway;
 
 use super::layout::{self, Layout};
 use super::ports::{Ports, is_free};
-use super::{LOG_DEFAULT, ready, stop_wanted};
+use super::{LOG_DEFAULT, ready, s3, stop_wanted};
 use crate::config::{self, Setting};
 use crate::exit::Failure;
 use crate::logging;
@@ -42,6 +43,9 @@ pub(crate) struct QuickstartArgs {
     /// [default: those of the last start, or 8020.. and 9866.., or free ones]
     #[arg(long, value_name = "BASE")]
     ports: Option<u16>,
+    /// Serve S3 at this address too, such as 127.0.0.1:9000; DIR/s3.env has what S3 clients need
+    #[arg(long, value_name = "ADDR")]
+    s3: Option<SocketAddr>,
     /// What to log to DIR/logs: error, warn, info, debug, trace, or levels by module [default: RUST_LOG, or info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -52,8 +56,8 @@ pub(crate) async fn run(args: QuickstartArgs) -> Result<(), Failure> {
     let lock = layout::lock(&dir)?;
     log_to(&dir, args.log_level.as_deref())?;
     let ports = args.ports.map_or(Ports::WellKnown, Ports::From);
-    let options =
-        Options { dir: dir.clone(), namenodes: args.namenodes, datanodes: args.datanodes, ports, settings: Vec::new() };
+    let QuickstartArgs { namenodes, datanodes, s3, .. } = args;
+    let options = Options { dir: dir.clone(), namenodes, datanodes, s3, ports, settings: Vec::new() };
     let starting = Cluster::start_locked(options, lock);
     let mut cluster = tokio::select! {
         started = starting => started?,
@@ -98,6 +102,10 @@ fn announce(cluster: &Cluster, dir: &Path) -> Result<(), Failure> {
     out.line("use it from another terminal; Ctrl-C stops it:")?;
     out.line(format!("  export ASHLAR_CONFIG={}", layout::client_file(dir).display()))?;
     out.line("  ashlar fs ls /")?;
+    if let Some(gateway) = &cluster.gateway {
+        out.line(format!("S3 clients find {} with", gateway.address()))?;
+        out.line(format!("  . {}", dir.join("s3.env").display()))?;
+    }
     out.line("ashlar is ready")?;
     out.flush()
 }
@@ -112,6 +120,8 @@ pub(crate) struct Options {
     dir: PathBuf,
     namenodes: Option<usize>,
     datanodes: Option<usize>,
+    /// Where S3 is served, if it is.
+    s3: Option<SocketAddr>,
     ports: Ports,
     /// Put over the files of the namenodes.
     settings: Vec<Setting>,
@@ -122,7 +132,7 @@ impl Options {
     pub(crate) fn found_or(dir: PathBuf, namenodes: usize, datanodes: usize) -> Result<Self, Failure> {
         let counts = if Layout::exists(&dir)? { None } else { Some((namenodes, datanodes)) };
         let (namenodes, datanodes) = counts.unzip();
-        Ok(Self { dir, namenodes, datanodes, ports: Ports::Free, settings: Vec::new() })
+        Ok(Self { dir, namenodes, datanodes, s3: None, ports: Ports::Free, settings: Vec::new() })
     }
 
     /// A cluster that serves a benchmark or a test: on free ports, and what is deleted leaves the disks at once.
@@ -130,7 +140,7 @@ impl Options {
         let settings = ["namenode.delete_grace=0s", "namenode.delete_holdoff=0s"]
             .map(|text| text.parse().expect("these are settings"))
             .into();
-        Self { dir, namenodes: Some(namenodes), datanodes: Some(datanodes), ports: Ports::Free, settings }
+        Self { dir, namenodes: Some(namenodes), datanodes: Some(datanodes), s3: None, ports: Ports::Free, settings }
     }
 }
 
@@ -138,6 +148,7 @@ impl Options {
 pub(crate) struct Cluster {
     namenodes: Vec<(String, Namenode)>,
     datanodes: Vec<(String, Datanode)>,
+    gateway: Option<Gateway>,
     addresses: Vec<(String, SocketAddr)>,
     client: client::Config,
     _lock: File,
@@ -162,9 +173,13 @@ impl Cluster {
         let client = config::load(&layout::client_file(&options.dir), &[])?;
         let client = client::Config { namenodes: client.namenodes, ..client.client };
         let (namenodes, datanodes, addresses) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cluster = Self { namenodes, datanodes, addresses, client, _lock: lock };
+        let mut cluster = Self { namenodes, datanodes, gateway: None, addresses, client, _lock: lock };
         let started = match cluster.start_servers(&options, &layout).await {
             Ok(()) => ready::wait(cluster.client_config(), layout.replication()).await,
+            Err(failure) => Err(failure),
+        };
+        let started = match started {
+            Ok(()) => cluster.start_gateway(&options, &layout).await,
             Err(failure) => Err(failure),
         };
         // Invariant 2.
@@ -202,6 +217,13 @@ impl Cluster {
         Ok(())
     }
 
+    async fn start_gateway(&mut self, options: &Options, layout: &Layout) -> Result<(), Failure> {
+        let Some(address) = options.s3 else { return Ok(()) };
+        s3::prepare(&options.dir, &layout.head(s3::FILE_SAYS))?;
+        self.gateway = Some(s3::quickstart(&options.dir, address, self.client_config()).await?);
+        Ok(())
+    }
+
     /// How a client reaches it.
     pub(crate) fn client_config(&self) -> client::Config {
         self.client.clone()
@@ -227,8 +249,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// The datanodes first: they say good-bye to namenodes that still listen.
+    /// The gateway first, which is a client; then the datanodes: they say good-bye to namenodes that still listen.
     async fn stop(&mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            stop("s3".to_owned(), gateway.shutdown()).await;
+        }
         let datanodes = self.datanodes.drain(..).map(|(name, server)| stop(name, server.shutdown()));
         join_all(datanodes).await;
         let namenodes = self.namenodes.drain(..).map(|(name, server)| stop(name, server.shutdown()));
@@ -251,7 +276,7 @@ pub(crate) fn claim(options: &Options) -> Result<(Layout, File), Failure> {
 
 /// Makes the cluster, or finds it and sees to its ports.
 fn prepare(options: &Options) -> Result<Layout, Failure> {
-    let Options { dir, namenodes, datanodes, ports, settings: _ } = options;
+    let Options { dir, namenodes, datanodes, ports, s3: _, settings: _ } = options;
     if !Layout::exists(dir)? {
         let layout = Layout::draw(ports.choose(namenodes.unwrap_or(3), datanodes.unwrap_or(3))?)?;
         layout.create(dir)?;

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Holds the S3 gateway against real clients: boto3 claim by claim, and the AWS CLI with files that are compared. The clients
+# come from PyPI into an environment of their own. ASHLAR names the binary.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+ashlar=${ASHLAR:?the path of the ashlar binary}
+venv=${S3_CLIENTS:-$HOME/.cache/ashlar/s3-clients}
+stamp=$venv/.installed-1
+
+if [ ! -e "$stamp" ]; then
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet boto3 awscli && touch "$stamp" || {
+        echo "SKIPPED: S3 CLIENTS WERE NOT TRIED: boto3 and awscli could not be installed from PyPI" >&2
+        exit 0
+    }
+fi
+
+dir=$(mktemp -d)
+"$ashlar" quickstart --dir "$dir/cluster" --s3 127.0.0.1:0 --ports "$((20000 + RANDOM % 10000))" >"$dir/out" 2>&1 &
+cluster=$!
+trap 'kill "$cluster" 2>/dev/null; wait "$cluster" 2>/dev/null; rm -rf "$dir"' EXIT
+for _ in $(seq 300); do
+    grep -q 'ashlar is ready' "$dir/out" && break
+    kill -0 "$cluster" 2>/dev/null || { cat "$dir/out"; exit 1; }
+    sleep 0.2
+done
+grep -q 'ashlar is ready' "$dir/out" || { echo "the cluster did not get ready"; cat "$dir/out"; exit 1; }
+. "$dir/cluster/s3.env"
+export AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=$dir/aws-config
+printf '[default]\ns3 =\n  multipart_threshold = 5GB\n' >"$AWS_CONFIG_FILE"
+
+"$venv/bin/python" scripts/s3-boto3.py
+
+aws=$venv/bin/aws
+"$aws" s3 mb s3://tree >/dev/null
+"$aws" s3 sync --quiet docs s3://tree/docs
+head -c 20000000 /dev/urandom >"$dir/large"
+"$aws" s3 cp --quiet "$dir/large" s3://tree/large
+"$aws" s3 sync --quiet s3://tree/docs "$dir/back"
+"$aws" s3 cp --quiet s3://tree/large "$dir/large.back"
+diff -r docs "$dir/back"
+cmp "$dir/large" "$dir/large.back"
+export ASHLAR_CONFIG=$dir/cluster/client.toml
+"$ashlar" fs cat /s3/tree/docs/s3.md | cmp - docs/s3.md
+printf 'by the other door\n' | "$ashlar" fs put - /s3/tree/other
+"$aws" s3 cp --quiet s3://tree/other - | grep -q 'by the other door'
+"$aws" s3 rm --quiet --recursive s3://tree
+"$aws" s3 rb s3://tree >/dev/null
+echo "ok      the AWS CLI"
