@@ -8,6 +8,7 @@
 
 mod cluster;
 mod content;
+pub mod linearizability;
 mod tree;
 mod wait;
 

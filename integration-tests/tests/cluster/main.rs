@@ -7,6 +7,7 @@ mod full_disk;
 mod inventories;
 mod leader_loss;
 mod leader_pause;
+mod linearizable;
 mod membership;
 mod permissions;
 mod quickstart;
