@@ -272,6 +272,7 @@ impl<P, R> Core<P, R> {
                 warn!(from = message.from, "a forwarded proposal or read is dropped");
             }
             MessageType::MsgSnapshot => self.take_snapshot(message),
+            MessageType::MsgTimeoutNow if self.settles() => debug!("it takes no lead before its snapshot is durable"),
             // It may have heard of a leader just before it stopped, and that one may count on it (see `lease`). A leader
             // that hands over counts on nothing.
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
@@ -330,6 +331,12 @@ impl<P, R> Core<P, R> {
         self.node.raft.state == StateRole::Leader
     }
 
+    /// A snapshot is in the place of the log, and the library does not know it to be durable yet. Until then it counts as
+    /// applied what was so before, and panics when it looks at what follows, as it does to campaign.
+    fn settles(&self) -> bool {
+        self.node.raft.raft_log.applied < self.node.store().truncated()
+    }
+
     fn on_tick(&mut self, persisted_by: impl Fn(u64) -> u64) {
         self.ticks += 1;
         // Invariant 7. The library draws a timeout with every change of its role; only a tick looks at it.
@@ -344,7 +351,7 @@ impl<P, R> Core<P, R> {
         // One whose disk has stalled could not vote for itself. Its time stops short of campaigning, and not before: until
         // some of it has passed, it would refuse its vote to others.
         let campaigns = self.stalled && self.node.raft.election_elapsed + 1 >= timeout;
-        if self.is_leader() || (durable && !campaigns) {
+        if self.is_leader() || (durable && !campaigns && !self.settles()) {
             self.node.tick();
         }
         if self.ticks.is_multiple_of(CHANGE_TICKS) {

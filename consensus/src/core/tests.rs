@@ -257,6 +257,12 @@ fn a_pulled_snapshot_is_installed_before_it_is_acknowledged() {
     alone.turn();
     assert_eq!(alone.sent(2), []);
     assert_eq!(alone.waiting(), [MessageType::MsgAppendResponse]);
+    // The disk takes its time: longer than an election timeout, and the leader would hand over.
+    for _ in 0..2 * ELECTION_TICKS {
+        alone.tick();
+    }
+    alone.receive(&message(MessageType::MsgTimeoutNow, 1));
+    assert_eq!([alone.sent(2), alone.waiting()].concat(), [], "it does not campaign");
     alone.written();
     let log = &alone.core.node.raft.raft_log;
     assert_eq!((log.first_index(), log.last_index(), log.committed, log.applied), (71, 70, 70, 70));
