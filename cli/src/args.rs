@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArgs;
-use crate::{admin, bench, fs, serve};
+use crate::{admin, bench, fs, mount, serve};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Datanode(serve::ServerArgs),
     /// Run an S3 gateway
     S3(serve::ServerArgs),
+    /// Mount a directory of the cluster on this machine
+    Mount(mount::MountArgs),
     /// Work with files and directories
     Fs(fs::FsArgs),
     /// Look after the cluster

@@ -28,6 +28,11 @@ const NO_CLUSTER: &str = "no cluster is named; say which one with `--cluster HOS
 variable ASHLAR_CLUSTER, or with `--config FILE` (or ASHLAR_CONFIG) and the client.toml that `ashlar quickstart` wrote";
 
 impl ClusterArgs {
+    /// Names the cluster where the command line did not.
+    pub(crate) fn name(&mut self, addresses: &str) {
+        self.cluster.get_or_insert_with(|| addresses.to_owned());
+    }
+
     /// What the library needs to know.
     pub(crate) fn client_config(&self) -> Result<client::Config, Failure> {
         let (mut settings, addresses) = match &self.config {

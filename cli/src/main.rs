@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod fs;
 mod logging;
+mod mount;
 mod output;
 mod progress;
 mod serve;
@@ -32,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CLEAN_UP: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(mount::helper_arguments(std::env::args_os().collect()));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Failed(format!("cannot start: {}", exit::reason(&error))).exit(),
@@ -52,6 +53,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Namenode(args) => serve::namenode::run(args).await,
         Command::Datanode(args) => serve::datanode::run(args).await,
         Command::S3(args) => serve::s3::run(args).await,
+        Command::Mount(args) => mount::run(args).await,
         Command::Fs(args) => {
             log_for_clients()?;
             until_interrupted(fs::run(args)).await

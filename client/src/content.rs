@@ -87,7 +87,8 @@ impl Client {
     }
 
     /// Puts new content over the old, all edits or none: they are in order, apart, and of one kind, and use every block.
-    /// With `append` their offsets count from the end of the file, as it is then.
+    /// With `append` their offsets count from the end of the file, as it is then. A file that lives with its inode becomes
+    /// blocks when blocks are brought.
     pub async fn commit(
         &self,
         at: impl Into<Place>,
@@ -97,10 +98,8 @@ impl Client {
         options: ContentOptions,
     ) -> Result<Written, Error> {
         let at = &at.into();
-        let written = self.try_commit(at, &blocks, edits, append, None, options).await;
-        let written = written.map_err(|fault| Error::new("write", at, fault))?;
-        blocks.into_iter().for_each(|block| block.taken.used());
-        Ok(written)
+        let written = self.commit_blocks(at, blocks, edits, append, options).await;
+        written.map_err(|fault| Error::new("write", at, fault))
     }
 
     /// Writes `data` at an offset, over what is there, in one step.
@@ -345,9 +344,23 @@ impl Client {
             }
         }
         let (blocks, edits) = self.store_pieces(&file, offset, data, options).await?;
+        self.commit_blocks(at, blocks, &edits, append, options).await
+    }
+
+    /// Commits edits; a file that lives with its inode, where they bring blocks, is turned into blocks before.
+    async fn commit_blocks(
+        &self,
+        at: &Place,
+        blocks: Vec<StoredBlock>,
+        edits: &[Edit],
+        append: bool,
+        options: ContentOptions,
+    ) -> Result<Written, Fault> {
         for _ in 0..ATTEMPTS {
-            match self.try_commit(at, &blocks, &edits, append, None, options).await {
-                Err(fault) if fault.code() == Code::StoredOtherwise => self.convert(at, options).await?,
+            match self.try_commit(at, &blocks, edits, append, None, options).await {
+                Err(fault) if fault.code() == Code::StoredOtherwise && !blocks.is_empty() => {
+                    self.convert(at, options).await?;
+                }
                 Err(fault) => return Err(fault),
                 Ok(written) => {
                     blocks.into_iter().for_each(|block| block.taken.used());

@@ -54,14 +54,21 @@ impl Listing {
     }
 
     async fn ask(&mut self) -> Result<Vec<Entry>, Fault> {
-        let list = v1::List { place: Some(wire::place(&self.place)), after: self.after.clone(), limit: PAGE };
-        match self.client.0.metadata.call(v1::op::Kind::List(list), Scope::Read).await?.0 {
-            v1::reply::Result::Listing(page) => {
-                // A page that is empty and promises more would be asked for again and again.
-                self.more = page.more && !page.entries.is_empty();
-                page.entries.into_iter().map(wire::entry).collect()
-            }
-            other => Err(Metadata::unexpected(&other)),
+        let (entries, more) = page(&self.client, &self.place, self.after.clone()).await?;
+        self.more = more;
+        Ok(entries)
+    }
+}
+
+/// The entries behind the name `after`, and whether more follow these.
+pub(crate) async fn page(client: &Client, place: &Place, after: Vec<u8>) -> Result<(Vec<Entry>, bool), Fault> {
+    let list = v1::List { place: Some(wire::place(place)), after, limit: PAGE };
+    match client.0.metadata.call(v1::op::Kind::List(list), Scope::Read).await?.0 {
+        v1::reply::Result::Listing(page) => {
+            // A page that is empty and promises more would be asked for again and again.
+            let more = page.more && !page.entries.is_empty();
+            Ok((page.entries.into_iter().map(wire::entry).collect::<Result<_, _>>()?, more))
         }
+        other => Err(Metadata::unexpected(&other)),
     }
 }

@@ -17,9 +17,9 @@ use crate::admin::Admin;
 use crate::config::{Config, User};
 use crate::datanode::Pool;
 use crate::error::{Error, Fault};
-use crate::listing::Listing;
+use crate::listing::{self, Listing};
 use crate::metadata::{Metadata, Scope};
-use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, Kind, MkdirOptions, Quota, XattrMode};
+use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, Entry, Kind, MkdirOptions, Quota, XattrMode};
 use crate::place::Place;
 use crate::reader::FileReader;
 use crate::wire;
@@ -112,6 +112,13 @@ impl Client {
     pub async fn list(&self, at: impl Into<Place>) -> Result<Listing, Error> {
         let at = &at.into();
         Listing::start(self.clone(), at.clone()).await
+    }
+
+    /// One page of a directory: the entries behind the name `after` in byte order, and whether more follow these. For those
+    /// who keep their own place in it.
+    pub async fn list_page(&self, at: impl Into<Place>, after: &[u8]) -> Result<(Vec<Entry>, bool), Error> {
+        let at = &at.into();
+        listing::page(self, at, after.to_vec()).await.map_err(|fault| Error::new("list", at, fault))
     }
 
     pub async fn mkdir(&self, at: impl Into<Place>, options: MkdirOptions) -> Result<Attributes, Error> {

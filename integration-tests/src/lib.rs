@@ -9,10 +9,12 @@
 mod cluster;
 mod content;
 pub mod linearizability;
+mod mount;
 mod tree;
 mod wait;
 
 pub use cluster::{Cluster, Options, binary};
 pub use content::{Pattern, check_content};
+pub use mount::{Mounted, no_mounts_here};
 pub use tree::{Snapshot, Tree, snapshot};
 pub use wait::{DEADLINE, until, until_some};

@@ -63,7 +63,7 @@ fn addresses(path: &Path, texts: &[String]) -> Result<Vec<SocketAddr>, ConfigErr
 }
 
 /// Resolves when somebody wants this process to stop: Ctrl-C or SIGTERM.
-async fn stop_wanted() -> Result<&'static str, Failure> {
+pub(crate) async fn stop_wanted() -> Result<&'static str, Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("cannot wait for signals: {}", reason(&error)));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

@@ -1,0 +1,41 @@
+//! The same command again, as a process of its own that outlives this one.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::{READY, helper_arguments};
+use crate::exit::{Failure, reason};
+use crate::output::Output;
+
+/// Starts the process and waits until it has mounted. It reports what goes wrong until then on our stderr.
+pub(super) fn start(log: Option<&Path>) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::Failed(format!("cannot start in the background: {}", reason(&error)));
+    let program = std::env::current_exe().map_err(failed)?;
+    let errors = match log {
+        Some(path) => {
+            let file = std::fs::File::options().create(true).append(true).open(path);
+            file.map_err(|error| Failure::local(path, &error))?
+        }
+        None => rustix::io::dup(std::io::stderr()).map_err(|error| failed(error.into()))?.into(),
+    };
+    let mut command = Command::new(program);
+    // A session of its own: what ends the terminal does not end the mount.
+    let arguments = helper_arguments(std::env::args_os().collect());
+    command.args(arguments.into_iter().skip(1)).arg("--foreground");
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn().map_err(failed)?;
+    let stdout = child.stdout.take().expect("it is piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
+    if line.starts_with(READY) {
+        let mut out = Output::stdout();
+        return out.line(line.trim_end()).and_then(|()| out.flush());
+    }
+    child.wait().map_err(failed)?;
+    // It has said why on the stderr that is also ours, or in its log.
+    Err(match log {
+        Some(path) => Failure::Failed(format!("nothing is mounted; {} says why", path.display())),
+        None => Failure::Reported,
+    })
+}

@@ -1,0 +1,106 @@
+//! How a request is answered: once, when its operation has ended, with what it gave or with an errno.
+
+use std::future::Future;
+
+use client::Attributes;
+use fuser::{
+    Errno, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+};
+use tracing::debug;
+
+use crate::errno::Failure;
+use crate::filesystem::Mounted;
+
+/// The kernel identifies an inode by number and generation; our numbers are never reused.
+pub(crate) const GENERATION: Generation = Generation(0);
+
+pub(crate) type Found = Result<Attributes, Failure>;
+pub(crate) type Done = Result<(), Failure>;
+
+/// An answer that may be an error.
+pub(crate) trait Refuse: Send + 'static {
+    fn refuse(self, errno: Errno);
+}
+
+macro_rules! refuse {
+    ($($reply:ty),*) => {$(
+        impl Refuse for $reply {
+            fn refuse(self, errno: Errno) {
+                self.error(errno);
+            }
+        }
+    )*};
+}
+
+refuse!(ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLock);
+refuse!(ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr);
+
+impl Mounted {
+    /// Runs `operation` and answers with what it gives.
+    pub(crate) fn answer<R: Refuse, T: Send + 'static>(
+        &self,
+        name: &'static str,
+        reply: R,
+        operation: impl Future<Output = Result<T, Failure>> + Send + 'static,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        self.runtime.spawn(async move {
+            match operation.await {
+                Ok(value) => accept(reply, value),
+                Err(failure) => {
+                    debug!(name, ?failure, "refused");
+                    reply.refuse(failure.errno());
+                }
+            }
+        });
+    }
+
+    pub(crate) fn entry(
+        &self,
+        name: &'static str,
+        reply: ReplyEntry,
+        found: impl Future<Output = Found> + Send + 'static,
+    ) {
+        let (numbers, ttl) = (self.names.numbers, self.options.attr_timeout);
+        self.answer(name, reply, found, move |reply, attributes| {
+            reply.entry(&ttl, &numbers.attributes(&attributes), GENERATION);
+        });
+    }
+
+    pub(crate) fn attributes(
+        &self,
+        name: &'static str,
+        reply: ReplyAttr,
+        found: impl Future<Output = Found> + Send + 'static,
+    ) {
+        let (numbers, ttl) = (self.names.numbers, self.options.attr_timeout);
+        self.answer(name, reply, found, move |reply, attributes| {
+            reply.attr(&ttl, &numbers.attributes(&attributes));
+        });
+    }
+
+    pub(crate) fn empty(
+        &self,
+        name: &'static str,
+        reply: ReplyEmpty,
+        done: impl Future<Output = Done> + Send + 'static,
+    ) {
+        self.answer(name, reply, done, |reply, ()| reply.ok());
+    }
+
+    /// A value whose size is asked for first, with size 0.
+    pub(crate) fn sized(
+        &self,
+        name: &'static str,
+        reply: ReplyXattr,
+        size: u32,
+        value: impl Future<Output = Result<Vec<u8>, Failure>> + Send + 'static,
+    ) {
+        self.answer(name, reply, value, move |reply, value| match value.len() {
+            length if size == 0 => reply.size(u32::try_from(length).expect("attributes have at most 64 KiB")),
+            length if length > size as usize => reply.error(Errno::ERANGE),
+            _ => reply.data(&value),
+        });
+    }
+}

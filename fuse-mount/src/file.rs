@@ -1,0 +1,299 @@
+//! A file that is open here, shared by all handles of it.
+//!
+//! Invariants:
+//! 1. What was written is read back at once through any handle of this mount: what is dirty lies over what the cluster has.
+//! 2. Batches are committed in the order in which they were frozen, however long each takes to be stored.
+//! 3. After [`File::flush`] everything that was written before is durable and can be seen by every client.
+//! 4. A file whose data could not be stored stays failed until its last handle is gone: nobody is told that it is safe.
+//! 5. Each dirty byte has its permit of the budget, from `write` until it is committed or given up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use client::{Attributes, Client, ContentOptions, ExtentMap, FileReader};
+use fuser::Errno;
+use tokio::sync::watch;
+use tracing::warn;
+use types::InodeId;
+
+use crate::attributes::timestamp;
+use crate::dirty::{self, Batch, Dirty};
+use crate::errno::Failure;
+use crate::store;
+use crate::write_back::WriteBack;
+
+/// A run of this length is on its way at once; none is longer, so it is what a block of a large file holds.
+const RUN: usize = 16 << 20;
+
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) inode: InodeId,
+    client: Client,
+    write_back: Arc<WriteBack>,
+    state: Mutex<State>,
+    /// The id of the batch that may be committed next (invariant 2).
+    turn: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    dirty: Dirty,
+    /// As the cluster last told.
+    attributes: Attributes,
+    /// When the newest dirty byte was written.
+    written: Option<SystemTime>,
+    /// When the oldest was.
+    dirty_since: Option<Instant>,
+    /// Somebody has written who may not leave setuid and setgid on the file.
+    clear_suid: bool,
+    /// Knows where the committed bytes are; let go when they change.
+    reader: Option<Arc<FileReader>>,
+    /// Counts the times that `reader` was let go.
+    version: u64,
+    failed: Option<Errno>,
+    /// Batches frozen so far.
+    frozen: u64,
+}
+
+impl File {
+    pub(crate) fn new(client: Client, write_back: Arc<WriteBack>, attributes: Attributes) -> Arc<Self> {
+        let state = State {
+            dirty: Dirty::default(),
+            attributes,
+            written: None,
+            dirty_since: None,
+            clear_suid: false,
+            reader: None,
+            version: 0,
+            failed: None,
+            frozen: 0,
+        };
+        let inode = state.attributes.inode;
+        Arc::new(Self { inode, client, write_back, state: Mutex::new(state), turn: watch::Sender::new(0) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `attributes` as the cluster told them, with what is dirty here on top.
+    pub(crate) fn seen(&self, attributes: Attributes) -> Attributes {
+        let mut state = self.lock();
+        // An answer that was overtaken. The cluster's times never run backwards.
+        if attributes.ctime < state.attributes.ctime {
+            return state.seen();
+        }
+        if state.attributes.length != attributes.length || state.attributes.mtime != attributes.mtime {
+            state.let_go();
+        }
+        state.attributes = attributes;
+        state.seen()
+    }
+
+    /// Takes in written bytes. Waits for memory.
+    pub(crate) async fn write(self: &Arc<Self>, offset: u64, data: &[u8], clear_suid: bool) -> Result<(), Failure> {
+        self.write_back.reserve(data.len()).await?;
+        let batch = {
+            let mut state = self.lock();
+            if let Some(errno) = state.failed {
+                self.write_back.give_back(data.len() as u64);
+                return Err(errno.into());
+            }
+            let before = state.dirty.bytes();
+            state.dirty.write(offset, data, RUN);
+            let grown = state.dirty.bytes() - before;
+            self.write_back.give_back(data.len() as u64 - grown);
+            state.written = Some(SystemTime::now());
+            state.dirty_since.get_or_insert_with(Instant::now);
+            state.clear_suid |= clear_suid;
+            state.freeze(RUN)
+        };
+        self.store(batch);
+        self.write_back.note(self);
+        Ok(())
+    }
+
+    /// Reads into `buffer`; less only at the end of the file.
+    pub(crate) async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
+        let (pieces, covered, length) = {
+            let state = self.lock();
+            let length = state.seen().length.get().saturating_sub(offset).min(buffer.len() as u64);
+            (state.dirty.pieces(offset, length), state.dirty.covers(offset, length), length)
+        };
+        let buffer = &mut buffer[..usize::try_from(length).expect("a buffer is that long")];
+        if !covered {
+            let reader = self.reader().await?;
+            let filled = reader.read_at(offset, buffer).await?;
+            // Behind what is committed there is a hole up to what is dirty.
+            buffer[filled..].fill(0);
+        }
+        dirty::overlay(&pieces, offset, buffer);
+        Ok(buffer.len())
+    }
+
+    async fn reader(&self) -> Result<Arc<FileReader>, Failure> {
+        let version = {
+            let state = self.lock();
+            if let Some(reader) = &state.reader {
+                return Ok(reader.clone());
+            }
+            state.version
+        };
+        let reader = Arc::new(self.client.open(self.inode).await?);
+        let mut state = self.lock();
+        if state.version == version {
+            state.reader = Some(reader.clone());
+        }
+        Ok(reader)
+    }
+
+    /// Stores everything that is dirty and waits until the cluster has it (invariant 3).
+    pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), Failure> {
+        let (batch, frozen) = {
+            let mut state = self.lock();
+            let batch = state.freeze(0);
+            (batch, state.frozen)
+        };
+        self.store(batch);
+        let mut turn = self.turn.subscribe();
+        turn.wait_for(|turn| *turn >= frozen).await.expect("the sender is in this file");
+        match self.lock().failed {
+            Some(errno) => Err(errno.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes the length. What is dirty is stored before, so that it keeps its place among the changes.
+    pub(crate) async fn truncate(self: &Arc<Self>, length: u64, clear_suid: bool) -> Result<Attributes, Failure> {
+        self.flush().await?;
+        let options = ContentOptions { clear_suid, ..ContentOptions::default() };
+        let attributes = self.client.truncate(self.inode, length, options).await?;
+        self.lock().let_go();
+        Ok(self.seen(attributes))
+    }
+
+    /// Writes to the end of the file, wherever that is when the cluster does it, and in one piece.
+    pub(crate) async fn append(self: &Arc<Self>, data: &[u8], clear_suid: bool) -> Result<(), Failure> {
+        self.flush().await?;
+        let options = ContentOptions { clear_suid, ..ContentOptions::default() };
+        let data = Bytes::copy_from_slice(data);
+        let written = self.client.append_whole(self.inode, data, options).await?;
+        self.lock().let_go();
+        self.seen(written.attributes);
+        Ok(())
+    }
+
+    /// Makes a range read as zeros; the length stays.
+    pub(crate) async fn punch(self: &Arc<Self>, offset: u64, length: u64) -> Result<(), Failure> {
+        self.flush().await?;
+        let attributes = self.client.punch(self.inode, offset, length, ContentOptions::default()).await?;
+        self.lock().let_go();
+        self.seen(attributes);
+        Ok(())
+    }
+
+    /// Has this file share a range of another, or of itself.
+    pub(crate) async fn clone_from(
+        self: &Arc<Self>,
+        from: &Arc<Self>,
+        range: (u64, u64),
+        offset: u64,
+    ) -> Result<(), Failure> {
+        from.flush().await?;
+        self.flush().await?;
+        let options = ContentOptions::default();
+        let attributes = self.client.clone_range(from.inode, range, self.inode, offset, options).await?;
+        self.lock().let_go();
+        self.seen(attributes);
+        Ok(())
+    }
+
+    /// Where the data is, from `offset` on: the cluster's map, once it has everything.
+    pub(crate) async fn map(self: &Arc<Self>, offset: u64) -> Result<ExtentMap, Failure> {
+        self.flush().await?;
+        Ok(self.client.extents(self.inode, offset).await?)
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.lock().seen().length.get()
+    }
+
+    pub(crate) fn dirty_since(&self) -> Option<Instant> {
+        self.lock().dirty_since
+    }
+
+    /// Starts to store a batch: side by side with others, committed in its turn (invariant 2).
+    fn store(self: &Arc<Self>, batch: Option<Batch>) {
+        let Some(batch) = batch else { return };
+        let file = self.clone();
+        self.write_back.spawn(async move {
+            let (replication, options) = {
+                let mut state = file.lock();
+                let clear_suid = std::mem::take(&mut state.clear_suid);
+                let mtime = state.written.map(timestamp);
+                (state.attributes.replication, ContentOptions { mtime, clear_suid, durability: None })
+            };
+            let stored = {
+                let _permit = file.write_back.upload().await;
+                store::prepare(&file.client, replication, &batch).await
+            };
+            file.turn.subscribe().wait_for(|turn| *turn == batch.id).await.expect("the sender is in this file");
+            let failed = file.lock().failed.is_some();
+            let committed = match stored {
+                Ok(_) if failed => Err(Errno::EIO.into()),
+                Ok(prepared) => store::commit(&file.client, file.inode, prepared, options).await,
+                Err(failure) => Err(failure),
+            };
+            file.finish(&batch, committed);
+        });
+    }
+
+    /// A batch is in the cluster, or will never be.
+    fn finish(&self, batch: &Batch, committed: Result<Attributes, Failure>) {
+        let freed = {
+            let mut state = self.lock();
+            match committed {
+                Ok(attributes) => {
+                    state.let_go();
+                    state.attributes = attributes;
+                }
+                Err(failure) => {
+                    warn!(inode = %self.inode, bytes = batch.bytes(), ?failure, "written data could not be stored");
+                    // The cause of the first failure is what programs are told (invariant 4).
+                    state.failed.get_or_insert(failure.errno());
+                }
+            }
+            let freed = state.dirty.release(batch.id);
+            if state.dirty.is_empty() {
+                state.dirty_since = None;
+            }
+            freed
+        };
+        self.write_back.give_back(freed);
+        self.turn.send_modify(|turn| *turn += 1);
+    }
+}
+
+impl State {
+    fn let_go(&mut self) {
+        self.reader = None;
+        self.version += 1;
+    }
+
+    fn seen(&self) -> Attributes {
+        let mut attributes = self.attributes.clone();
+        attributes.length = attributes.length.max(types::ByteSize::new(self.dirty.end()));
+        if let Some(written) = self.written.filter(|_| !self.dirty.is_empty()) {
+            attributes.mtime = attributes.mtime.max(timestamp(written));
+            attributes.ctime = attributes.ctime.max(attributes.mtime);
+        }
+        attributes
+    }
+
+    fn freeze(&mut self, shortest: usize) -> Option<Batch> {
+        let batch = self.dirty.freeze(shortest)?;
+        self.frozen = batch.id + 1;
+        Some(batch)
+    }
+}

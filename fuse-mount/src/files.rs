@@ -1,0 +1,101 @@
+//! Open files: what the kernel's handles stand for.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use client::{Attributes, Client};
+use fuser::{Errno, FileHandle};
+use types::InodeId;
+
+use crate::errno::Failure;
+use crate::file::File;
+use crate::holds::Holds;
+use crate::locks::Locks;
+use crate::options::Options;
+use crate::write_back::WriteBack;
+
+/// One `open` of a file.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) file: Arc<File>,
+    /// Every write goes to the end of the file as it is in the cluster then.
+    pub(crate) append: bool,
+    /// Every write is durable before it is answered.
+    pub(crate) sync: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Files {
+    client: Client,
+    pub(crate) write_back: Arc<WriteBack>,
+    open: Mutex<HashMap<u64, Arc<OpenFile>>>,
+    by_inode: Mutex<HashMap<InodeId, Weak<File>>>,
+    next_handle: AtomicU64,
+    pub(crate) holds: Arc<Holds>,
+    pub(crate) locks: Locks,
+}
+
+impl Files {
+    pub(crate) fn new(client: Client, options: &Options) -> Self {
+        Self {
+            holds: Holds::new(client.clone()),
+            locks: Locks::new(client.clone()),
+            client,
+            write_back: WriteBack::new(options.write_memory),
+            open: Mutex::default(),
+            by_inode: Mutex::default(),
+            next_handle: AtomicU64::new(1),
+        }
+    }
+
+    /// The file, if a handle of it is open here.
+    pub(crate) fn of_inode(&self, inode: InodeId) -> Option<Arc<File>> {
+        self.by_inode.lock().unwrap_or_else(PoisonError::into_inner).get(&inode).and_then(Weak::upgrade)
+    }
+
+    /// `attributes` as the cluster told them, with what is dirty here on top.
+    pub(crate) fn seen(&self, attributes: Attributes) -> Attributes {
+        match self.of_inode(attributes.inode) {
+            Some(file) => file.seen(attributes),
+            None => attributes,
+        }
+    }
+
+    pub(crate) fn open(&self, attributes: Attributes, append: bool, sync: bool) -> FileHandle {
+        let inode = attributes.inode;
+        let file = {
+            let mut by_inode = self.by_inode.lock().unwrap_or_else(PoisonError::into_inner);
+            match by_inode.get(&inode).and_then(Weak::upgrade) {
+                Some(file) => file,
+                None => {
+                    let file = File::new(self.client.clone(), self.write_back.clone(), attributes.clone());
+                    by_inode.insert(inode, Arc::downgrade(&file));
+                    file
+                }
+            }
+        };
+        file.seen(attributes);
+        let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
+        let open = Arc::new(OpenFile { file, append, sync });
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, open);
+        FileHandle(handle)
+    }
+
+    pub(crate) fn handle(&self, handle: FileHandle) -> Result<Arc<OpenFile>, Failure> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(&handle.0).cloned().ok_or_else(|| Errno::EBADF.into())
+    }
+
+    /// A handle is gone. Gives the file when it was the last one.
+    pub(crate) fn close(&self, handle: FileHandle) {
+        let closed = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle.0);
+        let Some(closed) = closed else { return };
+        let inode = closed.file.inode;
+        drop(closed);
+        let mut by_inode = self.by_inode.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_inode.get(&inode).is_some_and(|file| file.strong_count() == 0) {
+            by_inode.remove(&inode);
+        }
+    }
+}

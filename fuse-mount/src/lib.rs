@@ -1,0 +1,24 @@
+//! The POSIX door: a directory of the namespace as a file system of this machine.
+
+mod answer;
+mod attributes;
+mod caller;
+mod directory;
+mod dirty;
+mod errno;
+mod file;
+mod files;
+mod filesystem;
+mod holds;
+mod io;
+mod locks;
+mod names;
+mod options;
+mod room;
+mod session;
+mod store;
+mod write_back;
+mod xattrs;
+
+pub use options::Options;
+pub use session::{Mount, MountError};

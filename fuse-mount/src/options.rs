@@ -1,0 +1,37 @@
+//! How a mount behaves.
+
+use std::time::Duration;
+
+use types::{ByteSize, Path};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The directory of the namespace that is mounted.
+    pub subdir: Path,
+    pub read_only: bool,
+    /// Other users than the one who mounts may use it.
+    pub allow_other: bool,
+    /// Uid 0 of this machine is `nobody` in the cluster.
+    pub root_squash: bool,
+    /// How long the kernel may use attributes and names without asking. It is told at once of changes that are made
+    /// elsewhere, so this bounds only what is missed when the cluster cannot be reached.
+    pub attr_timeout: Duration,
+    /// Memory for data that is not written yet, of all files together.
+    pub write_memory: ByteSize,
+    /// Threads that take requests from the kernel.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            subdir: Path::root(),
+            read_only: false,
+            allow_other: false,
+            root_squash: false,
+            attr_timeout: Duration::from_secs(1),
+            write_memory: ByteSize::mib(256),
+            threads: 4,
+        }
+    }
+}
