@@ -279,7 +279,14 @@ async fn trouble(cluster: &mut Cluster, course: &Course, duration: Duration) -> 
                 cluster.spawn(&leader)?;
             }
             _ => {
-                cluster.ashlar(&["admin", "raft", "transfer"])?;
+                // A member that has just come back takes no lead while it applies its log.
+                let taken = async || {
+                    let transfer = cluster.ashlar_raw(&["admin", "raft", "transfer"]);
+                    let said = String::from_utf8_lossy(&transfer.stderr);
+                    ensure!(transfer.status.success() || said.contains("no other member took over"), "{said}");
+                    Ok(transfer.status.success())
+                };
+                until("another member takes the lead", taken).await?;
             }
         }
         progress(course, "afterwards").await?;
