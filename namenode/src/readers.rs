@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
-use namespace::command::{Principal, Where};
+use namespace::command::Principal;
 use namespace::key_listing::{self, KeyQuery};
 use namespace::query;
 use namespace::{Caller, QueryError, view::ViewError};
@@ -113,11 +113,11 @@ impl Reader {
                 query::extents(state, caller, place, *offset, *limit).map(|map| wire::extents(&map))
             }
             Query::Watch { inode, stream } => {
-                let found = query::stat(state, caller, &Where { base: *inode, path: Vec::new() });
-                if found.is_err() {
+                let allowed = query::may_watch(state, caller, *inode);
+                if allowed.is_err() {
                     self.watches.unwatch(*stream, *inode);
                 }
-                found.map(|_| wire::done())
+                allowed.map(|()| wire::done())
             }
             Query::LockHolder { session, inode, wish } => {
                 query::lock_holder(state, caller, *session, *inode, wish).map(wire::lock_holder)

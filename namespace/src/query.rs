@@ -64,6 +64,16 @@ pub fn stat(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<Attri
     Ok(attributes(view, &row)?)
 }
 
+/// Whether the caller may be told of changes of an inode: those of a directory name what is in it.
+pub fn may_watch(view: &impl View, caller: Caller<'_>, inode: InodeId) -> Result<(), QueryError> {
+    let place = Where { base: inode, path: Vec::new() };
+    let row = find(view, caller, &place)?;
+    if row.body == Body::Directory {
+        caller.check(&row, Right::Read, || resolve::show(&place))?;
+    }
+    Ok(())
+}
+
 /// At most `limit` entries of a directory, in byte order, that follow the name `after`.
 pub fn list(
     view: &impl View,

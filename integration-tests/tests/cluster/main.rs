@@ -16,3 +16,4 @@ mod random_writes;
 mod restart;
 mod trees;
 mod vanished_client;
+mod watches;

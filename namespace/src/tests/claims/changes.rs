@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::changes::{Change, What, changes};
-use crate::command::{AttrChange, ContentTerms};
+use crate::command::{AttrChange, ContentTerms, Principal};
+use crate::error::QueryError;
 
 /// What a command changes; all inodes are watched.
 fn of(cluster: &mut Cluster, command: Command) -> Vec<Change> {
@@ -93,4 +94,24 @@ fn what_nobody_watches_is_not_looked_at() {
     let request = cluster.request(None, put(to("/d/f"), b"one"));
     let writes = cluster.apply(&request).writes;
     assert_eq!(changes(&Unreadable, &writes, |inode| inode == InodeId::new(99)), Ok(vec![]));
+}
+
+#[test]
+fn only_who_may_list_a_directory_is_told_the_names_in_it() {
+    let mut cluster = Cluster::formatted();
+    cluster.run(mkdir("/d")).expect("made");
+    cluster.run(put(to("/d/f"), b"one")).expect("put");
+    let change = AttrChange { mode: Some(0o711), ..AttrChange::default() };
+    cluster.run(Command::SetAttr { place: at("/d"), change }).expect("changed");
+    let [directory, file] = ["/d", "/d/f"].map(|path| cluster.stat(path).inode);
+    let stranger = Principal { uid: 7, gid: 7, groups: Vec::new() };
+    let stranger = Caller::from(Some(&stranger));
+    let refused = query::may_watch(&cluster.state, stranger, directory).expect_err("names are not for all");
+    let QueryError::Refused(error) = refused else { panic!("{refused}") };
+    assert_eq!(error.code(), Code::Denied);
+    assert_eq!(query::may_watch(&cluster.state, stranger, file), Ok(()), "as stat does");
+    assert_eq!(query::may_watch(&cluster.state, Caller::SYSTEM, directory), Ok(()));
+    let missing = query::may_watch(&cluster.state, Caller::SYSTEM, InodeId::new(99)).expect_err("not there");
+    let QueryError::Refused(error) = missing else { panic!("{missing}") };
+    assert_eq!(error.code(), Code::NotFound);
 }
