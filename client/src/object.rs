@@ -214,6 +214,9 @@ pub struct AttrChange {
     pub replication: Option<u8>,
     /// Both times become the present, unless they are given. Whoever may write may do that.
     pub touch: bool,
+    /// One of the times becomes the present. Both together are the same as `touch`.
+    pub atime_now: bool,
+    pub mtime_now: bool,
 }
 
 /// Whether an extended attribute may be there already.

@@ -241,6 +241,19 @@ impl Client {
         value.map_err(|fault| Error::new("read an attribute of", at, fault))
     }
 
+    /// Refuses unless this client's user may do all of `mask` to what is there: 4 reads, 2 writes, 1 executes or searches,
+    /// as in access(2); 0 asks only whether it is there.
+    pub async fn access(&self, at: impl Into<Place>, mask: u32) -> Result<(), Error> {
+        let at = &at.into();
+        let op = Op::Access(v1::Access { place: Some(wire::place(at)), mask });
+        let answer = match self.0.metadata.call(op, Scope::Read).await {
+            Ok((v1::reply::Result::Done(_), _)) => Ok(()),
+            Ok((other, _)) => Err(Metadata::unexpected(&other)),
+            Err(fault) => Err(fault),
+        };
+        answer.map_err(|fault| Error::new("check access to", at, fault))
+    }
+
     /// The names of the extended attributes, in byte order; those of `trusted.` only for the superuser.
     pub async fn xattr_names(&self, at: impl Into<Place>) -> Result<Vec<Vec<u8>>, Error> {
         let at = &at.into();

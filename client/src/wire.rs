@@ -59,6 +59,8 @@ pub(crate) fn set_attr(at: &Place, change: &AttrChange) -> v1::SetAttr {
         atime: change.atime.map(Timestamp::nanos),
         replication: change.replication.map(u32::from),
         touch: change.touch,
+        atime_now: change.atime_now,
+        mtime_now: change.mtime_now,
     }
 }
 

@@ -108,6 +108,7 @@ impl Reader {
             Query::Open { place, offset, length, client_host } => query::open(state, caller, place, *offset, *length)
                 .map(|opened| wire::opened(opened, client_host, &self.datanodes)),
             Query::Xattr { place, name } => query::xattr(state, caller, place, name).map(wire::xattr),
+            Query::Access { place, mask } => query::access(state, caller, place, *mask).map(|()| wire::done()),
             Query::XattrNames(place) => query::xattr_names(state, caller, place).map(wire::xattr_names),
             Query::Extents { place, offset, limit } => {
                 query::extents(state, caller, place, *offset, *limit).map(|map| wire::extents(&map))

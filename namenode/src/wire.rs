@@ -6,7 +6,9 @@ mod keys;
 mod reply;
 mod sessions;
 
-use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Where, XattrMode};
+use namespace::command::{
+    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, TimeKind, Where, XattrMode,
+};
 use namespace::lock::{LockKind, LockWish};
 use namespace::row::{self, NodeRow, Quota};
 use proto::{WireError, v1};
@@ -74,6 +76,10 @@ pub(crate) struct Targets {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Query {
     Stat(Where),
+    Access {
+        place: Where,
+        mask: u32,
+    },
     List {
         place: Where,
         after: Vec<u8>,
@@ -160,6 +166,13 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         }
         Kind::KeepAlive(v1::KeepAlive {}) => return Ok(Asked::KeepAlive),
         Kind::CloseSession(v1::CloseSession {}) => return Ok(Asked::CloseSession),
+        Kind::Access(access) => {
+            if access.mask > 0o7 {
+                return Err(wrong("Access.mask", "has bits other than 4, 2 and 1").into());
+            }
+            let place = place(access.place, "Access.place")?;
+            return Ok(Asked::Query(Query::Access { place, mask: access.mask }));
+        }
         Kind::Stat(stat) => return Ok(Asked::Query(Query::Stat(place(stat.place, "Stat.place")?))),
         Kind::List(list) => {
             let limit = if list.limit == 0 { PAGE } else { list.limit.min(PAGE) };
@@ -311,7 +324,8 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
                 gid: set.gid,
                 mtime: set.mtime.map(Timestamp::from_nanos),
                 atime: set.atime.map(Timestamp::from_nanos),
-                touch: set.touch,
+                touch: set.touch || (set.atime_now && set.mtime_now),
+                present: present(set.atime_now, set.mtime_now),
                 replication: set.replication.map(|count| replication(count, "SetAttr.replication")).transpose()?,
             },
         },
@@ -322,6 +336,15 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         },
     };
     Ok(Asked::Command(command, None))
+}
+
+/// Both together are another wish: that of a touch.
+const fn present(atime: bool, mtime: bool) -> Option<TimeKind> {
+    match (atime, mtime) {
+        (true, false) => Some(TimeKind::Access),
+        (false, true) => Some(TimeKind::Modification),
+        (true, true) | (false, false) => None,
+    }
 }
 
 fn put_inline(put: v1::PutInline, settings: &Settings) -> Result<Command, Refused> {
@@ -557,6 +580,8 @@ mod tests {
         let root = || Some(v1::Where { base: 0, path: b"/a".to_vec() });
         assert_eq!(code(None), Code::InvalidArgument);
         assert_eq!(code(Some(Kind::Stat(v1::Stat { place: None }))), Code::InvalidArgument);
+        let place = Some(v1::Where { base: 1, path: Vec::new() });
+        assert_eq!(code(Some(Kind::Access(v1::Access { place, mask: 8 }))), Code::InvalidArgument);
         assert_eq!(code(Some(Kind::Abandon(v1::Abandon { inode: 0 }))), Code::InvalidArgument);
         let mut put = v1::PutInline {
             destination: Some(v1::Destination { place: root(), overwrite: false, parents: false }),

@@ -22,6 +22,8 @@ use crate::view::{View, ViewError};
 pub(crate) const SETUID: u32 = 0o4000;
 pub(crate) const SETGID: u32 = 0o2000;
 const STICKY: u32 = 0o1000;
+/// Of anybody.
+const EXECUTE: u32 = 0o111;
 const GROUP_EXECUTE: u32 = 0o010;
 
 /// What the bits of a mode grant.
@@ -87,6 +89,21 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Refuses unless `row` grants every right of a mask. What nobody may execute, not even the superuser does.
+    pub(crate) fn check_access(self, row: &InodeRow, mask: u32, place: impl Fn() -> String) -> Result<(), Error> {
+        for right in [Right::Read, Right::Write, Right::Search] {
+            if mask & right.bit() != 0 {
+                self.check(row, right, &place)?;
+            }
+        }
+        let is_executable = row.body == Body::Directory || row.mode & EXECUTE != 0;
+        if mask & Right::Search.bit() != 0 && !is_executable {
+            let uid = self.0.map_or(0, |principal| principal.uid);
+            return Err(Error::AccessDenied { place: place(), uid, right: Right::Search });
+        }
+        Ok(())
+    }
+
     /// Whether the caller could give himself any right to what `row` is of.
     pub(crate) fn owns(self, row: &InodeRow) -> bool {
         self.limited().is_none_or(|principal| principal.uid == row.uid)
@@ -111,7 +128,6 @@ impl<'a> Caller<'a> {
         self.limited().is_none()
     }
 
-    /// The row of a directory that is in the tree.
     /// Refuses everybody but the owner and the superuser.
     pub(crate) fn check_owner(self, row: &InodeRow, place: impl FnOnce() -> String) -> Result<(), Error> {
         match self.limited() {
@@ -206,7 +222,8 @@ impl<'a> Caller<'a> {
         if (change.uid.is_some() || change.gid.is_some()) && !(is_owner && keeps_owner && own_group) {
             return Err(Error::OwnerFixed { place: place(), uid });
         }
-        if !is_owner && (change.mode.is_some() || change.mtime.is_some() || change.atime.is_some()) {
+        let own_times = change.mtime.is_some() || change.atime.is_some() || change.present.is_some();
+        if !is_owner && (change.mode.is_some() || own_times) {
             return Err(Error::NotOwner { place: place(), uid });
         }
         if change.replication.is_some() || (change.touch && !is_owner) {

@@ -735,6 +735,18 @@ pub struct AttrChange {
     #[n(6)]
     #[cbor(default)]
     pub touch: bool,
+    /// This time becomes that of the command, unless it is given, and the other one stays: for the owner too.
+    #[n(7)]
+    pub present: Option<TimeKind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum TimeKind {
+    #[n(0)]
+    Access,
+    #[n(1)]
+    Modification,
 }
 
 /// What a command answers when it succeeds. Stored with the session, so that a retry gets the same.

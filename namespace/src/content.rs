@@ -176,7 +176,8 @@ impl Content {
         terms: &Terms,
         (offset, next): (u64, Option<u64>),
     ) -> Outcome<Reply> {
-        if terms.clear_suid {
+        // As on Linux, nobody but the superuser changes what a privileged program is and leaves it privileged.
+        if terms.clear_suid || !txn.caller.is_unlimited() {
             self.row.mode = access::without_privileges(self.row.mode);
         }
         let now = txn.now;

@@ -74,6 +74,13 @@ pub fn may_watch(view: &impl View, caller: Caller<'_>, inode: InodeId) -> Result
     Ok(())
 }
 
+/// Whether the caller may do all of `mask` to what is at a place: the bits 4, 2 and 1 as in access(2); 0 asks only whether
+/// it is there.
+pub fn access(view: &impl View, caller: Caller<'_>, place: &Where, mask: u32) -> Result<(), QueryError> {
+    let row = find(view, caller, place)?;
+    Ok(caller.check_access(&row, mask, || resolve::show(place))?)
+}
+
 /// At most `limit` entries of a directory, in byte order, that follow the name `after`.
 pub fn list(
     view: &impl View,

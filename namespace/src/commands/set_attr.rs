@@ -4,7 +4,7 @@ use types::{BlockId, InodeId, Timestamp};
 
 use crate::access;
 use crate::apply::Effect;
-use crate::command::{AttrChange, Reply, Where};
+use crate::command::{AttrChange, Reply, TimeKind, Where};
 use crate::error::Error;
 use crate::home::Home;
 use crate::key;
@@ -63,8 +63,8 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: 
 
 /// Access and modification times as the change wants them.
 fn times(change: &AttrChange, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
-    let touched = change.touch.then_some(now);
-    (change.atime.or(touched), change.mtime.or(touched))
+    let present = |kind| (change.touch || change.present == Some(kind)).then_some(now);
+    (change.atime.or(present(TimeKind::Access)), change.mtime.or(present(TimeKind::Modification)))
 }
 
 fn change_replication<V: View>(

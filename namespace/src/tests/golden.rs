@@ -11,7 +11,7 @@ use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, T
 use super::{CLUSTER, LAYOUT, OWNER, location, locations, storages, to};
 use crate::access::Right;
 use crate::codec::{Batch, DecodeError};
-use crate::command::{AttrChange, BlockDone, Command, Origin, Principal, Reply, Request};
+use crate::command::{AttrChange, BlockDone, Command, Origin, Principal, Reply, Request, TimeKind};
 use crate::error::Error;
 use crate::key;
 use crate::resolve::Slot;
@@ -46,6 +46,8 @@ fn batch() -> Batch {
     };
     let change = AttrChange { mode: Some(0o750), touch: true, ..AttrChange::default() };
     let set_attr = Command::SetAttr { place: to("/g").place, change };
+    let one_time = AttrChange { present: Some(TimeKind::Modification), ..AttrChange::default() };
+    let one_time = Command::SetAttr { place: to("/g").place, change: one_time };
     let principal = Principal { uid: 1000, gid: 100, groups: vec![4, 27] };
     let owned = Command::Format { cluster: CLUSTER, owner: Some((1000, 100)) };
     let exchange = Command::Exchange { first: to("/f").place, second: to("/g").place };
@@ -67,6 +69,7 @@ fn batch() -> Batch {
         Request { time, origin, command: named, principal: None },
         Request { time, origin, command: symlink, principal: None },
         Request { time, origin, command: node, principal: None },
+        Request { time, origin, command: one_time, principal: None },
     ];
     Batch { requests }
 }
@@ -230,7 +233,7 @@ proptest! {
 }
 
 const LOG: &str = concat!(
-    "01818c831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
+    "01818d831a3b9aca07f6820080831a3b9aca07f682168150636c7573746572206f66207465737473831a3b9aca0782070382",
     "0684838201422f66f4f4831903e818641901a48203104568656c6c6f831a3b9aca07820703820b84182a8482182a01021901",
     "2c81500101010101010101010101010101010102838201422f67f4f4831a3b9aca07f6820f821903e8190258",
     "841a3b9aca078207038210828201422f67871901e8f6f6f6f6f6f5831903e818648204181b",
@@ -242,6 +245,7 @@ const LOG: &str = concat!(
     "831a3b9aca0782070382181e828201422f668201422f67",
     "831a3b9aca0782070382181f838201422f6c4174831903e818641901a4",
     "831a3b9aca07820703821820848201422f6305831903e818641901a4190103",
+    "831a3b9aca078207038210828201422f6788f6f6f6f6f6f6f401",
 );
 const FILE: &str = "0186182a1901a41903e818640182018188020319012c031a08000000f5820082020203";
 const DESCRIBED: &str =

@@ -16,7 +16,8 @@ use crate::access::Caller;
 use crate::apply::Applied;
 use crate::codec::Batch;
 use crate::command::{
-    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Reply, Request, Where, XattrMode,
+    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Reply, Request, TimeKind, Where,
+    XattrMode,
 };
 use crate::error::{Error, QueryError};
 use crate::memory::MemoryView;
@@ -148,8 +149,9 @@ fn change() -> impl Strategy<Value = AttrChange> {
         (times(), times()),
         prop::option::weighted(0.3, 1_u8..5),
         prop::bool::weighted(0.2),
+        prop::option::weighted(0.2, prop::sample::select(vec![TimeKind::Access, TimeKind::Modification])),
     )
-        .prop_map(|(mode, uid, gid, (mtime, atime), replication, touch)| AttrChange {
+        .prop_map(|(mode, uid, gid, (mtime, atime), replication, touch, present)| AttrChange {
             mode,
             uid,
             gid,
@@ -157,6 +159,7 @@ fn change() -> impl Strategy<Value = AttrChange> {
             atime,
             replication,
             touch,
+            present,
         })
 }
 

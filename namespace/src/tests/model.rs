@@ -13,7 +13,8 @@ use types::{BlockId, ByteSize, Code, GenStamp, InodeId, Path, SessionId, Storage
 pub(crate) use links::{Names, Other};
 
 use crate::command::{
-    AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, Where, XattrMode,
+    AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, TimeKind, Where,
+    XattrMode,
 };
 use crate::row::{Attributes, BlockLocation, BlockRow, BlockState, Kind, Quota, Usage};
 
@@ -510,6 +511,11 @@ impl Model {
         }
         if change.touch {
             (object.mtime, object.atime) = (now, now);
+        }
+        match change.present {
+            Some(TimeKind::Access) => object.atime = now,
+            Some(TimeKind::Modification) => object.mtime = now,
+            None => {}
         }
         object.mtime = change.mtime.unwrap_or(object.mtime);
         object.atime = change.atime.unwrap_or(object.atime);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::{AttrChange, Ownership, Principal};
+use crate::command::{AttrChange, Ownership, Principal, TimeKind};
 
 const ALICE: u32 = 1000;
 const BOB: u32 = 1001;
@@ -168,6 +168,19 @@ fn attributes_are_the_owners_and_owners_are_the_superusers() {
     cluster.as_user(ALICE, set("/f", chown(Some(ALICE), Some(ALICE)))).expect("a group of her own");
     cluster.as_user(ALICE, set("/f", chmod(0o666))).expect("her own");
     cluster.as_user(BOB, set("/f", now)).expect("he may write");
+    let one = |present| AttrChange { present: Some(present), ..AttrChange::default() };
+    let before = cluster.stat("/f");
+    for present in [TimeKind::Access, TimeKind::Modification] {
+        assert_eq!(code(cluster.as_user(BOB, set("/f", one(present)))), Code::NotPermitted);
+    }
+    assert_eq!(cluster.stat("/f"), before);
+    cluster.as_user(ALICE, set("/f", one(TimeKind::Access))).expect("her own");
+    let after = cluster.stat("/f");
+    assert_eq!((after.atime, after.mtime), (after.ctime, before.mtime), "the other one stays");
+    cluster.as_user(ALICE, set("/f", AttrChange { touch: true, ..own_time })).expect("her own");
+    let after = cluster.stat("/f");
+    assert_eq!((after.atime.nanos(), after.mtime.nanos()), (after.ctime.nanos(), 5), "a time that is given holds");
+    cluster.as_user(BOB, set("/f", now)).expect("he may write");
     assert_eq!(cluster.stat("/f").mtime, cluster.stat("/f").ctime);
     cluster.as_user(0, set("/f", chown(Some(BOB), Some(7)))).expect("root may");
     assert_eq!((cluster.stat("/f").uid, cluster.stat("/f").gid), (BOB, 7));
@@ -233,4 +246,40 @@ fn a_writer_keeps_what_it_was_granted() {
     let mut request = cluster.request(Some(session), complete(file, last, Some(to("/g"))));
     request.principal = Some(user(BOB));
     assert_eq!(code(cluster.apply(&request).reply), Code::Denied, "a name is a change of the directory");
+}
+
+#[test]
+fn access_answers_what_each_may_and_nobody_executes_what_is_not_executable() {
+    let mut cluster = Cluster::open_to_all();
+    cluster.as_user(ALICE, put(to("/f"), b"x")).expect("put");
+    cluster.as_user(ALICE, set("/f", chmod(0o640))).expect("her own");
+    let (alice, bob, stranger) = (user(ALICE), user(BOB), Principal { gid: 7, ..user(BOB) });
+    let root = Principal { uid: 0, gid: 0, groups: vec![] };
+    let granted = |cluster: &Cluster, path: &str| {
+        [&alice, &bob, &stranger, &root].map(|who| {
+            let may = |mask| query::access(&cluster.state, Caller::from(Some(who)), &at(path), mask).is_ok();
+            (0..8).filter(|mask| may(*mask)).collect::<Vec<u32>>()
+        })
+    };
+    assert_eq!(granted(&cluster, "/f"), [vec![0, 2, 4, 6], vec![0, 4], vec![0], vec![0, 2, 4, 6]]);
+    cluster.as_user(ALICE, set("/f", chmod(0o001))).expect("her own");
+    assert_eq!(granted(&cluster, "/f"), [vec![0], vec![0], vec![0, 1], (0..8).collect()]);
+    cluster.as_user(ALICE, mkdir_with("/d", 0o000)).expect("made");
+    assert_eq!(granted(&cluster, "/d"), [vec![0], vec![0], vec![0], (0..8).collect()]);
+    assert!(query::access(&cluster.state, Caller::SYSTEM, &at("/nothing"), 0).is_err());
+}
+
+#[test]
+fn a_privileged_program_that_anybody_changes_loses_its_privilege() {
+    let mut cluster = Cluster::open_to_all();
+    let terms =
+        crate::command::ContentTerms { mtime: None, clear_suid: false, grace_nanos: 1, inline_max: ByteSize::new(8) };
+    let truncate = Command::Truncate { place: at("/f"), length: 0, terms };
+    cluster.as_user(ALICE, put(to("/f"), b"x")).expect("put");
+    for (who, mode, left) in [(BOB, 0o6777, 0o777), (ALICE, 0o6777, 0o777), (BOB, 0o2766, 0o2766), (0, 0o6777, 0o6777)]
+    {
+        cluster.as_user(ALICE, set("/f", chmod(mode))).expect("her own");
+        cluster.as_user(who, truncate.clone()).expect("all may write");
+        assert_eq!(cluster.stat("/f").mode, left, "{mode:o} by {who}");
+    }
 }

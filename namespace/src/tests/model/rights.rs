@@ -91,7 +91,8 @@ impl Model {
         {
             return Err(Code::NotPermitted);
         }
-        if !owner && (change.mode.is_some() || change.mtime.is_some() || change.atime.is_some()) {
+        let times = change.mtime.is_some() || change.atime.is_some() || change.present.is_some();
+        if !owner && (change.mode.is_some() || times) {
             return Err(Code::NotPermitted);
         }
         if change.replication.is_some() || change.touch && !owner {
