@@ -8,10 +8,11 @@ use crate::commands::complete::Closing;
 use crate::commands::put_blocks::Whole;
 use crate::commands::write_extents::Writing;
 use crate::commands::{
-    abandon, abandon_block, add_block, add_replica, allocate_blocks, clone_range, complete, concat, create, delete,
-    drop_unlisted, end_session, exchange, extend, format, gc_step, handles, link, mkdir, mknod, next_generation,
-    open_session, punch, put_blocks, put_inline, register_datanode, release_blocks, remove_replica, rename,
-    replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota, set_xattr, symlink, truncate, write_extents,
+    abandon, abandon_block, add_block, add_replica, allocate_blocks, append, clone_range, complete, concat, create,
+    delete, drop_unlisted, end_session, exchange, extend, format, gc_step, handles, link, mkdir, mknod,
+    next_generation, open_session, punch, put_blocks, put_inline, recover_lease, recovery, register_datanode,
+    release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota,
+    set_xattr, symlink, truncate, write_extents,
 };
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish};
 use crate::error::Error;
@@ -123,6 +124,10 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::ReportBadReplica { block, generation, storage } => {
             report_bad_replica::run(txn, *block, *generation, *storage)
         }
+        Command::RecoverLease { place, force, holder } => recover_lease::run(txn, place, *force, *holder),
+        Command::BeginRecovery { block } => recovery::begin(txn, *block),
+        Command::CommitRecovery { recovered } => recovery::commit(txn, recovered),
+        Command::Append { place, holder } => append::run(txn, place, *holder),
         Command::ReplicasDeleted { storage, replicas } => replicas_deleted::run(txn, *storage, replicas),
         Command::DropUnlisted { location, replicas, grace_nanos } => {
             drop_unlisted::run(txn, *location, replicas, *grace_nanos)

@@ -604,6 +604,39 @@ pub enum Command {
         #[n(0)]
         closed: Vec<ClosedHandles>,
     },
+    /// Ends the lease on a file: what its holder left is recovered, and the file closed. With `force` whoever owns the
+    /// file may, else only when the holder's soft limit has passed.
+    #[n(60)]
+    RecoverLease {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        force: bool,
+        #[n(2)]
+        holder: Option<Holder>,
+    },
+    /// The leader's: a new attempt to end the block that a lost writer left open. Its generation is higher than any
+    /// before; those who work under an older one, a writer or an earlier attempt, are stale from here on.
+    #[n(61)]
+    BeginRecovery {
+        #[n(0)]
+        block: BlockId,
+    },
+    /// The leader's: these replicas are complete under the generation of the attempt, all with this length. Without any,
+    /// the block goes: then nobody may have been shown a byte of it. The file is closed.
+    #[n(62)]
+    CommitRecovery {
+        #[n(0)]
+        recovered: BlockDone,
+    },
+    /// Opens a closed file for writing at its end. A file whose holder's soft limit has passed is taken from it first.
+    #[n(63)]
+    Append {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        holder: Option<Holder>,
+    },
 }
 
 /// What a file is opened for.
@@ -678,6 +711,16 @@ pub struct ContentTerms {
     /// The longest file that is stored inline.
     #[n(3)]
     pub inline_max: ByteSize,
+}
+
+/// Who held a lease when the leader looked, and until when nobody may take it. Only the leader knows when a client was
+/// last heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Holder {
+    #[n(0)]
+    pub session: SessionId,
+    #[n(1)]
+    pub soft_limit: Timestamp,
 }
 
 /// Whether an extended attribute may be there already.
@@ -818,6 +861,12 @@ pub enum Reply {
         /// Where to go on, if the change was too much for one step.
         #[n(2)]
         next: Option<u64>,
+    },
+    /// Nobody writes the file any more; it may still be recovered, and is closed when that has ended.
+    #[n(25)]
+    Lease {
+        #[n(0)]
+        recovering: bool,
     },
 }
 

@@ -52,8 +52,10 @@ impl Content {
             txn.caller.check(&content.row, Right::Write, || resolve::show(place))?;
         }
         match content.lease(txn)? {
+            Some(lease) if lease.is_recovering() => Err(Error::BeingRecovered { place: resolve::show(place) }.into()),
             Some(lease) if Some(lease.session) != txn.session => {
-                Err(Error::LeaseHeld { place: resolve::show(place), holder: lease.session }.into())
+                let (place, holder) = (resolve::show(place), lease.session);
+                Err(Error::LeaseHeld { place, holder, soft_limit: None }.into())
             }
             lease => content.check_no_open_block(lease),
         }
@@ -95,7 +97,7 @@ impl Content {
     /// The bytes of a file that is stored inline or could be: one that never had an extent, nor a block of its writer.
     pub(crate) fn inline(&self) -> Outcome<Option<&[u8]>> {
         Ok(match &self.file()?.data {
-            Data::Inline { content } => Some(content),
+            Data::Inline { content, .. } => Some(content),
             Data::Blocks { next_block: 0, extents: 0 } => Some(&[]),
             Data::Blocks { .. } => None,
         })
@@ -105,7 +107,7 @@ impl Content {
     /// are overwritten, `covered` from the start on, do not.
     pub(crate) fn check_can_hold_extents(&self, covered: u64) -> Outcome<()> {
         match &self.file()?.data {
-            Data::Inline { content } if (content.len() as u64) > covered => {
+            Data::Inline { content, .. } if (content.len() as u64) > covered => {
                 let length = ByteSize::new(content.len() as u64);
                 Err(Error::InlineInTheWay { inode: self.row.inode, length }.into())
             }
@@ -118,8 +120,8 @@ impl Content {
     pub(crate) fn check_inline(&self, expected: &[u8]) -> Outcome<()> {
         let inode = self.row.inode;
         match &self.file()?.data {
-            Data::Inline { content } if content == expected => Ok(()),
-            Data::Inline { content } => {
+            Data::Inline { content, .. } if content == expected => Ok(()),
+            Data::Inline { content, .. } => {
                 Err(Error::InlineInTheWay { inode, length: ByteSize::new(content.len() as u64) }.into())
             }
             Data::Blocks { .. } => Err(Error::StoredInBlocks { inode }.into()),
@@ -143,7 +145,11 @@ impl Content {
     pub(crate) fn store_inline(&mut self, content: Vec<u8>) -> Outcome<()> {
         let file = self.row.need_file_mut()?;
         file.length = ByteSize::new(content.len() as u64);
-        file.data = Data::Inline { content };
+        let next_block = match &file.data {
+            Data::Inline { next_block, .. } => *next_block,
+            Data::Blocks { .. } => None,
+        };
+        file.data = Data::Inline { content, next_block };
         Ok(())
     }
 
@@ -161,7 +167,7 @@ impl Content {
         let file = self.row.need_file_mut()?;
         let next_block = match &file.data {
             Data::Blocks { next_block, .. } => *next_block,
-            Data::Inline { .. } => 0,
+            Data::Inline { next_block, .. } => next_block.unwrap_or(0),
         };
         file.length = ByteSize::new(length);
         file.data = Data::Blocks { next_block, extents: splice.extents };

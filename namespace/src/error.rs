@@ -1,7 +1,9 @@
 //! Why a command or a query was refused.
 
 use minicbor::{Decode, Encode};
-use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId};
+use types::{
+    BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId, Timestamp,
+};
 
 use crate::access::Right;
 use crate::command::Where;
@@ -79,13 +81,19 @@ pub enum Error {
     #[error("the root directory can be neither moved, removed nor replaced")]
     #[n(10)]
     RootFixed,
-    #[error("{place} is being written by {holder}; retry when that writer has closed it or its session has ended")]
+    #[error(
+        "{place} is being written by {holder}{}; retry when that writer has closed it, or take the file from it with `ashlar fs recover`",
+        until(*soft_limit)
+    )]
     #[n(11)]
     LeaseHeld {
         #[n(0)]
         place: String,
         #[n(1)]
         holder: SessionId,
+        /// From when on another writer may take over, if the holder is not heard again; absent where nobody asked to.
+        #[n(2)]
+        soft_limit: Option<Timestamp>,
     },
     #[error("{inode} is not open for writing by this session: it was closed, removed or taken over; open it again")]
     #[n(12)]
@@ -622,6 +630,32 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("{place} is being recovered after its writer was lost; retry in a moment")]
+    #[n(80)]
+    BeingRecovered {
+        #[n(0)]
+        place: String,
+    },
+    #[error(
+        "{place} has {length} kept with its inode, more than one of its blocks of {block_size} holds, and cannot be continued; write it again"
+    )]
+    #[n(81)]
+    InlineBeyondBlock {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        length: ByteSize,
+        #[n(2)]
+        block_size: ByteSize,
+    },
+}
+
+/// When the soft limit of a lease ends, for a message.
+fn until(soft_limit: Option<Timestamp>) -> String {
+    soft_limit.map_or_else(String::new, |end| {
+        let end = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(end.nanos());
+        format!(", whose soft limit ends at {}", humantime::format_rfc3339_seconds(end))
+    })
 }
 
 impl Error {
@@ -665,7 +699,7 @@ impl Error {
             Self::IsDirectory { .. } => Code::IsDirectory,
             Self::NotEmpty { .. } => Code::NotEmpty,
             Self::Cycle { .. } => Code::Cycle,
-            Self::LeaseHeld { .. } => Code::LeaseHeld,
+            Self::LeaseHeld { .. } | Self::BeingRecovered { .. } => Code::LeaseHeld,
             Self::LeaseLost { .. } => Code::LeaseLost,
             Self::SessionExpired { .. } => Code::SessionExpired,
             Self::BadSequence { .. } => Code::BadSequence,
@@ -680,7 +714,7 @@ impl Error {
             | Self::TooManyPending { .. }
             | Self::TooManyExtents { .. }
             | Self::TreeTooLarge { .. } => Code::TooLarge,
-            Self::XattrName { .. } => Code::NotSupported,
+            Self::XattrName { .. } | Self::InlineBeyondBlock { .. } => Code::NotSupported,
             Self::NoXattr { .. } => Code::NoAttribute,
             Self::LastReplica { .. } | Self::AccessDenied { .. } => Code::Denied,
             Self::NotOwner { .. }

@@ -164,7 +164,7 @@ pub(crate) fn release<V: View>(
 pub(crate) fn drop_block<V: View>(txn: &mut Transaction<'_, V>, block: BlockId, row: &BlockRow, due: Timestamp) {
     // Those that are leaving have their removal scheduled already.
     for location in row.replicas.iter().chain(&row.bad) {
-        txn.schedule_removal(*location, block, row.generation, due);
+        txn.schedule_removal(*location, block, row.newest_generation(), due);
     }
     txn.remove(key::block(block));
     txn.system.blocks -= 1;

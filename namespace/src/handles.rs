@@ -16,7 +16,7 @@ use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
 use crate::view::{View, ViewError};
-use crate::writer::OpenFile;
+use crate::writer;
 use crate::xattr;
 
 /// Whether any session has the file open.
@@ -103,24 +103,19 @@ fn forget<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, inode: Inod
     Ok(())
 }
 
-/// Keeps a file that loses its last name, if a session has it open. A writer under a lease loses that all the same, and
-/// the file ends at what was visible. The rows of the name are the caller's, and must still be there.
+/// Keeps a file that loses its last name, if a session has it open. A writer under a lease loses that all the same; an
+/// open block is left to recovery. The rows of the name are the caller's, and must still be there.
 pub(crate) fn keep<V: View>(txn: &mut Transaction<'_, V>, row: &InodeRow) -> Result<bool, ViewError> {
     let inode = row.inode;
     if !is_open(&txn.rows, inode)? {
         return Ok(false);
     }
     let mut row = row.clone();
-    if let Some(lease) = txn.rows.lease(inode)? {
-        let holder = lease.session;
-        let mut open = OpenFile::load(txn, inode, lease)?;
-        open.finish_block_as_visible(txn)?;
-        row = open.row;
-        txn.remove_lease(inode, holder);
-    }
+    let lease = txn.rows.lease(inode)?;
+    let recovering = lease.is_some_and(|lease| writer::pass_on(txn, inode, lease));
     let now = txn.now;
     let file = row.need_file_mut()?;
-    file.writing = false;
+    file.writing = recovering;
     file.ctime = now;
     row.names = Some(0);
     txn.put_shared(&row);

@@ -47,6 +47,7 @@ pub mod placement;
 mod publication;
 pub mod query;
 mod quota;
+pub mod recovery;
 pub mod repair;
 mod replicas;
 mod resolve;

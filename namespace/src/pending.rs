@@ -44,6 +44,7 @@ pub(crate) fn allocate<V: View>(
             replicas: targets.clone(),
             bad: Vec::new(),
             leaving: Vec::new(),
+            recovery: None,
             live: ByteSize::ZERO,
         };
         txn.put_block(block, &row);

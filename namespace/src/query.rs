@@ -12,8 +12,8 @@ use crate::key::{self, Range};
 use crate::lock::{HeldLock, LockOwner, LockTable, LockWish};
 use crate::resolve;
 use crate::row::{
-    self, Attributes, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, FileBody, InodeRow, LocatedBlock,
-    NodeRow, Totals,
+    self, Attributes, BlockRow, BlockState, Body, Data, DirectoryRow, ExtentRow, FileBody, InodeRow, LeaseRow,
+    LocatedBlock, NodeRow, Totals,
 };
 use crate::rows::Rows;
 use crate::view::{View, ViewError};
@@ -133,7 +133,7 @@ fn content(
     (offset, length): (u64, u64),
 ) -> Result<Content, ViewError> {
     Ok(match &file.data {
-        Data::Inline { content } => Content::Inline(content.clone()),
+        Data::Inline { content, .. } => Content::Inline(content.clone()),
         Data::Blocks { .. } => {
             let end = offset.saturating_add(length).min(file.length.get());
             let (blocks, known_to) = located(view, inode, (offset, end), MAX_LOCATED)?;
@@ -297,6 +297,61 @@ pub fn sessions(view: &impl View, after: Option<SessionId>, limit: usize) -> Res
     }
     let rows = view.page(&range, limit)?;
     rows.iter().map(|(key, _)| Ok(SessionId::new(key::number_of(key)?))).collect()
+}
+
+/// A file whose writer is lost, and the block that it left open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovering {
+    pub block: BlockId,
+    pub row: BlockRow,
+    /// The block is at most so long.
+    pub block_size: ByteSize,
+    /// So many bytes at the beginning of the block are kept elsewhere too, and outlive it.
+    pub kept_inline: ByteSize,
+}
+
+/// At most `limit` files that wait to be recovered, in the order of their inodes, that follow `after`.
+pub fn recovering(view: &impl View, after: Option<InodeId>, limit: usize) -> Result<Vec<Recovering>, ViewError> {
+    let mut found = Vec::new();
+    for inode in open_files(view, LeaseRow::RECOVERY, after, limit)? {
+        let lease: LeaseRow = view.need(&key::lease(inode))?;
+        let Some(number) = lease.block else { continue };
+        let row = match find(view, Caller::SYSTEM, &Where { base: inode, path: Vec::new() }) {
+            Ok(row) => row,
+            // In a removed tree, and freed with it.
+            Err(QueryError::Refused(_)) => continue,
+            Err(QueryError::View(error)) => return Err(error),
+        };
+        let file = row.need_file()?;
+        let kept_inline = match &file.data {
+            Data::Blocks { .. } => ByteSize::ZERO,
+            Data::Inline { content, .. } => ByteSize::new(content.len() as u64),
+        };
+        let block = BlockId::new(inode, number);
+        found.push(Recovering { block, row: view.need(&key::block(block))?, block_size: file.block_size, kept_inline });
+    }
+    Ok(found)
+}
+
+/// At most `limit` files that a session writes, in the order of their inodes, that follow `after`.
+pub fn open_files(
+    view: &impl View,
+    session: SessionId,
+    after: Option<InodeId>,
+    limit: usize,
+) -> Result<Vec<InodeId>, ViewError> {
+    let mut range = key::open_files(session);
+    if let Some(after) = after {
+        range = range.after(key::open_file(session, after));
+    }
+    view.page(&range, limit)?.iter().map(|(key, _)| key::inode_of_session(key)).collect()
+}
+
+/// Who writes the file at a place, if a client does.
+pub fn holder(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<Option<SessionId>, QueryError> {
+    let row = find(view, caller, place)?;
+    let lease = view.lease(row.inode)?;
+    Ok(lease.filter(|lease| !lease.is_recovering()).map(|lease| lease.session))
 }
 
 /// At most `limit` replicas that a storage has to delete by now, the longest due first.

@@ -153,6 +153,17 @@ pub struct BlockRow {
     /// How many bytes of it extents hold, of one file or of several. When it has none left it dies (invariant 11).
     #[n(7)]
     pub live: ByteSize,
+    /// The generation that a recovery under way will end the block with. Readers keep to `generation` until then; nothing
+    /// older than this may change the block any more.
+    #[n(8)]
+    pub recovery: Option<GenStamp>,
+}
+
+impl BlockRow {
+    /// The highest generation that a replica of the block may have.
+    pub fn newest_generation(&self) -> GenStamp {
+        self.recovery.map_or(self.generation, |recovery| recovery.max(self.generation))
+    }
 }
 
 /// An extent of a file as a reader needs it.
@@ -465,6 +476,10 @@ pub(crate) enum Data {
         #[n(0)]
         #[cbor(with = "minicbor::bytes")]
         content: Vec<u8>,
+        /// As for blocks, once the file was opened to be continued; its first block repeats the content, and takes over
+        /// when it holds all of it.
+        #[n(1)]
+        next_block: Option<u32>,
     },
 }
 
@@ -519,11 +534,39 @@ pub(crate) struct ExtentRow {
 /// The right to write a file.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct LeaseRow {
+    /// [`LeaseRow::RECOVERY`] while the leader ends what an earlier holder left.
     #[n(0)]
     pub(crate) session: SessionId,
     /// The number of the block being written.
     #[n(1)]
     pub(crate) block: Option<u32>,
+    /// Blocks committed with fewer replicas than the file asks for at least. Nothing is promised of the file until each
+    /// has been copied; absent rather than empty.
+    #[n(2)]
+    pub(crate) short: Option<Vec<ShortBlock>>,
+}
+
+impl LeaseRow {
+    /// Holds the lease of a file that is being recovered. No client ever has this session.
+    pub(crate) const RECOVERY: SessionId = SessionId::new(0);
+
+    pub(crate) const fn new(session: SessionId) -> Self {
+        Self { session, block: None, short: None }
+    }
+
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.session == Self::RECOVERY
+    }
+}
+
+/// A committed block that still lacks replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ShortBlock {
+    #[n(0)]
+    pub(crate) number: u32,
+    /// Replicas that it needs before the file may be closed or flushed.
+    #[n(1)]
+    pub(crate) needed: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -345,8 +345,10 @@ fn check_not_written_by_another<V: View>(txn: &Transaction<'_, V>, place: &Where
     let writing = matches!(&row.body, Body::File(file) if file.writing);
     let lease = if writing { txn.rows.lease(row.inode)? } else { None };
     match lease {
+        Some(lease) if lease.is_recovering() => Err(Error::BeingRecovered { place: resolve::show(place) }.into()),
         Some(lease) if Some(lease.session) != txn.session => {
-            Err(Error::LeaseHeld { place: resolve::show(place), holder: lease.session }.into())
+            let (place, holder) = (resolve::show(place), lease.session);
+            Err(Error::LeaseHeld { place, holder, soft_limit: None }.into())
         }
         _ => Ok(()),
     }
@@ -383,8 +385,8 @@ pub(crate) fn add_file_garbage<V: View>(
     never_named: bool,
 ) {
     match file.data {
-        Data::Blocks { extents: 0, .. } | Data::Inline { .. } => {}
-        Data::Blocks { .. } => add_garbage(txn, inode, GarbageRow::file(never_named)),
+        Data::Blocks { extents: 0, .. } | Data::Inline { next_block: None, .. } => {}
+        Data::Blocks { .. } | Data::Inline { .. } => add_garbage(txn, inode, GarbageRow::file(never_named)),
     }
 }
 

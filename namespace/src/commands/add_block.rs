@@ -21,7 +21,7 @@ pub(crate) fn run<V: View>(
             let limit = open.row.need_file()?.block_size;
             return Err(Error::BlockLength { block: done.block, length: done.length, limit }.into());
         }
-        open.finish_block(txn, done, min_replicas)?;
+        open.finish_block_in_need(txn, done, min_replicas)?;
     }
     let block = open.begin_block(txn, targets)?;
     open.save(txn)?;

@@ -35,7 +35,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, cloning: &Cloning<'_>) 
     if length == 0 {
         return target.save(txn, terms, (to_offset, None));
     }
-    if let Data::Inline { content } = &source.file()?.data {
+    if let Data::Inline { content, .. } = &source.file()?.data {
         let bytes = &content[offset as usize..end as usize];
         clone_bytes(&mut target, bytes, (to_offset, to_end), terms)?;
         return target.save(txn, terms, (to_offset, None));

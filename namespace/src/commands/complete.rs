@@ -28,6 +28,7 @@ pub(crate) fn finish_content<V: View>(
         (None, Some(block)) => return Err(Error::BlockOpen { block }.into()),
         (None, None) => {}
     }
+    open.check_short(txn)?;
     let file = open.row.need_file_mut()?;
     file.writing = false;
     file.mtime = txn.now;

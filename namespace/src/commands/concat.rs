@@ -45,7 +45,7 @@ fn take_over<V: View>(
 ) -> Outcome<()> {
     let start = target.file()?.length.get();
     let end = target.end(start, source.file()?.length.get())?;
-    if let Data::Inline { content } = &source.file()?.data {
+    if let Data::Inline { content, .. } = &source.file()?.data {
         if content.is_empty() {
             return Ok(());
         }

@@ -46,16 +46,14 @@ pub(crate) fn expire<V: View>(txn: &mut Transaction<'_, V>, session: SessionId, 
     Ok(Reply::Step { more: false })
 }
 
-/// Closes a file at what readers could see of it; a file without a name goes.
+/// Closes a file; one with an open block is left to recovery first. A file without a name goes.
 fn release<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId) -> Result<(), ViewError> {
     let lease: LeaseRow = txn.rows.need(&key::lease(inode))?;
-    let mut open = OpenFile::load(txn, inode, lease)?;
+    let open = OpenFile::load(txn, inode, lease)?;
     if !open.has_name() && !handles::is_open(&txn.rows, inode)? {
         return abandon(txn, &open);
     }
-    open.finish_block_as_visible(txn)?;
-    open.row.need_file_mut()?.writing = false;
-    open.save(txn)
+    open.take_over(txn).map(|_| ())
 }
 
 /// Removes a file without a name; its blocks become garbage.

@@ -48,7 +48,7 @@ pub(crate) fn open<V: View>(
             row
         }
         (None, Some(NewOpenFile { ownership, layout, .. })) => {
-            let data = Data::Inline { content: Vec::new() };
+            let data = Data::Inline { content: Vec::new(), next_block: None };
             let new = NewFile { ownership, layout, mtime: txn.now, writing: false, length: ByteSize::ZERO, data };
             let mut row = tree::new_file(txn, new)?;
             let destination = Destination { place: place.clone(), overwrite: false, parents: false };

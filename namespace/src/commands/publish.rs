@@ -27,7 +27,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, publication: &Publicati
             if length > MAX_INLINE {
                 return Err(Error::InlineTooLarge { length, limit: MAX_INLINE }.into());
             }
-            let data = Data::Inline { content: content.clone() };
+            let data = Data::Inline { content: content.clone(), next_block: None };
             let (ownership, layout, mtime) = (*ownership, *layout, txn.now);
             tree::new_file(txn, NewFile { ownership, layout, mtime, writing: false, length, data })?
         }

@@ -27,7 +27,7 @@ pub(crate) fn run<V: View>(
         mtime: mtime.unwrap_or(txn.now),
         writing: false,
         length,
-        data: Data::Inline { content: content.to_vec() },
+        data: Data::Inline { content: content.to_vec(), next_block: None },
     };
     let mut row = tree::new_file(txn, new)?;
     tree::place_file(txn, destination, &mut row)?;

@@ -39,6 +39,7 @@ fn row(replicas: &[u8], bad: &[u8], leaving: &[u8]) -> BlockRow {
         bad: list(bad),
         leaving: list(leaving),
         live: ByteSize::new(10),
+        recovery: None,
     }
 }
 

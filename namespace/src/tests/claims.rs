@@ -10,6 +10,7 @@ mod keys;
 mod links;
 mod locks;
 mod quota;
+mod recovery;
 mod replicas;
 mod sessions;
 mod tree;

@@ -146,6 +146,7 @@ fn rows_keep_their_bytes() {
         bad: Vec::new(),
         leaving: vec![location(2)],
         live: ByteSize::new(200),
+        recovery: None,
     };
     let system = SystemRow {
         cluster: Some(CLUSTER),
@@ -169,7 +170,7 @@ fn rows_keep_their_bytes() {
         (row::encode(&bounded), BOUNDED),
         (row::encode(&block), BLOCK),
         (row::encode(&system), SYSTEM),
-        (row::encode(&LeaseRow { session: SessionId::new(7), block: Some(1) }), LEASE),
+        (row::encode(&LeaseRow { block: Some(1), ..LeaseRow::new(SessionId::new(7)) }), LEASE),
         (row::encode(&ResultRow { sequence: Sequence::new(3), result: Ok(Reply::Done) }), RESULT),
         (row::encode(&ResultRow { sequence: Sequence::new(4), result: refused }), REFUSED),
         (row::encode(&ResultRow { sequence: Sequence::new(5), result: Err(denied) }), DENIED),

@@ -47,12 +47,23 @@ pub(crate) struct File {
     pub(crate) inline: Option<Vec<u8>>,
     pub(crate) blocks: BTreeMap<BlockId, BlockRow>,
     next_block: u32,
+    /// Committed with fewer replicas than this, and not closed since.
+    short: BTreeMap<BlockId, u8>,
 }
 
 impl File {
     fn length(&self) -> u64 {
         let blocks: u64 = self.blocks.values().map(|row| row.length.get()).sum();
         blocks + self.inline.as_ref().map_or(0, |content| content.len() as u64)
+    }
+
+    /// Blocks that were committed in need have been copied by now.
+    fn check_short(&self) -> Outcome<()> {
+        let short = |(block, needed): (&BlockId, &u8)| {
+            let row = &self.blocks[block];
+            row.replicas.len() < usize::from((*needed).min(row.wanted))
+        };
+        if self.short.iter().any(short) { Err(Code::NoDatanodes) } else { Ok(()) }
     }
 
     pub(crate) fn open_block(&self) -> Option<BlockId> {
@@ -166,6 +177,7 @@ impl Model {
                     inline: None,
                     blocks: BTreeMap::new(),
                     next_block: 0,
+                    short: BTreeMap::new(),
                 };
                 let Ownership { uid, gid, mode } = self.owned(*ownership);
                 let owner = (uid, gid, mode);
@@ -185,6 +197,7 @@ impl Model {
                     inline: Some(content.clone()),
                     blocks: BTreeMap::new(),
                     next_block: 0,
+                    short: BTreeMap::new(),
                 };
                 let Ownership { uid, gid, mode } = self.owned(*ownership);
                 let owner = (uid, gid, mode);
@@ -200,7 +213,11 @@ impl Model {
                     if done.length == ByteSize::ZERO {
                         return Err(Code::InvalidArgument);
                     }
-                    self.finish_block(*inode, done, *min_replicas)?;
+                    let needed = (*min_replicas).min(self.file(*inode).replication).max(1);
+                    self.finish_block(*inode, done, 1)?;
+                    if done.replicas.iter().collect::<BTreeSet<_>>().len() < usize::from(needed) {
+                        self.file_mut(*inode).short.insert(done.block, needed);
+                    }
                 }
                 if self.file(*inode).open_block().is_some() {
                     return Err(Code::InvalidArgument);
@@ -216,6 +233,7 @@ impl Model {
                 if written.replicas.is_empty() {
                     return Err(Code::NoDatanodes);
                 }
+                self.file(*inode).check_short()?;
                 if written.length > row.length {
                     self.set_length(*inode, written)?;
                 }
@@ -248,6 +266,8 @@ impl Model {
                     None if self.file(*inode).open_block().is_some() => return Err(Code::InvalidArgument),
                     None => {}
                 }
+                self.file(*inode).check_short()?;
+                self.file_mut(*inode).short.clear();
                 self.file_mut(*inode).writer = None;
                 let now = self.now;
                 let object = self.object_mut(*inode);
@@ -402,9 +422,9 @@ impl Model {
                 continue;
             }
             let file = self.file_mut(inode);
-            file.writer = None;
-            file.blocks.retain(|_, row| row.length > ByteSize::ZERO);
-            file.blocks.values_mut().for_each(|row| row.state = BlockState::Committed);
+            // What it was writing is to be recovered.
+            file.short.clear();
+            file.writer = file.open_block().map(|_| SessionId::new(0));
         }
     }
 
@@ -578,6 +598,7 @@ impl Model {
             bad: Vec::new(),
             leaving: Vec::new(),
             live: ByteSize::ZERO,
+            recovery: None,
         };
         file.blocks.insert(block, row);
         NewBlock { block, generation: GenStamp::FIRST, targets: targets.to_vec() }

@@ -120,10 +120,21 @@ fn a_writer_whose_open_file_is_removed_loses_the_lease_and_readers_keep_what_was
     let late = Command::Extend { inode, written: done(block.block, 9, &[1, 2]) };
     assert_eq!(code(cluster.by(writer, late)), Code::LeaseLost);
     let row = query::stat(&cluster.state, Caller::SYSTEM, &itself(inode)).expect("it lives");
-    assert_eq!((row.length, row.writing, row.links), (ByteSize::new(7), false, 0));
+    assert_eq!((row.length, row.writing, row.links), (ByteSize::new(7), true, 0));
     cluster.by(reader, close(inode, 1)).expect("closed");
+    invariants::check(&cluster.state);
+    // Its recovery ends it.
+    let block = block.block;
+    let Ok(Reply::Generation { generation }) = cluster.run(Command::BeginRecovery { block }) else {
+        panic!("recovery begins")
+    };
+    let recovered = BlockDone { generation, ..done(block, 8, &[1, 2]) };
+    cluster.run(Command::CommitRecovery { recovered }).expect("recovered");
+    assert!(query::stat(&cluster.state, Caller::SYSTEM, &itself(inode)).is_err());
+    invariants::check(&cluster.state);
     cluster.collect();
     invariants::check(&cluster.state);
+    assert_eq!(query::block(&cluster.state, block), Ok(None));
 }
 
 #[test]

@@ -66,9 +66,17 @@ fn a_writer_is_refused_before_more_becomes_visible() {
     let closing = complete(inode, Some(done(block.block, 10, &[1, 2, 3])), None);
     assert_eq!(code(cluster.by(session, closing)), Code::QuotaExceeded);
     assert_eq!((cluster.stat("/d/f").length.get(), cluster.stat("/d/f").writing), (6, true));
-    // A session that ends keeps what was visible, whatever the quota has become.
+    // What was visible stays, whatever the quota has become; what was not is refused to the recovery, too.
     cluster.run(quota("/d", Some(1), Some(0))).expect("set");
     assert_eq!(cluster.run(Command::CloseSession { session }), Ok(Reply::Step { more: false }));
+    let Ok(Reply::Generation { generation }) = cluster.run(Command::BeginRecovery { block: block.block }) else {
+        panic!("recovery begins")
+    };
+    let commit = |length| Command::CommitRecovery {
+        recovered: BlockDone { generation, ..done(block.block, length, &[1, 2, 3]) },
+    };
+    assert_eq!(code(cluster.run(commit(7))), Code::QuotaExceeded);
+    cluster.run(commit(6)).expect("as it was visible");
     assert_eq!((cluster.stat("/d/f").length.get(), cluster.stat("/d/f").writing), (6, false));
     invariants::check(&cluster.state);
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn an_expired_session_leaves_its_files_at_what_was_visible() {
+fn an_expired_session_leaves_its_open_blocks_to_recovery() {
     let mut cluster = Cluster::formatted();
     let session = cluster.open_session();
     let (flushed, block) = cluster.create(session, Some(to("/flushed")));
@@ -17,9 +17,10 @@ fn an_expired_session_leaves_its_files_at_what_was_visible() {
     assert_eq!(steps, 3);
     for (path, length) in [("/flushed", 7), ("/unflushed", 0)] {
         let attributes = cluster.stat(path);
-        assert_eq!((attributes.length, attributes.writing), (ByteSize::new(length), false));
+        assert_eq!((attributes.length, attributes.writing), (ByteSize::new(length), true), "to be recovered");
     }
-    assert_eq!(query::block(&cluster.state, unflushed.block), Ok(None));
+    let waiting = query::recovering(&cluster.state, None, 10).expect("readable");
+    assert_eq!(waiting.iter().map(|file| file.block).collect::<Vec<_>>(), [block.block, unflushed.block]);
     assert!(query::block(&cluster.state, dropped.block).expect("readable").is_some(), "garbage until it is collected");
     cluster.collect();
     assert_eq!(query::block(&cluster.state, dropped.block), Ok(None));
@@ -46,7 +47,7 @@ fn ending_a_session_twice_is_harmless() {
 fn the_files_of_another_session_stay_open() {
     let mut cluster = Cluster::formatted();
     let (leaving, staying) = (cluster.open_session(), cluster.open_session());
-    cluster.create(leaving, Some(to("/a")));
+    cluster.by(leaving, create(Some(to("/a")), &[])).expect("created");
     let (inode, block) = cluster.create(staying, Some(to("/b")));
     cluster.run(Command::CloseSession { session: leaving }).expect("closed");
     assert!(!cluster.stat("/a").writing && cluster.stat("/b").writing);
