@@ -13,9 +13,13 @@ use types::{BlockId, ByteSize, Code, GenStamp, StorageId, Term};
 
 use crate::copy::{self, Copy};
 use crate::node::Node;
+use crate::store::{Offered, StoreError, Volume};
 
 /// Tasks that wait. What finds no room is sent again by the leader, which has no result for it.
 const QUEUE: usize = 4096;
+
+/// Replicas without a writer that are read and ended at a time.
+const TAKEOVERS: usize = 4;
 
 /// Where tasks are handed in. Clones share the queues.
 #[derive(Debug, Clone)]
@@ -23,6 +27,7 @@ pub(crate) struct Tasks {
     deletes: mpsc::Sender<Queued>,
     /// Copies and checks: they read whole replicas.
     copies: mpsc::Sender<Queued>,
+    takeovers: mpsc::Sender<Queued>,
     known: Known,
 }
 
@@ -34,6 +39,8 @@ enum Key {
     Delete(StorageId, BlockId, GenStamp, u64),
     Copy(StorageId, BlockId, GenStamp),
     Check(StorageId, BlockId, GenStamp),
+    Offer(StorageId, BlockId, GenStamp),
+    End(StorageId, BlockId, GenStamp, ByteSize),
 }
 
 #[derive(Debug)]
@@ -48,14 +55,18 @@ struct Queued {
 pub(crate) struct Work {
     deletes: mpsc::Receiver<Queued>,
     copies: mpsc::Receiver<Queued>,
+    takeovers: mpsc::Receiver<Queued>,
     known: Known,
 }
 
 pub(crate) fn queues() -> (Tasks, Work) {
     let (deletes, take_deletes) = mpsc::channel(QUEUE);
     let (copies, take_copies) = mpsc::channel(QUEUE);
+    let (takeovers, take_takeovers) = mpsc::channel(QUEUE);
     let known = Known::default();
-    (Tasks { deletes, copies, known: Arc::clone(&known) }, Work { deletes: take_deletes, copies: take_copies, known })
+    let work =
+        Work { deletes: take_deletes, copies: take_copies, takeovers: take_takeovers, known: Arc::clone(&known) };
+    (Tasks { deletes, copies, takeovers, known }, work)
 }
 
 impl Tasks {
@@ -68,6 +79,7 @@ impl Tasks {
         let queue = match key {
             Key::Delete(..) => &self.deletes,
             Key::Copy(..) | Key::Check(..) => &self.copies,
+            Key::Offer(..) | Key::End(..) => &self.takeovers,
         };
         if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
             return;
@@ -83,26 +95,32 @@ fn forget(known: &Known, key: &Key) {
 }
 
 fn key(task: &v1::Task) -> Result<Key, String> {
-    let (storage, block, generation, due) = match &task.kind {
-        Some(v1::task::Kind::Delete(task)) => (&task.storage, task.block, task.generation, Some(task.due)),
-        Some(v1::task::Kind::Copy(task)) => (&task.storage, task.block, task.generation, None),
-        Some(v1::task::Kind::Check(check)) => (&check.storage, check.block, check.generation, None),
+    let (storage, block, generation) = match &task.kind {
+        Some(v1::task::Kind::Delete(task)) => (&task.storage, task.block, task.generation),
+        Some(v1::task::Kind::Copy(task)) => (&task.storage, task.block, task.generation),
+        Some(v1::task::Kind::Check(task)) => (&task.storage, task.block, task.generation),
+        Some(v1::task::Kind::Offer(task)) => (&task.storage, task.block, task.generation),
+        Some(v1::task::Kind::End(task)) => (&task.storage, task.block, task.generation),
         None => return Err("it is of an unknown kind".to_owned()),
     };
     let storage = proto::storage_id(storage, "Task.storage").map_err(|error| error.to_string())?;
     let block = proto::block_id(block, "Task.block").map_err(|error| error.to_string())?;
     let generation = GenStamp::new(generation);
-    Ok(match (&task.kind, due) {
-        (_, Some(due)) => Key::Delete(storage, block, generation, due),
-        (Some(v1::task::Kind::Check(_)), None) => Key::Check(storage, block, generation),
-        (_, None) => Key::Copy(storage, block, generation),
-    })
+    match &task.kind {
+        Some(v1::task::Kind::Delete(task)) => Ok(Key::Delete(storage, block, generation, task.due)),
+        Some(v1::task::Kind::Copy(_)) => Ok(Key::Copy(storage, block, generation)),
+        Some(v1::task::Kind::Check(_)) => Ok(Key::Check(storage, block, generation)),
+        Some(v1::task::Kind::Offer(_)) => Ok(Key::Offer(storage, block, generation)),
+        Some(v1::task::Kind::End(task)) => Ok(Key::End(storage, block, generation, ByteSize::new(task.length))),
+        None => Err("it is of an unknown kind".to_owned()),
+    }
 }
 
-/// Does the tasks until `stop`: deletions one after the other, copies a few at a time.
+/// Does the tasks until `stop`: deletions one after the other, copies and replicas without a writer a few at a time.
 pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
-    let Work { mut deletes, mut copies, known } = work;
+    let Work { mut deletes, mut copies, mut takeovers, known } = work;
     let room = Arc::new(Semaphore::new(node.settings.max_copies));
+    let takeover_room = Arc::new(Semaphore::new(TAKEOVERS));
     let mut copying = JoinSet::new();
     loop {
         tokio::select! {
@@ -110,7 +128,7 @@ pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
             Some(queued) = deletes.recv() => {
                 if node.is_current(queued.term) {
                     let error = delete(&node, &queued.key).await.err();
-                    node.add_result(v1::TaskResult { task: Some(queued.task), error, bad_sources: Vec::new() });
+                    node.add_result(v1::TaskResult { task: Some(queued.task), error, bad_sources: Vec::new(), offered: None });
                 }
                 forget(&known, &queued.key);
             }
@@ -123,9 +141,25 @@ pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
                 copying.spawn(async move {
                     match &queued.task.kind {
                         Some(v1::task::Kind::Check(check)) => check_task(&node, &queued, check).await,
-                        Some(v1::task::Kind::Copy(_) | v1::task::Kind::Delete(_)) | None => copy_task(&node, &queued).await,
+                        Some(
+                            v1::task::Kind::Copy(_)
+                            | v1::task::Kind::Delete(_)
+                            | v1::task::Kind::Offer(_)
+                            | v1::task::Kind::End(_),
+                        )
+                        | None => copy_task(&node, &queued).await,
                     }
                     forget(&known, &queued.key);
+                    drop(permit);
+                });
+            }
+            Some((queued, permit)) = async {
+                let permit = Arc::clone(&takeover_room).acquire_owned().await.expect("never closed");
+                Some((takeovers.recv().await?, permit))
+            } => {
+                let (node, known) = (Arc::clone(&node), Arc::clone(&known));
+                copying.spawn(async move {
+                    takeover_task(&node, queued, &known).await;
                     drop(permit);
                 });
             }
@@ -176,7 +210,7 @@ async fn check_task(node: &Node, queued: &Queued, check: &v1::CheckReplica) {
     if let Some(error) = &error {
         warn!(%block, %generation, %storage, reason = error.message, "a replica was looked at, and is not what it should be");
     }
-    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources: Vec::new() });
+    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources: Vec::new(), offered: None });
 }
 
 async fn copy_task(node: &Node, queued: &Queued) {
@@ -203,5 +237,49 @@ async fn copy_task(node: &Node, queued: &Queued) {
         Err(wrong) => (Some(proto::error(Code::InvalidArgument, wrong)), Vec::new()),
     };
     let bad_sources = bad_sources.iter().map(|storage| storage.as_bytes().to_vec()).collect();
-    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources });
+    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources, offered: None });
+}
+
+/// One step of ending a replica whose writer is lost.
+async fn takeover_task(node: &Node, queued: Queued, known: &Known) {
+    let Queued { term, key, task } = queued;
+    if !node.is_current(term) {
+        return forget(known, &key);
+    }
+    let outcome = match key {
+        Key::Offer(storage, block, generation) => {
+            on_volume(node, storage, move |volume| volume.offer(block, generation).map(Some)).await
+        }
+        Key::End(storage, block, generation, length) => {
+            on_volume(node, storage, move |volume| volume.end(block, generation, length).map(|()| None)).await
+        }
+        Key::Delete(..) | Key::Copy(..) | Key::Check(..) => unreachable!("they have queues of their own"),
+    };
+    match &outcome {
+        Ok(offered) => info!(?key, ?offered, "a step of the recovery of a replica is done"),
+        Err((code, reason)) => warn!(?key, %code, reason, "a step of the recovery of a replica failed"),
+    }
+    let (offered, error) = match outcome {
+        Ok(offered) => (offered, None),
+        Err((code, reason)) => (None, Some(proto::error(code, reason))),
+    };
+    let offered = offered.map(|Offered { length, intact }| v1::Offered { length: length.get(), intact });
+    // Forgotten first: whoever hears the result may ask for the next step at once.
+    forget(known, &key);
+    node.add_result(v1::TaskResult { task: Some(task), error, bad_sources: Vec::new(), offered });
+}
+
+async fn on_volume<T: Send + 'static>(
+    node: &Node,
+    storage: StorageId,
+    work: impl FnOnce(&Volume) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, (Code, String)> {
+    let Some(volume) = node.volumes.get(&storage) else {
+        return Err((Code::NotFound, format!("storage {storage} is not on this node")));
+    };
+    let on = Arc::clone(volume);
+    match volume.disk.run(move || work(&on)).await {
+        Ok(result) => result.map_err(|error| (error.code(), error.to_string())),
+        Err(gone) => Err((Code::Io, gone.to_string())),
+    }
 }

@@ -41,6 +41,11 @@ impl Volume {
         Ok(())
     }
 
+    /// See the caller: what comes next must not reach the disk before this.
+    pub(super) fn sync_before_cut(&self, file: &File) -> Result<(), StoreError> {
+        self.sync(file, "syncing a checksum")
+    }
+
     /// Makes what was written so far outlive a power cut. `named`: whether the file's name already does.
     pub(super) fn sync_writing(&self, file: &File, named: bool) -> Result<(), StoreError> {
         self.sync(file, "syncing the replica")?;

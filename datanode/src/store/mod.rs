@@ -14,12 +14,14 @@ mod error;
 mod inventory;
 mod read;
 mod recovery;
+mod takeover;
 mod volume;
 mod write;
 
 pub(crate) use error::StoreError;
 pub(crate) use inventory::{Counted, Delta, Usage};
 pub(crate) use read::Readable;
+pub(crate) use takeover::Offered;
 pub(crate) use volume::{Report, Volume};
 pub(crate) use write::{Acked, Begin};
 

@@ -26,6 +26,10 @@ pub(crate) struct Readable {
 }
 
 impl Readable {
+    pub(super) const fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// Where in the file the byte at `offset` of the block is.
     pub(crate) fn data(&self, offset: u64) -> u64 {
         self.layout.data(offset)
@@ -60,7 +64,7 @@ impl Volume {
         })
     }
 
-    fn open_final(&self, block: BlockId, generation: GenStamp) -> Result<Readable, StoreError> {
+    pub(super) fn open_final(&self, block: BlockId, generation: GenStamp) -> Result<Readable, StoreError> {
         let file = match File::open(final_path(&self.root, block, generation)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

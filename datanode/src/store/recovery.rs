@@ -42,6 +42,7 @@ impl Volume {
             acked: Acked::new(extent),
             behind: extent.length,
             named: false,
+            intact: false,
         })
     }
 

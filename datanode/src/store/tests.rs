@@ -384,3 +384,5 @@ fn a_volume_that_became_read_only_is_failed() {
     assert!(remounted.expect("mount runs").success());
     assert!(volume.probe().failed);
 }
+
+mod takeover;

@@ -33,6 +33,8 @@ pub(crate) struct Volume {
     failed: Arc<Notify>,
     blocks: Mutex<BTreeMap<BlockId, Arc<Mutex<Slot>>>>,
     pub(super) inventory: Inventory,
+    /// Blocks that are being recovered, and under which generation: no older one writes them any more.
+    fences: Mutex<BTreeMap<BlockId, GenStamp>>,
     writers: AtomicU32,
 }
 
@@ -101,6 +103,7 @@ impl Volume {
             failed,
             blocks: Mutex::new(blocks.into_iter().map(|(block, generation)| (block, slot(generation))).collect()),
             inventory: Inventory::new(remembered),
+            fences: Mutex::default(),
             writers: AtomicU32::new(0),
         })
     }
@@ -190,6 +193,27 @@ impl Volume {
     /// Ends the disk's threads.
     pub(crate) fn stop(&self) {
         self.disk.stop();
+    }
+
+    /// Refuses a writer that a recovery has overtaken. Asked under the lock of the block.
+    pub(super) fn check_fence(&self, block: BlockId, generation: GenStamp) -> Result<(), StoreError> {
+        let fences = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
+        match fences.get(&block) {
+            Some(have) if *have > generation => Err(StoreError::Stale { have: *have }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn raise_fence(&self, block: BlockId, generation: GenStamp) {
+        self.fences.lock().unwrap_or_else(PoisonError::into_inner).insert(block, generation);
+    }
+
+    /// Forgets a fence at or below a generation: the replica itself says it now, or nobody asks any more.
+    pub(super) fn lift_fence(&self, block: BlockId, generation: GenStamp) {
+        let mut fences = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
+        if fences.get(&block).is_some_and(|fence| *fence <= generation) {
+            fences.remove(&block);
+        }
     }
 
     /// Works on what is being written of a block, alone. What is left as `None` is forgotten.

@@ -37,6 +37,8 @@ pub(super) struct Writing {
     pub(super) behind: u64,
     /// Whether the name of the file outlives a power cut.
     pub(super) named: bool,
+    /// Whether this process took all of it, or it was complete: then nothing of it can have been lost.
+    pub(super) intact: bool,
 }
 
 /// How much of a replica was acknowledged, and may be read. Apart from the rest, so that a server can note it without
@@ -79,6 +81,7 @@ impl Volume {
             if let Some(have) = newest.filter(|have| *have >= begin.generation) {
                 return Err(StoreError::Stale { have });
             }
+            self.check_fence(begin.block, begin.generation)?;
             let last = match begin.resume {
                 None => None,
                 Some(resume) => self.find_resumable(begin, resume, writing, newest)?,
@@ -117,6 +120,7 @@ impl Volume {
             acked: Acked::new(Extent::default()),
             behind: 0,
             named: false,
+            intact: true,
         })
     }
 
@@ -151,7 +155,7 @@ impl Volume {
     }
 
     /// Moves a complete replica back: its chain was lost before all of it was acknowledged.
-    fn reopen_final(
+    pub(super) fn reopen_final(
         &self,
         block: BlockId,
         generation: GenStamp,
@@ -165,11 +169,12 @@ impl Volume {
             .map_err(|error| self.write_failed("reopening a replica", error))?;
         change.deleted(block, generation, stored.as_ref(), size);
         drop(change);
-        *writing = Some(self.recover(block, generation)?);
+        let reopened = self.recover(block, generation)?;
+        *writing = Some(Writing { intact: true, ..reopened });
         Ok(())
     }
 
-    fn cut(&self, begin: &Begin, offset: u64, found: &mut Writing) -> Result<(), StoreError> {
+    pub(super) fn cut(&self, begin: &Begin, offset: u64, found: &mut Writing) -> Result<(), StoreError> {
         let available = found.written.length;
         if available < offset {
             return Err(StoreError::Short { available, wanted: offset });
@@ -180,6 +185,9 @@ impl Volume {
         let failed = |error| self.write_failed("cutting a replica", error);
         if let Some(word) = partial {
             file.write_all_at(&word.to_le_bytes(), found.layout.word(offset)).map_err(failed)?;
+            // A power cut between the two must not leave a shorter chunk under the word of the longer one: that could not be
+            // told from damage. The other way round, the word says how much of the chunk counts.
+            self.sync_before_cut(&file)?;
         }
         file.set_len(found.layout.data(offset)).map_err(failed)?;
         // The header first: after a crash in between, it tells the generation, and the name is mended.
@@ -207,6 +215,7 @@ impl Volume {
                 Some(newer) => return Err(StoreError::Stale { have: newer.generation }),
                 None => return Err(StoreError::NoSuchReplica { reason: "it was deleted or finished" }),
             };
+            self.check_fence(block, generation)?;
             let file = writing.file.take().ok_or(StoreError::NoSuchReplica { reason: "its writer was stopped" })?;
             let before = writing.written;
             for packet in packets {
@@ -248,7 +257,7 @@ impl Volume {
         Ok(())
     }
 
-    fn finish(&self, file: &File, block: BlockId, slot: &mut Option<Writing>) -> Result<(), StoreError> {
+    pub(super) fn finish(&self, file: &File, block: BlockId, slot: &mut Option<Writing>) -> Result<(), StoreError> {
         let writing = slot.as_ref().expect("the caller has one");
         let (generation, level) = (writing.generation, writing.level);
         let state = State::Final { length: ByteSize::new(writing.written.length) };
@@ -300,6 +309,7 @@ impl Volume {
             if slot.as_ref().is_some_and(|writing| writing.generation > generation) {
                 return Ok(());
             }
+            self.lift_fence(block, generation);
             let found = slot.take().map_or(generation, |writing| writing.generation);
             match fs::remove_file(writing_path(&self.root, block, found)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -247,7 +247,7 @@ async fn a_replica_is_copied_around_a_damaged_source_and_deleted() {
     let task = copy(&[bad, good], new, content.len() as u64);
     let result = result_of(&namenode, new, task.clone()).await;
     let bad_sources = vec![bad.storage.as_bytes().to_vec()];
-    assert_eq!(result, v1::TaskResult { task: Some(task.clone()), error: None, bad_sources });
+    assert_eq!(result, v1::TaskResult { task: Some(task.clone()), error: None, bad_sources, offered: None });
     assert!(read(new, block(1), 1, 0, content.len() as u64).await.expect("reads") == content);
     // Again is harmless.
     namenode.seen(|seen| seen.results.clear());
