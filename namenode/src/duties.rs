@@ -1,5 +1,5 @@
-//! What the leader does unasked: it ends silent sessions, frees what was removed, has due replicas deleted, and brings
-//! blocks back to their wanted copies.
+//! What the leader does unasked: it ends silent sessions, recovers the files that their writers left open, frees what was
+//! removed, has due replicas deleted, and brings blocks back to their wanted copies.
 //!
 //! 1. Duties are done only while this member leads, and start from nothing in each term: whatever is lost with a leader
 //!    is found again from the state.
@@ -10,6 +10,7 @@
 mod audit;
 mod board;
 mod inventories;
+mod recovery;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use namespace::changes::Change;
-use namespace::command::{Command, DeletedReplica, Reply, Request};
+use namespace::command::{Command, DeletedReplica, Holder, Reply, Request, Where};
 use namespace::inventory::Page;
 use namespace::query;
 use namespace::row::{BlockLocation, NodeRow};
@@ -156,6 +157,7 @@ struct Term {
     look_due: Instant,
     scan: scan::Scan,
     audit: audit::Audit,
+    recoveries: recovery::Recoveries,
 }
 
 /// What is to be proposed from the events of one round.
@@ -164,6 +166,7 @@ struct Gathered {
     commands: Vec<Command>,
     deleted: BTreeMap<StorageId, Vec<DeletedReplica>>,
     short: BTreeSet<BlockId>,
+    recovered: Vec<recovery::Result>,
     garbage: bool,
     told: audit::Told,
 }
@@ -202,8 +205,15 @@ impl Duties {
         self.redundancy.clear();
         self.sessions.forget_all();
         let now = Instant::now();
-        let audit = audit::Audit::new(now, self.settings.digest_interval);
-        Term { term, since: now, garbage: true, look_due: now, scan: scan::Scan::new(now), audit }
+        Term {
+            term,
+            since: now,
+            garbage: true,
+            look_due: now,
+            scan: scan::Scan::new(now),
+            audit: audit::Audit::new(now, self.settings.digest_interval),
+            recoveries: recovery::Recoveries::default(),
+        }
     }
 
     /// Takes in what has happened, waiting for at most `pause`. False: stop.
@@ -258,6 +268,13 @@ impl Duties {
                     gathered.commands.push(Command::ReportBadReplica { block, generation, storage });
                 }
             }
+            TaskOutcome::Offered { replica, offered } => {
+                gathered.recovered.push(recovery::Result { replica, done: offered.map(recovery::Done::Offered) });
+            }
+            TaskOutcome::Ended { replica, length, error } => {
+                let done = error.map_or(Ok(recovery::Done::Ended(length)), Err);
+                gathered.recovered.push(recovery::Result { replica, done });
+            }
             TaskOutcome::Copied { replica, error, bad_sources } => {
                 let Replica { storage, block, generation } = replica;
                 self.board.copied(block);
@@ -297,10 +314,12 @@ impl Duties {
             // Hints may be lost, and steps refused: what is left is found here.
             term.garbage |= query::garbage_pending(&self.store.state().snapshot())?;
             self.expire_sessions()?;
+            self.look_for_recoveries(&mut term.recoveries)?;
             if self.may_delete(term) {
                 self.offer_deletions()?;
             }
         }
+        self.recover(&mut term.recoveries, gathered.recovered);
         if term.garbage {
             term.garbage = self.free_garbage()?;
         }
@@ -343,17 +362,26 @@ impl Duties {
         let state = held.snapshot();
         let mut existing = Vec::new();
         let mut silent = Vec::new();
+        let mut overdue = Vec::new();
         loop {
             let page = query::sessions(&state, existing.last().copied(), SESSIONS_PAGE)?;
             silent.extend(self.sessions.silent(&page, self.settings.session_timeout));
+            overdue.extend(self.sessions.silent(&page, self.settings.lease_hard_limit));
             existing.extend_from_slice(&page);
             if page.len() < SESSIONS_PAGE {
                 break;
             }
         }
+        overdue.retain(|session| !silent.contains(session));
+        let mut leases = Vec::new();
+        for session in overdue {
+            let files = query::open_files(&state, session, None, STEP as usize)?;
+            leases.extend(files.into_iter().map(|inode| (session, inode)));
+        }
         drop(state);
         drop(held);
         self.sessions.retain(&existing);
+        self.end_leases(leases);
         // What does not fit one proposal is still silent at the next look.
         silent.truncate(GATHER);
         let commands: Vec<Command> = silent
@@ -369,6 +397,23 @@ impl Duties {
             }
         }
         Ok(())
+    }
+
+    /// Takes files from sessions whose hard limit has passed. Those without a name go with the session.
+    fn end_leases(&self, mut leases: Vec<(SessionId, InodeId)>) {
+        leases.truncate(GATHER);
+        let soft_limit = wall_clock();
+        let end = |(session, inode)| Command::RecoverLease {
+            place: Where { base: inode, path: Vec::new() },
+            force: false,
+            holder: Some(Holder { session, soft_limit }),
+        };
+        for outcome in self.propose(leases.into_iter().map(end).collect()) {
+            match outcome {
+                Ok(_) => info!("the hard limit of a lease has passed"),
+                Err(error) => debug!(%error, "a lease does not end"),
+            }
+        }
     }
 
     /// Frees one step of what was removed. True: there is more. A step that is refused is tried again at the next look.

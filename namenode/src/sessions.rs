@@ -34,6 +34,12 @@ impl Sessions {
         existing.iter().filter(silent).copied().collect()
     }
 
+    /// How long a session has not been heard. One that this leader has never heard counts as heard now.
+    pub(crate) fn silence(&self, session: SessionId) -> Duration {
+        let now = Instant::now();
+        now.duration_since(*self.heard().entry(session).or_insert(now))
+    }
+
     /// Forgets the sessions that do not exist any more, so that memory follows the state. `existing` is sorted.
     pub(crate) fn retain(&self, existing: &[SessionId]) {
         self.heard().retain(|session, _| existing.binary_search(session).is_ok());

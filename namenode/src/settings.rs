@@ -61,6 +61,15 @@ pub struct Settings {
     /// A client not heard for so long loses its session and its leases.
     #[serde(with = "humantime_serde")]
     pub session_timeout: Duration,
+    /// The file of a writer not heard for so long may be taken over by another writer.
+    #[serde(with = "humantime_serde")]
+    pub lease_soft_limit: Duration,
+    /// The leader itself ends the leases of a writer not heard for so long, if its session has not ended before.
+    #[serde(with = "humantime_serde")]
+    pub lease_hard_limit: Duration,
+    /// How long the recovery of a file waits for datanodes that do not answer, before it goes on with those that do.
+    #[serde(with = "humantime_serde")]
+    pub recovery_patience: Duration,
     /// A datanode not heard for so long is not chosen any more, and read from last.
     #[serde(with = "humantime_serde")]
     pub suspect_after: Duration,
@@ -121,6 +130,9 @@ impl Default for Settings {
             inline_max: ByteSize::kib(16),
             durability: Durability::Close,
             session_timeout: Duration::from_secs(60),
+            lease_soft_limit: Duration::from_secs(60),
+            lease_hard_limit: Duration::from_secs(600),
+            recovery_patience: Duration::from_secs(10),
             suspect_after: Duration::from_secs(5),
             dead_after: Duration::from_secs(30),
             repair_after: Duration::from_secs(60),
@@ -186,6 +198,9 @@ impl Config {
         if self.settings.stall_hand_over.is_zero() || self.settings.stall_abort < self.settings.stall_hand_over {
             return Err("stall_hand_over is more than zero, and stall_abort at least as long".to_owned());
         }
+        if self.settings.lease_hard_limit < self.settings.lease_soft_limit {
+            return Err("lease_hard_limit is less than lease_soft_limit".to_owned());
+        }
         if self.settings.tick.is_zero() {
             return Err("tick is zero".to_owned());
         }
@@ -227,6 +242,8 @@ mod tests {
         assert!(refusal(&good, Settings { replication: 0, ..Settings::default() }).contains("at least 1"));
         let impatient = Settings { stall_abort: Duration::from_secs(1), ..Settings::default() };
         assert!(refusal(&good, impatient).contains("stall_abort"));
+        let limits = Settings { lease_hard_limit: Duration::from_secs(1), ..Settings::default() };
+        assert!(refusal(&good, limits).contains("lease_soft_limit"));
         assert!(refusal(&good, Settings { block_size: ByteSize::new(5), ..Settings::default() }).contains("4096"));
     }
 

@@ -6,6 +6,7 @@ mod duties;
 mod inventories;
 mod locks;
 mod membership;
+mod recovery;
 mod snapshots;
 mod watches;
 

@@ -257,6 +257,12 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             generation: generation(next.generation, "NextGeneration.generation")?,
             survivors: storages(&next.survivors, "NextGeneration.survivors")?,
         },
+        Kind::RecoverLease(recover) => Command::RecoverLease {
+            place: place(recover.place, "RecoverLease.place")?,
+            force: recover.force,
+            holder: None,
+        },
+        Kind::Append(append) => Command::Append { place: place(append.place, "Append.place")?, holder: None },
         Kind::AbandonBlock(abandon) => Command::AbandonBlock {
             inode: inode(abandon.inode, "AbandonBlock.inode")?,
             block: proto::block_id(abandon.block, "AbandonBlock.block")?,
@@ -529,6 +535,22 @@ pub(crate) enum TaskOutcome {
         replica: Replica,
         error: Option<Code>,
     },
+    Offered {
+        replica: Replica,
+        offered: Result<Offered, String>,
+    },
+    Ended {
+        replica: Replica,
+        length: ByteSize,
+        error: Option<String>,
+    },
+}
+
+/// What a replica without a writer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offered {
+    pub(crate) length: ByteSize,
+    pub(crate) intact: bool,
 }
 
 pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireError> {
@@ -549,6 +571,19 @@ pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireErro
         Kind::Check(check) => Ok(TaskOutcome::Checked {
             replica: replica(&check.storage, check.block, check.generation, "CheckReplica")?,
             error: code,
+        }),
+        Kind::Offer(offer) => Ok(TaskOutcome::Offered {
+            replica: replica(&offer.storage, offer.block, offer.generation, "OfferReplica")?,
+            offered: match (error, wire.offered) {
+                (Some(error), _) => Err(error),
+                (None, Some(v1::Offered { length, intact })) => Ok(Offered { length: ByteSize::new(length), intact }),
+                (None, None) => return Err(wrong("TaskResult.offered", "is missing")),
+            },
+        }),
+        Kind::End(end) => Ok(TaskOutcome::Ended {
+            replica: replica(&end.storage, end.block, end.generation, "EndReplica")?,
+            length: ByteSize::new(end.length),
+            error,
         }),
     }
 }

@@ -15,6 +15,8 @@ const COPIES: usize = 10_000;
 /// Looks at replicas that wait or run, in the whole cluster, and those that one answer gives to a node.
 const CHECKS: usize = 10_000;
 const CHECKS_AT_ONCE: usize = 256;
+/// A step of a recovery without a result for so long is handed out again.
+const ORDER_RETRY: Duration = Duration::from_secs(5);
 /// A deletion without a result for so long is handed out again.
 const DELETE_RETRY: Duration = Duration::from_secs(30);
 
@@ -26,6 +28,14 @@ struct Copy {
     target: StorageId,
     /// When it was handed out.
     started: Option<Instant>,
+}
+
+/// A step of a recovery, for one replica.
+#[derive(Debug)]
+struct Order {
+    node: NodeId,
+    task: v1::task::Kind,
+    handed: Option<Instant>,
 }
 
 type DeletionKey = (StorageId, BlockId, GenStamp);
@@ -50,6 +60,7 @@ struct Tasks {
     copies: BTreeMap<BlockId, Copy>,
     checks: BTreeMap<DeletionKey, Check>,
     deletions: BTreeMap<DeletionKey, Deletion>,
+    orders: BTreeMap<(BlockId, StorageId), Order>,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +118,22 @@ impl Board {
         self.tasks().copies.retain(|_, copy| alive(copy.target));
     }
 
+    /// Has a node do a step of the recovery of a block, in place of an earlier step.
+    pub(super) fn order(&self, block: BlockId, location: BlockLocation, task: v1::task::Kind) {
+        let order = Order { node: location.node, task, handed: None };
+        self.tasks().orders.insert((block, location.storage), order);
+    }
+
+    /// A step has its result.
+    pub(super) fn ordered(&self, block: BlockId, storage: StorageId) {
+        self.tasks().orders.remove(&(block, storage));
+    }
+
+    /// No step of the recovery of a block is wanted any more.
+    pub(super) fn withdraw(&self, block: BlockId) {
+        self.tasks().orders.retain(|(ordered, _), _| *ordered != block);
+    }
+
     /// How many more deletions a storage may be given.
     pub(super) fn deletion_room(&self, storage: StorageId, most: usize) -> usize {
         let tasks = self.tasks();
@@ -141,11 +168,18 @@ impl Board {
         }
     }
 
-    /// The tasks that a node is to begin now: all its deletions, and copies up to `most` at a time, most urgent first.
+    /// The tasks that a node is to begin now: all its steps of recoveries and deletions, and copies up to `most` at a time,
+    /// most urgent first.
     pub(crate) fn hand_out(&self, node: NodeId, most: u32, copy_timeout: Duration) -> Vec<v1::Task> {
         let mut tasks = self.tasks();
         let now = Instant::now();
         let mut handed = Vec::new();
+        for order in tasks.orders.values_mut().filter(|order| order.node == node) {
+            if order.handed.is_none_or(|handed| now - handed >= ORDER_RETRY) {
+                order.handed = Some(now);
+                handed.push(v1::Task { kind: Some(order.task.clone()) });
+            }
+        }
         for ((storage, block, generation), deletion) in &mut tasks.deletions {
             if deletion.node == node && deletion.handed.is_none() {
                 deletion.handed = Some(now);
@@ -237,5 +271,24 @@ mod tests {
         assert_eq!(board.deletion_room(LOCATION.storage, 5), 3);
         board.deleted(LOCATION.storage, &[due(1), due(2)]);
         assert_eq!(board.deletion_room(LOCATION.storage, 5), 5);
+    }
+
+    #[test]
+    fn a_step_of_a_recovery_is_handed_out_until_it_has_a_result() {
+        let board = Board::default();
+        let hand_out = || board.hand_out(NodeId::new(1), 1, Duration::ZERO);
+        let offer = |generation| v1::task::Kind::Offer(v1::OfferReplica { generation, ..Default::default() });
+        board.order(block(1), LOCATION, offer(2));
+        assert_eq!(hand_out(), [v1::Task { kind: Some(offer(2)) }]);
+        assert!(hand_out().is_empty(), "not at once again");
+        board.order(block(1), LOCATION, offer(3));
+        assert_eq!(hand_out(), [v1::Task { kind: Some(offer(3)) }], "a later one takes its place");
+        board.order(block(1), LOCATION, offer(4));
+        board.order(block(2), LOCATION, offer(5));
+        board.ordered(block(1), LOCATION.storage);
+        assert_eq!(hand_out(), [v1::Task { kind: Some(offer(5)) }]);
+        board.order(block(2), LOCATION, offer(6));
+        board.withdraw(block(2));
+        assert!(hand_out().is_empty());
     }
 }

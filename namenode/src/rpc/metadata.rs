@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use namespace::command::{Command, Origin, Principal, Reply, Request, Where};
+use namespace::command::{Command, Holder, Origin, Principal, Reply, Request, Where};
 use namespace::lock::{LockKind, LockOwner, LockWish};
 use namespace::query;
 use namespace::{Caller, QueryError};
@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 use tracing::{debug, warn};
-use types::{Code, InodeId, Sequence, SessionId};
+use types::{Code, InodeId, Sequence, SessionId, Timestamp};
 
 use super::Service;
 use crate::datanodes::{TooFew, Wish};
@@ -323,6 +323,9 @@ impl Client {
                     return Err(refused(Code::InvalidArgument, "an update without a sequence number"));
                 }
                 let origin = Origin { session, sequence: Sequence::new(sequence) };
+                if let Command::RecoverLease { place, holder, .. } | Command::Append { place, holder } = &mut command {
+                    *holder = self.holder(place, time);
+                }
                 if let Some(targets) = targets
                     && let Err(too_few) = self.choose(&mut command, &targets)
                 {
@@ -367,6 +370,21 @@ impl Client {
 
     fn needed_session(&self) -> Result<SessionId, Refused> {
         self.session.ok_or_else(|| refused(Code::InvalidArgument, "an update needs a session; open one first"))
+    }
+
+    /// Who writes the file at a place, and until when nobody may take it from that client.
+    fn holder(&self, place: &Where, now: Timestamp) -> Option<Holder> {
+        let session = match query::holder(&*self.service.store, Caller::SYSTEM, place) {
+            Ok(session) => session?,
+            // Refused with the command.
+            Err(QueryError::Refused(_)) => return None,
+            Err(QueryError::View(error)) => {
+                warn!(%error, "the holder of a lease cannot be read");
+                return None;
+            }
+        };
+        let left = self.service.config.settings.lease_soft_limit.saturating_sub(self.service.sessions.silence(session));
+        Some(Holder { session, soft_limit: now.saturating_add(left) })
     }
 
     /// Puts the targets of the blocks to come into a command.

@@ -222,7 +222,12 @@ impl NodeClient {
 
     /// Heartbeats and says that every task it is given is done, until there are none. Gives the tasks.
     pub(crate) async fn serve(&self, cluster: &Cluster) -> Vec<v1::Task> {
-        let done = |task: &v1::Task| v1::TaskResult { task: Some(task.clone()), error: None, bad_sources: vec![] };
+        let done = |task: &v1::Task| v1::TaskResult {
+            task: Some(task.clone()),
+            error: None,
+            bad_sources: vec![],
+            offered: None,
+        };
         let mut served = Vec::new();
         let mut results = Vec::new();
         loop {

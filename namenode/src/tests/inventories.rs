@@ -102,9 +102,10 @@ impl Disk {
                 let block = proto::block_id(copy.block, "block").expect("a block");
                 self.store(block, copy.generation, copy.length);
             }
+            TaskKind::Offer(_) | TaskKind::End(_) => panic!("no writer was lost"),
         }
         self.tasks.push(kind);
-        v1::TaskResult { task: Some(task.clone()), error, bad_sources: vec![] }
+        v1::TaskResult { task: Some(task.clone()), error, bad_sources: vec![], offered: None }
     }
 }
 

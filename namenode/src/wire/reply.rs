@@ -33,6 +33,7 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
         Ok(Reply::Written { attributes: row, offset, next }) => {
             Answer::Written(v1::Written { attributes: Some(attributes(&row)), offset, next })
         }
+        Ok(Reply::Lease { recovering }) => Answer::Lease(v1::Lease { recovering }),
         // A session that is closed: what is too much for one step the leader goes on with by itself.
         Ok(Reply::Step { .. }) => done(),
         // The leader's own command answers this; no client asks for it.
