@@ -85,6 +85,11 @@ pub(crate) enum Fault {
         "the pipeline of {block} is down to {left} of at least {wanted} replicas: {reason}; check the datanodes with `ashlar admin status`"
     )]
     PipelineLost { block: BlockId, left: usize, wanted: usize, reason: String },
+    #[error(
+        "its last block is still being recovered after {}: a datanode that has what readers were shown is away; `ashlar admin status` shows which",
+        humantime::format_duration(*.after)
+    )]
+    StillRecovering { after: Duration },
     #[error("an earlier write to it failed: {0}")]
     Broken(String),
 }
@@ -94,7 +99,7 @@ impl Fault {
         match self {
             Self::Refused { code, .. } => *code,
             Self::Symlink { .. } => Code::SymbolicLink,
-            Self::NoAnswer { .. } => Code::TimedOut,
+            Self::NoAnswer { .. } | Self::StillRecovering { .. } => Code::TimedOut,
             Self::Configuration(_) => Code::InvalidArgument,
             Self::Closed => Code::Io,
             Self::SessionLost => Code::SessionExpired,

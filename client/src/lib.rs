@@ -58,9 +58,9 @@ pub use content::{ContentOptions, Edit, ExtentMap, Written};
 pub use error::Error;
 pub use listing::Listing;
 pub use object::{
-    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions, HeldLock, Kind,
-    Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus, MkdirOptions, NewHandleFile,
-    ParseDurabilityError, Quota, Redundancy, StorageReport, Usage, XattrMode,
+    AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,
+    HeldLock, Kind, Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus, MkdirOptions,
+    NewHandleFile, ParseDurabilityError, Quota, Redundancy, StorageReport, Usage, XattrMode,
 };
 pub use place::Place;
 pub use reader::FileReader;

@@ -174,6 +174,7 @@ impl Metadata {
             v1::reply::Result::Created(_) => "created",
             v1::reply::Result::Block(_) => "block",
             v1::reply::Result::Generation(_) => "generation",
+            v1::reply::Result::Lease(_) => "lease",
             v1::reply::Result::Listing(_) => "listing",
             v1::reply::Result::Opened(_) => "opened",
             v1::reply::Result::Xattr(_) => "xattr",

@@ -70,6 +70,13 @@ pub struct Usage {
     pub raw_bytes: u64,
 }
 
+/// How a file is continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppendOptions {
+    /// When what is appended counts as safe; the cluster's default if absent.
+    pub durability: Option<Durability>,
+}
+
 /// Bounds on what lies below a directory; what is absent has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Quota {

@@ -19,7 +19,9 @@ use crate::datanode::Pool;
 use crate::error::{Error, Fault};
 use crate::listing::{self, Listing};
 use crate::metadata::{Metadata, Scope};
-use crate::object::{AttrChange, Attributes, CreateOptions, Defaults, Entry, Kind, MkdirOptions, Quota, XattrMode};
+use crate::object::{
+    AppendOptions, AttrChange, Attributes, CreateOptions, Defaults, Entry, Kind, MkdirOptions, Quota, XattrMode,
+};
 use crate::place::Place;
 use crate::reader::FileReader;
 use crate::wire;
@@ -270,6 +272,19 @@ impl Client {
     pub async fn create(&self, at: impl Into<Place>, options: CreateOptions) -> Result<FileWriter, Error> {
         let at = &at.into();
         FileWriter::create(self.clone(), at.clone(), options).await
+    }
+
+    /// Opens a closed file for writing at its end. One whose writer is lost is taken from it once its soft limit has
+    /// passed, and recovered; that is waited for. Meanwhile readers see what they saw.
+    pub async fn append(&self, at: impl Into<Place>, options: AppendOptions) -> Result<FileWriter, Error> {
+        FileWriter::append(self.clone(), at.into(), options).await
+    }
+
+    /// Takes a file from a writer that is lost, and waits until it is closed. With `force`, whether or not the writer's
+    /// soft limit has passed; only the owner of the file does that.
+    pub async fn recover_lease(&self, at: impl Into<Place>, force: bool) -> Result<(), Error> {
+        let at = &at.into();
+        writer::recover(self, at, force).await.map_err(|fault| Error::new("recover", at, fault))
     }
 
     /// Stores a whole object: it appears complete or not at all. Short ones cost a single metadata operation.

@@ -1,5 +1,6 @@
 //! Writing a file.
 
+mod append;
 mod file;
 mod once;
 mod pipeline;
@@ -15,15 +16,16 @@ use tokio::time::Instant;
 use transfer::frame::MAX_DATA;
 use transfer::message::MAX_BLOCK;
 use transfer::{Buffer, Buffers, Level};
-use types::Code;
+use types::{Code, SessionId};
 
 use crate::error::{Error, Fault};
 use crate::metadata::{Metadata, Scope};
-use crate::object::{Attributes, CreateOptions, Durability};
+use crate::object::{AppendOptions, Attributes, CreateOptions, Durability};
 use crate::place::Place;
 use crate::store::Client;
 use crate::wire;
 
+pub(crate) use append::recover;
 pub(crate) use file::Closed;
 pub use once::StoredBlock;
 pub(crate) use once::store;
@@ -91,7 +93,17 @@ impl FileWriter {
         }
     }
 
-    /// Bytes written so far.
+    pub(crate) async fn append(client: Client, place: Place, options: AppendOptions) -> Result<Self, Error> {
+        match append::start(&client, &place, options).await {
+            Ok((running, position)) => {
+                let (state, options, shown) = (State::Running(running), CreateOptions::default(), place.to_string());
+                Ok(Self { client, place: Some(place), shown, options, state, position })
+            }
+            Err(fault) => Err(Error::new("append to", &place, fault)),
+        }
+    }
+
+    /// Where in the file the next byte goes.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -349,24 +361,40 @@ async fn start(client: &Client, place: Option<&Place>, options: &CreateOptions) 
     })?;
     let attributes = wire::attributes(attributes)?;
     let first = created.block.map(wire::new_block).transpose()?;
-    let level = level(client, options.durability);
-    let min_replicas = client.defaults().min_replicas.min(attributes.replication).max(1);
-    let facts = FileFacts {
-        inode: attributes.inode,
-        session,
-        level,
-        block_size: attributes.block_size.min(MAX_BLOCK),
-        min_replicas: min_replicas.into(),
-        once: false,
-    };
     let naming = match destination {
         Some(_) if !options.atomic => Naming::Named,
         Some(destination) => Naming::At(destination),
         None => Naming::ToldAtClose,
     };
-    let task = FileTask::new(client.clone(), facts, naming, options.mtime, first);
+    let opened = Opened { attributes: &attributes, session, durability: options.durability };
+    let facts = opened.facts(client);
+    Ok(run(client, FileTask::new(client.clone(), facts, naming, options.mtime, first)))
+}
+
+/// A file that the namenode has opened for this client.
+struct Opened<'a> {
+    attributes: &'a Attributes,
+    session: SessionId,
+    durability: Option<Durability>,
+}
+
+impl Opened<'_> {
+    fn facts(&self, client: &Client) -> FileFacts {
+        let min_replicas = client.defaults().min_replicas.min(self.attributes.replication).max(1);
+        FileFacts {
+            inode: self.attributes.inode,
+            session: self.session,
+            level: level(client, self.durability),
+            block_size: self.attributes.block_size.min(MAX_BLOCK),
+            min_replicas: min_replicas.into(),
+            once: false,
+        }
+    }
+}
+
+fn run(client: &Client, task: FileTask) -> Running {
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let fault = Arc::new(OnceLock::new());
     client.0.tasks.spawn(task.run(receiver, Arc::clone(&fault)));
-    Ok(Running { commands, fault, buffers: client.0.buffers.clone(), tail: None })
+    Running { commands, fault, buffers: client.0.buffers.clone(), tail: None }
 }

@@ -3,10 +3,11 @@
 mod cluster;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use client::{Client, CreateOptions};
+use client::{AppendOptions, Client, CreateOptions};
 use proto::v1;
 use proto::v1::op::Kind as Op;
 use proto::v1::reply::Result as Answer;
@@ -27,6 +28,8 @@ enum Fate {
     LoseThird(u64),
     /// The first hop breaks the connection then.
     LoseFirst(u64),
+    /// So are hops 3 and 2 of the first block, one after the other, and it takes the namenode a moment to copy the block.
+    LoseTwo(u64),
     /// Every hop but the first is lost then, one after the other.
     LoseAll(u64),
     Healthy,
@@ -61,12 +64,21 @@ async fn serve(mut peer: Peer, fate: Fate, stored: Arc<Mutex<Stored>>) {
             Fate::LoseThird(at) if generation == 1 && packet.end() > at => {
                 return peer.say(Control::Failed(Failed::new(storage(3), Code::TimedOut, "gone"))).await;
             }
+            Fate::LoseTwo(at) if generation < 3 && block.number() == 0 && packet.end() > at => {
+                let lost = storage(if generation == 1 { 3 } else { 2 });
+                return peer.say(Control::Failed(Failed::new(lost, Code::TimedOut, "gone"))).await;
+            }
             Fate::LoseAll(at) if packet.end() > at => {
                 let lost = setup.downstream.last().map_or(setup.storage, |hop| hop.storage);
                 return peer.say(Control::Failed(Failed::new(lost, Code::TimedOut, "gone"))).await;
             }
             Fate::LoseFirst(at) if generation == 1 && packet.end() > at => return,
-            Fate::NoSetup | Fate::LoseThird(_) | Fate::LoseFirst(_) | Fate::LoseAll(_) | Fate::Healthy => {}
+            Fate::NoSetup
+            | Fate::LoseThird(_)
+            | Fate::LoseFirst(_)
+            | Fate::LoseTwo(_)
+            | Fate::LoseAll(_)
+            | Fate::Healthy => {}
         }
         {
             let mut stored = stored.lock().expect("not poisoned");
@@ -102,16 +114,24 @@ impl Cluster {
             targets.push(location(number, datanode.address));
             datanodes.push(datanode);
         }
+        let mut refusals = if matches!(fate, Fate::LoseTwo(_)) { 2 } else { 0 };
+        let is_copied = move || {
+            refusals = i32::max(refusals - 1, -1);
+            refusals < 0
+        };
+        let copied = Mutex::new(is_copied);
         let next_block = Mutex::new(0);
         let new_block = move |exclude: &[u64]| {
             let mut next = next_block.lock().expect("not poisoned");
             *next += 1;
-            v1::NewBlock {
-                block: Some(v1::BlockId { inode: 9, number: *next - 1 }),
-                generation: 1,
-                targets: targets.iter().filter(|target| !exclude.contains(&target.node)).cloned().collect(),
+            let mut chosen: Vec<_> = targets.iter().filter(|target| !exclude.contains(&target.node)).cloned().collect();
+            if chosen.len() < 2 {
+                chosen.clone_from(&targets);
             }
+            let block = Some(v1::BlockId { inode: 9, number: *next - 1 });
+            v1::NewBlock { block, generation: 1, targets: chosen }
         };
+        let slow = AtomicU32::new(0);
         let namenode = Namenode::lead(move |arrived| match &arrived.op {
             Op::Create(create) => Act::Answer(Answer::Created(v1::Created {
                 attributes: Some(file(0)),
@@ -124,6 +144,22 @@ impl Cluster {
             Op::AllocateBlocks(ask) if ask.exclude.len() > 1 => Act::Refuse(Code::NoDatanodes),
             Op::AllocateBlocks(ask) => Act::Answer(Answer::Blocks(v1::NewBlocks {
                 blocks: (0..ask.count).map(|_| new_block(&ask.exclude)).collect(),
+            })),
+            Op::Complete(_) | Op::Extend(_) if !(copied.lock().expect("not poisoned"))() => {
+                Act::Refuse(Code::NoDatanodes)
+            }
+            Op::Append(append) if append.place.as_ref().is_some_and(|place| place.path == b"/slow") => {
+                slow.fetch_add(1, Ordering::Relaxed);
+                match slow.load(Ordering::Relaxed) {
+                    1 | 2 => Act::Answer(Answer::Lease(v1::Lease { recovering: true })),
+                    _ => Act::Answer(Answer::Created(v1::Created { attributes: Some(file(0)), block: None })),
+                }
+            }
+            Op::Append(_) => Act::Answer(Answer::Created(v1::Created { attributes: Some(file(6)), block: None })),
+            Op::Open(_) => Act::Answer(Answer::Opened(v1::Opened {
+                attributes: Some(file(6)),
+                inline: Some(b"inline".to_vec()),
+                ..Default::default()
             })),
             Op::Complete(_) | Op::PutInline(_) | Op::PutBlocks(_) => Act::Answer(Answer::Attributes(file(1))),
             Op::Extend(_) | Op::AbandonBlock(_) | Op::Abandon(_) | Op::ReleaseBlocks(_) => done(),
@@ -245,6 +281,65 @@ async fn a_chain_that_does_not_come_up_is_replaced_by_a_block_elsewhere() {
     let [Op::Create(_), Op::AbandonBlock(_), Op::AddBlock(add), Op::Complete(_)] = &ops[..] else { panic!("{ops:?}") };
     assert_eq!(add.exclude, [2]);
     assert_eq!(last_done(&ops).replicas, replicas(&[1, 3]));
+}
+
+/// Invariants 3 and 7.
+#[tokio::test]
+async fn a_block_goes_on_with_one_hop_of_three_and_the_file_is_closed_when_it_is_copied() {
+    let cluster = Cluster::start(Fate::LoseTwo(1 << 20)).await;
+    let content = content(BLOCK as usize - 5);
+    cluster.stream(&content).await.expect("stored");
+    assert_eq!(cluster.bytes(), content);
+    let ops = cluster.ops();
+    let survivors: Vec<_> = ops
+        .iter()
+        .filter_map(|op| if let Op::NextGeneration(next) = op { Some(next.survivors.clone()) } else { None })
+        .collect();
+    assert_eq!(survivors, [replicas(&[1, 2]), replicas(&[1])]);
+    let in_need = ops.iter().find_map(|op| if let Op::AddBlock(add) = op { add.previous.clone() } else { None });
+    assert_eq!(in_need.expect("it is committed before the file is closed").replicas, replicas(&[1]));
+    assert_eq!(ops.iter().filter(|op| matches!(op, Op::Complete(_))).count(), 3, "asked until it is copied");
+}
+
+#[tokio::test]
+async fn a_flush_waits_until_a_block_in_need_is_copied() {
+    let cluster = Cluster::start(Fate::LoseTwo(0)).await;
+    let mut writer = cluster.client.create(&path("/f"), CreateOptions::default()).await.expect("created");
+    writer.write_all(b"precious").await.expect("written");
+    writer.sync().await.expect("synced");
+    let ops = cluster.ops();
+    let extended: Vec<_> = ops
+        .iter()
+        .filter_map(|op| if let Op::Extend(extend) = op { extend.written.clone() } else { None })
+        .map(|written| (written.length, written.replicas.len()))
+        .collect();
+    assert_eq!(extended, [(0, 3), (0, 3), (0, 3)], "of the block that follows");
+    writer.write_all(b" bytes").await.expect("written");
+    writer.close().await.expect("closed");
+    assert_eq!(cluster.bytes(), b"precious bytes");
+}
+
+#[tokio::test]
+async fn an_append_repeats_what_lived_with_the_inode() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    let mut writer = cluster.client.append(&path("/f"), AppendOptions::default()).await.expect("opened");
+    assert_eq!(writer.position(), 6);
+    writer.write_all(b" and more").await.expect("written");
+    assert_eq!(writer.position(), 15);
+    writer.close().await.expect("closed");
+    assert_eq!(cluster.bytes(), b"inline and more");
+    let ops = cluster.ops();
+    assert!(matches!(ops.first(), Some(Op::Append(_))), "{ops:?}");
+    assert_eq!(last_done(&ops).length, 15);
+}
+
+#[tokio::test]
+async fn an_append_waits_for_a_recovery() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    let writer = cluster.client.append(&path("/slow"), AppendOptions::default()).await.expect("opened");
+    writer.abort().await.expect("aborted");
+    let ops = cluster.ops();
+    assert_eq!(ops.iter().filter(|op| matches!(op, Op::Append(_))).count(), 3, "{ops:?}");
 }
 
 #[tokio::test]

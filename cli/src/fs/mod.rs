@@ -1,5 +1,6 @@
 //! `ashlar fs`: files and directories of the cluster, with the manners of coreutils and `hdfs dfs`.
 
+mod append;
 mod cat;
 mod chmod;
 mod chown;
@@ -17,6 +18,7 @@ mod object;
 mod parallel;
 mod put;
 mod quota;
+mod recover;
 mod remote;
 mod rm;
 mod stat;
@@ -52,6 +54,8 @@ enum Command {
     Cat(cat::CatArgs),
     /// Copy local files and directories into the cluster
     Put(put::PutArgs),
+    /// Add local files to the end of a file in the cluster
+    Append(append::AppendArgs),
     /// Copy files and directories of the cluster to this machine
     Get(get::GetArgs),
     /// Copy inside the cluster
@@ -82,6 +86,8 @@ enum Command {
     Touch(touch::TouchArgs),
     /// Make files shorter or longer
     Truncate(truncate::TruncateArgs),
+    /// End files that their writers left open
+    Recover(recover::RecoverArgs),
 }
 
 pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
@@ -90,6 +96,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Ls(args) => ls::run(&client, args).await,
         Command::Cat(args) => cat::run(&client, args).await,
         Command::Put(args) => put::run(&client, args).await,
+        Command::Append(args) => append::run(&client, args).await,
         Command::Get(args) => get::run(&client, args).await,
         Command::Cp(args) => cp::run(&client, args).await,
         Command::Mv(args) => mv::run(&client, args).await,
@@ -105,6 +112,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Chown(args) => chown::run(&client, args).await,
         Command::Touch(args) => touch::run(&client, args).await,
         Command::Truncate(args) => truncate::run(&client, args).await,
+        Command::Recover(args) => recover::run(&client, args).await,
     };
     // The work is done or has failed; a session that cannot be closed in order ends by itself.
     if let Err(error) = client.close().await {

@@ -168,6 +168,8 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         Op::Concat(op) => return op.to.iter_mut().chain(&mut op.from).collect(),
         Op::PutBlocks(op) => [of(&mut op.destination), None],
         Op::OpenHandle(op) => [op.place.as_mut(), None],
+        Op::Append(op) => [op.place.as_mut(), None],
+        Op::RecoverLease(op) => [op.place.as_mut(), None],
         Op::CreateBucket(op) => [op.place.as_mut(), None],
         Op::Stat(op) => [op.place.as_mut(), None],
         Op::List(op) => [op.place.as_mut(), None],

@@ -17,7 +17,8 @@ use crate::metadata::Scope;
 use crate::wire::LocatedBlock;
 
 /// When no replica of a block is left, the map is asked for again, after these pauses.
-const REFRESHES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1)];
+const REFRESHES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
 /// A report of damage holds a reader up no longer than this.
 const REPORTING: Duration = Duration::from_secs(2);
 

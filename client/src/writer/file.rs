@@ -25,6 +25,10 @@ const EXCLUDED: Duration = Duration::from_secs(8);
 pub(super) const TARGETS_WITHIN: Duration = Duration::from_secs(3);
 /// and asked this often.
 pub(super) const NO_TARGETS: Duration = Duration::from_millis(250);
+/// A file that has been written to waits longer: datanodes that were lost may be on their way back.
+const REPLACED_WITHIN: Duration = Duration::from_secs(30);
+/// Between two looks whether a block that was committed in need has been copied.
+const COPIED: Duration = Duration::from_millis(250);
 /// Chains that failed to come up, one after the other, before the writer gives up.
 const SETUPS: usize = 8;
 
@@ -87,6 +91,10 @@ pub(super) struct FileTask {
     excluded: Vec<(NodeId, Instant)>,
     /// Bytes of the present block that readers were promised.
     extended: u64,
+    /// Whether a block was ended on fewer replicas than the file needs. The namenode promises nothing until it is copied.
+    in_need: bool,
+    /// Whether a block was written.
+    begun: bool,
 }
 
 impl FileTask {
@@ -98,7 +106,19 @@ impl FileTask {
         first: Option<NewBlock>,
     ) -> Self {
         let (pipeline, previous) = (None, None);
-        Self { client, facts, naming, mtime, first, pipeline, previous, excluded: Vec::new(), extended: 0 }
+        Self {
+            client,
+            facts,
+            naming,
+            mtime,
+            first,
+            pipeline,
+            previous,
+            excluded: Vec::new(),
+            extended: 0,
+            in_need: false,
+            begun: false,
+        }
     }
 
     /// Serves the handle until it closes, aborts, goes away, or something fails; the reason is then in `fault`.
@@ -168,12 +188,18 @@ impl FileTask {
     async fn flush(&mut self, sync: bool) -> Result<(), Fault> {
         let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
         pipeline.flush(sync).await.map_err(fault)?;
+        if pipeline.is_in_need() {
+            // What one datanode has is not safe. Another block takes the place of this one, which is copied meanwhile.
+            self.end_block().await?;
+            self.open_block().await?;
+        }
+        let pipeline = self.pipeline.as_ref().expect("one is open");
         let length = pipeline.length();
-        if length.get() == self.extended {
+        if length.get() == self.extended && !self.in_need {
             return Ok(());
         }
         let written = wire::block_done(pipeline.block(), pipeline.generation(), length, &pipeline.replicas());
-        self.call(Op::Extend(v1::Extend { inode: self.facts.inode.get(), written: Some(written) })).await?;
+        self.call_when_copied(Op::Extend(v1::Extend { inode: self.facts.inode.get(), written: Some(written) })).await?;
         self.extended = length.get();
         Ok(())
     }
@@ -181,6 +207,7 @@ impl FileTask {
     async fn close(&mut self, publish: Option<Box<v1::Publish>>) -> Result<Closed, Fault> {
         self.end_unused();
         self.end_block().await?;
+        self.replace_in_need().await?;
         let last = self.previous.clone();
         let closed = match publish {
             Some(publish) => self.publish(*publish, last).await?,
@@ -195,7 +222,7 @@ impl FileTask {
     async fn publish(&mut self, mut publish: v1::Publish, last: Option<v1::BlockDone>) -> Result<Closed, Fault> {
         let complete = v1::Complete { inode: self.facts.inode.get(), last, publish: None, mtime: None };
         publish.content = Some(v1::publish::Content::Written(complete));
-        match self.call(Op::Publish(publish)).await? {
+        match self.call_when_copied(Op::Publish(publish)).await? {
             v1::reply::Result::Object(object) => Closed::object(object),
             other => Err(Metadata::unexpected(&other)),
         }
@@ -208,7 +235,7 @@ impl FileTask {
         };
         let complete =
             v1::Complete { inode: self.facts.inode.get(), last, publish, mtime: self.mtime.map(Timestamp::nanos) };
-        match self.call(Op::Complete(complete)).await? {
+        match self.call_when_copied(Op::Complete(complete)).await? {
             v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
             v1::reply::Result::Done(_) => {
                 let stat = Op::Stat(v1::Stat { place: Some(wire::inode(self.facts.inode)) });
@@ -216,6 +243,19 @@ impl FileTask {
             }
             other => Err(Metadata::unexpected(&other)),
         }
+    }
+
+    /// A last block on too few replicas cannot close the file. It is committed as any other, and an empty one follows it,
+    /// which the namenode drops.
+    async fn replace_in_need(&mut self) -> Result<(), Fault> {
+        let is_short =
+            |done: &v1::BlockDone| done.length > 0 && (1..self.facts.min_replicas).contains(&done.replicas.len());
+        if self.previous.as_ref().is_some_and(is_short) {
+            self.in_need = true;
+            self.first = Some(self.add_block().await?);
+            self.end_unused();
+        }
+        Ok(())
     }
 
     /// A block that came with the file and was never written to ends empty: the namenode drops it.
@@ -231,8 +271,13 @@ impl FileTask {
         let done = pipeline.finish().await.map_err(fault)?;
         let lost = pipeline.lost_nodes().to_vec();
         self.exclude(lost);
+        if done.replicas.len() < self.facts.min_replicas {
+            warn!(block = %done.block, replicas = done.replicas.len(), "a block ends on too few datanodes, and is copied");
+            self.in_need = true;
+        }
         self.previous = Some(wire::block_done(done.block, done.generation, done.length, &done.replicas));
         self.pipeline = None;
+        self.begun = true;
         self.extended = 0;
         Ok(())
     }
@@ -247,6 +292,7 @@ impl FileTask {
 
     async fn new_pipeline(&mut self) -> Result<Pipeline, Fault> {
         let mut setups = 0;
+        let began = Instant::now();
         loop {
             let new = match self.first.take() {
                 Some(first) => first,
@@ -266,11 +312,15 @@ impl FileTask {
                     info!(%block, reason = %failed, "a pipeline did not come up; trying other datanodes");
                     self.abandon_block(block).await?;
                     setups += 1;
-                    if setups >= SETUPS {
+                    // Datanodes that were just lost are still chosen, until the namenode knows.
+                    if setups >= SETUPS && (!self.begun || began.elapsed() >= REPLACED_WITHIN) {
                         let (wanted, reason) = (self.facts.min_replicas, failed.to_string());
                         return Err(Fault::PipelineLost { block, left: targets.saturating_sub(1), wanted, reason });
                     }
                     self.exclude(node);
+                    if setups >= SETUPS {
+                        tokio::time::sleep(NO_TARGETS).await;
+                    }
                 }
             }
         }
@@ -278,7 +328,8 @@ impl FileTask {
 
     /// Asks for the next block. Where there are too few datanodes for it, those that failed here before are taken too.
     async fn add_block(&mut self) -> Result<NewBlock, Fault> {
-        let deadline = Instant::now() + TARGETS_WITHIN;
+        let patience = if self.begun { REPLACED_WITHIN } else { TARGETS_WITHIN };
+        let deadline = Instant::now() + patience;
         loop {
             self.excluded.retain(|(_, since)| since.elapsed() < EXCLUDED);
             let add = v1::AddBlock {
@@ -335,7 +386,21 @@ impl FileTask {
             let Some(block) = block.filter(|_| self.extended == 0) else { return Err(failed) };
             self.abandon_block(block).await?;
         }
+        self.replace_in_need().await?;
         self.complete(self.previous.clone()).await.map(|_| ())
+    }
+
+    /// Asks again while blocks that were ended in need are being copied.
+    async fn call_when_copied(&mut self, op: Op) -> Result<v1::reply::Result, Fault> {
+        let deadline = Instant::now() + self.client.0.config.op_timeout;
+        loop {
+            match self.call(op.clone()).await {
+                Err(fault) if self.in_need && fault.code() == Code::NoDatanodes && Instant::now() < deadline => {
+                    tokio::time::sleep(COPIED).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn call(&mut self, op: Op) -> Result<v1::reply::Result, Fault> {

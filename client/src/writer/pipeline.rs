@@ -144,6 +144,11 @@ impl Pipeline {
         !self.lost.is_empty() && self.ready && self.length() > ByteSize::ZERO
     }
 
+    /// Whether fewer hops are left than the file needs replicas.
+    pub(super) fn is_in_need(&self) -> bool {
+        self.machine.replicas().len() < self.facts.min_replicas
+    }
+
     /// Nodes that the chain lost so far.
     pub(super) fn lost_nodes(&self) -> &[NodeId] {
         &self.lost
@@ -313,7 +318,7 @@ impl Pipeline {
         }
     }
 
-    /// A hop is lost: goes on with the others under a new generation, if they are enough.
+    /// A hop is lost: goes on with the others under a new generation.
     fn lost(&mut self, failed: Failed, survivors: &[StorageId]) -> Result<(), PipelineError> {
         let node = self.suspect(&failed);
         if !self.ready || self.facts.once {
@@ -321,11 +326,9 @@ impl Pipeline {
         }
         self.lost.extend(node);
         warn!(block = %self.block, storage = %failed.storage, reason = %failed, "a pipeline lost a member");
+        // One that is left is enough to end the block on: it holds all that was acknowledged.
         self.survivors = self.hops.iter().filter(|hop| survivors.contains(&hop.storage)).cloned().collect();
         self.hops = self.survivors.clone();
-        if survivors.len() < self.facts.min_replicas {
-            return Err(self.too_few(survivors.len(), &failed).into());
-        }
         let ask = v1::NextGeneration {
             inode: self.facts.inode.get(),
             block: Some(self.block.into()),
