@@ -171,6 +171,7 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         Op::Append(op) => [op.place.as_mut(), None],
         Op::RecoverLease(op) => [op.place.as_mut(), None],
         Op::CreateBucket(op) => [op.place.as_mut(), None],
+        Op::Access(op) => [op.place.as_mut(), None],
         Op::Stat(op) => [op.place.as_mut(), None],
         Op::List(op) => [op.place.as_mut(), None],
         Op::Open(op) => [op.place.as_mut(), None],

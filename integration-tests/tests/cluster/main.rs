@@ -8,6 +8,7 @@ mod inventories;
 mod leader_loss;
 mod leader_pause;
 mod linearizable;
+mod lost_writer;
 mod membership;
 mod permissions;
 mod quickstart;
