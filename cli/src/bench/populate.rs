@@ -123,7 +123,7 @@ fn file(number: u64) -> anyhow::Result<Name> {
     Ok(Name::new(format!("f{number:07}").as_bytes())?)
 }
 
-/// The number in the name of a file that [`file`] named.
+/// The number in the name of a file that [`file()`] named.
 fn number_of(name: &Name) -> Option<usize> {
     let number = std::str::from_utf8(name.as_bytes()).ok()?.strip_prefix('f')?.parse().ok()?;
     (file(number).ok()?.as_bytes() == name.as_bytes()).then(|| usize::try_from(number).ok())?
