@@ -12,6 +12,7 @@ use anyhow::{anyhow, ensure};
 use bytes::Bytes;
 use client::{Admin, Client, CreateOptions, MemberStatus, MkdirOptions};
 use tokio::task::JoinSet;
+use tracing::info;
 use types::{Name, NodeId, Path};
 
 use super::processes::Processes;
@@ -43,6 +44,17 @@ impl Pulse {
         self.longest_nanos.fetch_max(now.saturating_sub(last), Ordering::Relaxed);
     }
 
+    /// Waits for the next answer.
+    async fn next(&self) -> anyhow::Result<()> {
+        let last = self.last_nanos.load(Ordering::Relaxed);
+        let until = Instant::now() + PATIENCE;
+        while self.last_nanos.load(Ordering::Relaxed) == last {
+            ensure!(Instant::now() < until, "nothing was answered for {PATIENCE:?}");
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
     /// Forgets the gaps so far.
     fn restart(&self) {
         self.longest_nanos.store(0, Ordering::Relaxed);
@@ -70,6 +82,12 @@ impl Load {
         self.reads.restart();
     }
 
+    /// Waits until the clients work again. Killing earlier would count two losses as one.
+    async fn answered(&self) -> anyhow::Result<()> {
+        self.changes.next().await?;
+        self.reads.next().await
+    }
+
     fn longest(&self) -> Duration {
         self.changes.longest().max(self.reads.longest())
     }
@@ -90,17 +108,22 @@ pub(super) async fn measure(cluster: &mut Processes, kills: u32, reporter: &mut 
     probe.mkdir(&base, MkdirOptions::default()).await?;
 
     let (load, mut sessions) = load(&config, &base).await?;
+    load.answered().await?;
     let mut killed = Vec::new();
     for _ in 0..kills {
         load.restart();
-        fail_over(cluster, &admin).await?;
-        killed.push(load.longest());
+        let new = fail_over(cluster, &admin).await?;
+        load.answered().await?;
+        let (changes, reads) = (load.changes.longest(), load.reads.longest());
+        info!(%new, ?changes, ?reads, "another leads");
+        killed.push(changes.max(reads));
     }
     let mut transferred = Vec::new();
     for _ in 0..kills {
         load.restart();
         admin.transfer(None).await?;
         steady(&admin, config.namenodes.len(), 0).await?;
+        load.answered().await?;
         transferred.push(load.longest());
     }
     load.stop.store(true, Ordering::Relaxed);
@@ -186,7 +209,7 @@ async fn leave(client: Client, failed: Option<client::Error>) -> anyhow::Result<
 }
 
 /// Kills the leader, starts it again once another leads, and waits until it has caught up.
-async fn fail_over(cluster: &mut Processes, admin: &Admin) -> anyhow::Result<()> {
+async fn fail_over(cluster: &mut Processes, admin: &Admin) -> anyhow::Result<NodeId> {
     let (leader, members) = led(admin, |_| true).await?;
     let old = leader.node;
     let name = format!("nn{}", old.get());
@@ -194,7 +217,8 @@ async fn fail_over(cluster: &mut Processes, admin: &Admin) -> anyhow::Result<()>
     let (new, _) = led(admin, |status| status.node != old && status.term > leader.term).await?;
     cluster.start_one(&name)?;
     steady(admin, members, new.commit).await?;
-    cluster.check()
+    cluster.check()?;
+    Ok(new.node)
 }
 
 /// Waits for a leader that will do, as it sees itself; and how many members it has.
