@@ -7,14 +7,15 @@ use crossbeam_channel::{Receiver, Sender};
 use namespace::command::Principal;
 use namespace::key_listing::{self, KeyQuery};
 use namespace::query;
-use namespace::{Caller, QueryError, view::ViewError};
+use namespace::view::{View, ViewError};
+use namespace::{Caller, QueryError};
 use proto::v1;
 use types::{Code, SessionId};
 
 use crate::datanodes::Datanodes;
 use crate::failure::Failures;
 use crate::progress::Progress;
-use crate::store::{Snapshot, Store};
+use crate::store::{Recent, Store};
 use crate::watches::Watches;
 use crate::wire::{self, Query};
 
@@ -87,7 +88,7 @@ impl Reader {
             // Taken before the snapshot, which is therefore at least so far.
             let applied = self.progress.applied.get();
             let state = self.store.state();
-            let snapshot = state.snapshot();
+            let snapshot = Recent::new(state.snapshot());
             let mut replies = Vec::with_capacity(queries.len());
             for (tag, query, principal) in queries {
                 let caller = Caller::from(principal.as_deref());
@@ -101,7 +102,7 @@ impl Reader {
         Ok(())
     }
 
-    fn answer(&self, state: &Snapshot<'_>, caller: Caller<'_>, query: &Query) -> Result<v1::reply::Result, ViewError> {
+    fn answer(&self, state: &impl View, caller: Caller<'_>, query: &Query) -> Result<v1::reply::Result, ViewError> {
         let answer = match query {
             Query::Stat(place) => query::stat(state, caller, place).map(|row| wire::stated(&row)),
             Query::List { place, after, limit } => query::list(state, caller, place, after, *limit).map(wire::listing),
@@ -156,7 +157,7 @@ fn session_answer(lives: bool, session: SessionId) -> v1::reply::Result {
     }
 }
 
-fn lives(state: &Snapshot<'_>, session: SessionId) -> Result<bool, ViewError> {
+fn lives(state: &impl View, session: SessionId) -> Result<bool, ViewError> {
     let before = session.get().checked_sub(1).map(SessionId::new);
     Ok(query::sessions(state, before, 1)?.first() == Some(&session))
 }

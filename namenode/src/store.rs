@@ -9,6 +9,7 @@
 //! 5. Every iterator is asked for its status at the end: over a damaged file it would otherwise just stop, and a listing
 //!    would be short without a word.
 
+mod recent;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -25,6 +26,7 @@ use rocksdb::{
 };
 use types::ByteSize;
 
+pub(crate) use recent::Recent;
 pub(crate) use view::Snapshot;
 
 /// The column family of the rows of the namespace.
