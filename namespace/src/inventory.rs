@@ -8,6 +8,7 @@
 //! 1. Nothing that the state lists is dropped, and nothing of a block that is being written.
 //! 2. No replica of a block is dropped that has fewer live good ones than wanted.
 //! 3. A replica is taken for lost or damaged only after its datanode has looked at it again.
+//! 4. What this state cannot know of is left alone.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -35,6 +36,16 @@ pub struct Page {
     pub stored: Vec<Stored>,
     /// The last block that it covers; all of the rest if there is none.
     pub until: Option<BlockId>,
+}
+
+/// What the state knows of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known<'a> {
+    Row(&'a BlockRow),
+    /// Its inode was handed out, and the block is gone.
+    Removed,
+    /// No inode of that number was ever handed out: whoever wrote the block knows a state that this one does not.
+    NeverHandedOut,
 }
 
 /// A difference that the row of the block has to decide about.
@@ -93,14 +104,15 @@ pub fn compare(expected: &BTreeMap<BlockId, Expected>, page: &Page) -> Vec<Diffe
     differences
 }
 
-/// What the row of a block, read after the volume was listed, says about a difference.
-pub fn judge(row: Option<&BlockRow>, storage: StorageId, difference: &Difference, facts: &Facts) -> Verdict {
-    match difference {
-        Difference::Missing(_) => row.map_or(Verdict::Leave, |row| judge_missing(row, storage)),
-        Difference::Unexpected(stored) => match row {
-            None => Verdict::Drop,
-            Some(row) => judge_unexpected(row, storage, stored, facts),
-        },
+/// What is known of a block, read after the volume was listed, says about a difference.
+pub fn judge(known: Known<'_>, storage: StorageId, difference: &Difference, facts: &Facts) -> Verdict {
+    match (known, difference) {
+        (Known::Row(row), Difference::Missing(_)) => judge_missing(row, storage),
+        (Known::Row(row), Difference::Unexpected(stored)) => judge_unexpected(row, storage, stored, facts),
+        (Known::Removed, Difference::Unexpected(_)) => Verdict::Drop,
+        // Invariant 4.
+        (Known::NeverHandedOut, Difference::Unexpected(_))
+        | (Known::Removed | Known::NeverHandedOut, Difference::Missing(_)) => Verdict::Leave,
     }
 }
 

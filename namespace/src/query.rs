@@ -258,6 +258,11 @@ pub fn block(view: &impl View, block: BlockId) -> Result<Option<BlockRow>, ViewE
     view.block(block)
 }
 
+/// Whether an inode of this number ever was, or still is.
+pub fn was_handed_out(view: &impl View, inode: InodeId) -> Result<bool, ViewError> {
+    Ok(view.system()?.is_some_and(|system| inode < system.next_inode))
+}
+
 /// Every datanode that ever registered.
 pub fn nodes(view: &impl View) -> Result<Vec<NodeRow>, ViewError> {
     let mut range = key::nodes();

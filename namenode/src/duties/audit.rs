@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use namespace::command::{Command, DeletedReplica, Unlisted};
-use namespace::inventory::{self, Difference, Expected, Page, Verdict};
+use namespace::inventory::{self, Difference, Expected, Known, Page, Verdict};
 use namespace::query;
 use namespace::repair::{self, Facts, Urgency};
 use namespace::row::{BlockLocation, BlockRow, BlockState};
@@ -126,23 +126,32 @@ pub(super) struct Told {
     pub(super) pages: Vec<(Place, Page)>,
 }
 
-/// What is to be dropped, by storage.
-type Drops = BTreeMap<StorageId, (BlockLocation, Vec<Unlisted>)>;
+/// What disks have beside what the state lists, by storage.
+#[derive(Default)]
+struct Beside {
+    /// To be dropped.
+    drops: BTreeMap<StorageId, (BlockLocation, Vec<Unlisted>)>,
+    /// Of inodes that were never handed out: the first, and how many.
+    strangers: BTreeMap<StorageId, (BlockId, u64)>,
+}
 
 impl Duties {
     pub(super) fn audit(&self, audit: &mut Audit, told: Told, may_delete: bool) -> Result<(), ViewError> {
         let facts = self.datanodes.repair_facts();
-        let mut drops = Drops::new();
+        let mut beside = Beside::default();
         for (location, delta) in told.changes {
-            self.changed(audit, location, &delta, &facts, &mut drops)?;
+            self.changed(audit, location, &delta, &facts, &mut beside)?;
         }
         for (place, page) in told.pages {
-            self.listed(audit, place, &page, &facts, &mut drops)?;
+            self.listed(audit, place, &page, &facts, &mut beside)?;
+        }
+        for (storage, (first, replicas)) in beside.strangers {
+            warn!(%storage, replicas, %first, "replicas of inodes that were never handed out are left: is the disk of another state?");
         }
         if may_delete {
-            self.drop_unlisted(drops);
+            self.drop_unlisted(beside.drops);
         } else {
-            audit.unfinished |= !drops.is_empty();
+            audit.unfinished |= !beside.drops.is_empty();
         }
         self.go_on(audit)
     }
@@ -233,7 +242,7 @@ impl Duties {
         location: BlockLocation,
         delta: &Delta,
         facts: &Facts,
-        drops: &mut Drops,
+        beside: &mut Beside,
     ) -> Result<(), ViewError> {
         let difference = match delta {
             Delta::Stored(stored) => Difference::Unexpected(*stored),
@@ -246,7 +255,7 @@ impl Duties {
             // The duties have reported it already.
             Delta::Bad { .. } => return Ok(()),
         };
-        self.decide(location, &difference, facts, drops).map(drop)
+        self.decide(location, &difference, facts, beside).map(drop)
     }
 
     fn listed(
@@ -255,7 +264,7 @@ impl Duties {
         place: Place,
         page: &Page,
         facts: &Facts,
-        drops: &mut Drops,
+        beside: &mut Beside,
     ) -> Result<(), ViewError> {
         let Step::Listing(listing) = &mut audit.step else { return Ok(()) };
         let Some(open) = listing.open.get_mut(&place) else { return Ok(()) };
@@ -265,7 +274,7 @@ impl Duties {
         }
         let location = BlockLocation { node, storage: place.0 };
         for difference in inventory::compare(&open.collected.expected, page) {
-            open.acted |= self.decide(location, &difference, facts, drops)?;
+            open.acted |= self.decide(location, &difference, facts, beside)?;
         }
         open.since = Instant::now();
         match page.until {
@@ -286,7 +295,7 @@ impl Duties {
         location: BlockLocation,
         difference: &Difference,
         facts: &Facts,
-        drops: &mut Drops,
+        beside: &mut Beside,
     ) -> Result<bool, ViewError> {
         let block = match difference {
             Difference::Missing(block) | Difference::Unexpected(Stored { block, .. }) => *block,
@@ -294,8 +303,20 @@ impl Duties {
         if self.board.is_copying(block) {
             return Ok(true);
         }
-        let row = query::block(&self.store.state().snapshot(), block)?;
-        match (inventory::judge(row.as_ref(), location.storage, difference, facts), row, difference) {
+        let held = self.store.state();
+        let state = held.snapshot();
+        let row = query::block(&state, block)?;
+        let known = match &row {
+            Some(row) => Known::Row(row),
+            None if query::was_handed_out(&state, block.inode())? => Known::Removed,
+            None => Known::NeverHandedOut,
+        };
+        match (inventory::judge(known, location.storage, difference, facts), &row, difference) {
+            (Verdict::Leave, None, Difference::Unexpected(_)) => {
+                let (_, strangers) = beside.strangers.entry(location.storage).or_insert((block, 0));
+                *strangers += 1;
+                return Ok(false);
+            }
             (Verdict::Leave, ..) => return Ok(false),
             (Verdict::Check { generation, length }, ..) => {
                 info!(%block, storage = %location.storage, "a replica is not as it should be; its datanode is to look at it");
@@ -303,11 +324,11 @@ impl Duties {
             }
             (Verdict::Adopt, Some(row), _) => {
                 info!(%block, storage = %location.storage, "a replica that is not listed is wanted");
-                self.adopt(block, &row, location, facts);
+                self.adopt(block, row, location, facts);
             }
             (Verdict::Drop, _, Difference::Unexpected(Stored { generation, .. })) => {
-                info!(%block, %generation, storage = %location.storage, "nothing needs this replica");
-                let (_, replicas) = drops.entry(location.storage).or_insert_with(|| (location, Vec::new()));
+                debug!(%block, %generation, storage = %location.storage, "nothing needs this replica");
+                let (_, replicas) = beside.drops.entry(location.storage).or_insert_with(|| (location, Vec::new()));
                 replicas.push(Unlisted { block, generation: *generation });
             }
             (Verdict::Adopt, None, _) | (Verdict::Drop, _, Difference::Missing(_)) => {
@@ -317,9 +338,10 @@ impl Duties {
         Ok(true)
     }
 
-    fn drop_unlisted(&self, drops: Drops) {
+    fn drop_unlisted(&self, drops: BTreeMap<StorageId, (BlockLocation, Vec<Unlisted>)>) {
         let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
         for (location, replicas) in drops.into_values() {
+            info!(storage = %location.storage, replicas = replicas.len(), "nothing needs these replicas");
             for replicas in replicas.chunks(DROPPED) {
                 let command = Command::DropUnlisted { location, replicas: replicas.to_vec(), grace_nanos };
                 for outcome in self.propose(vec![command]) {

@@ -58,7 +58,11 @@ fn facts(liveness: [Liveness; 5]) -> Facts {
 const ALIVE: [Liveness; 5] = [Liveness::Alive; 5];
 
 fn unexpected(row: Option<&BlockRow>, stored: Stored) -> Verdict {
-    judge(row, HERE, &Difference::Unexpected(stored), &facts(ALIVE))
+    judge(known(row), HERE, &Difference::Unexpected(stored), &facts(ALIVE))
+}
+
+fn known(row: Option<&BlockRow>) -> Known<'_> {
+    row.map_or(Known::Removed, Known::Row)
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn a_page_tells_what_is_missing_within_it_and_not_beyond() {
 #[test]
 fn a_replica_that_is_listed_and_not_there_is_looked_for_again() {
     let check = Verdict::Check { generation: GenStamp::new(2), length: ByteSize::new(10) };
-    let missing = |row: Option<&BlockRow>| judge(row, HERE, &Difference::Missing(block(1)), &facts(ALIVE));
+    let missing = |row: Option<&BlockRow>| judge(known(row), HERE, &Difference::Missing(block(1)), &facts(ALIVE));
     assert_eq!(missing(Some(&row(&[1, 2, 3], &[], &[]))), check);
     assert_eq!(missing(Some(&row(&[2, 3], &[], &[1]))), Verdict::Leave, "it was given up meanwhile");
     assert_eq!(missing(Some(&row(&[2, 3], &[1], &[]))), Verdict::Leave, "it is known to be bad");
@@ -105,6 +109,14 @@ fn an_orphan_is_adopted_where_it_is_wanted_and_dropped_where_it_is_not() {
     assert_eq!(unexpected(Some(&row(&[2, 3, 4], &[], &[1])), stored(1, 1, 10)), Verdict::Leave, "on its way out");
     let writing = BlockRow { state: BlockState::Writing, ..row(&[2, 3, 4], &[], &[]) };
     assert_eq!(unexpected(Some(&writing), stored(1, 1, 10)), Verdict::Leave);
+}
+
+/// Invariant 4.
+#[test]
+fn a_replica_of_an_inode_that_was_never_handed_out_is_left_and_not_looked_at_again() {
+    for difference in [Difference::Unexpected(stored(1, 1, 1)), Difference::Missing(block(1))] {
+        assert_eq!(judge(Known::NeverHandedOut, HERE, &difference, &facts(ALIVE)), Verdict::Leave);
+    }
 }
 
 fn liveness() -> impl Strategy<Value = Liveness> {
@@ -129,7 +141,7 @@ proptest! {
     ) {
         let facts = facts(alive);
         let found = stored(1, generation, length);
-        let verdict = judge(Some(&row), HERE, &Difference::Unexpected(found), &facts);
+        let verdict = judge(Known::Row(&row), HERE, &Difference::Unexpected(found), &facts);
         let good_elsewhere = row.replicas.iter().filter(|at| {
             at.storage != HERE && facts.members[&at.storage].liveness != Liveness::Dead
         }).count();
