@@ -6,7 +6,8 @@
 //! 2. The file is synced: data, checksums and header in one go. Their order among themselves does not matter, because
 //!    none of them counts before the rename.
 //! 3. The file is renamed into `final/`. It must not get there before step 2 is done: what is in `final/` is complete.
-//! 4. The directory is synced: now the name outlives a power cut, too, and the block may be acknowledged.
+//! 4. The directories that hold the directory's own name are synced, unless this process has done so before, and then the
+//!    directory: now the name outlives a power cut, too, and the block may be acknowledged.
 //!
 //! At level memory, steps 2 and 4 are left out.
 
@@ -19,9 +20,10 @@ use transfer::Level;
 use types::{BlockId, GenStamp};
 
 use super::StoreError;
+use super::directories::SyncFailed;
 use super::error::during;
 use super::volume::Volume;
-use crate::replica::{Header, final_directory, final_path, writing_path};
+use crate::replica::{Header, WRITING, final_directory, final_path, writing_path};
 
 impl Volume {
     /// Makes a written replica a complete one. `header` says the final length.
@@ -32,11 +34,11 @@ impl Volume {
             self.sync(file, "syncing the replica")?;
         }
         let directory = final_directory(&self.root, block);
-        self.make_final_directory(&directory, level)?;
+        self.make_final_directory(&directory, block)?;
         fs::rename(writing_path(&self.root, block, generation), final_path(&self.root, block, generation))
             .map_err(|error| self.write_failed("moving the replica to its place", error))?;
         if level != Level::Memory {
-            self.sync_directory(&directory)?;
+            self.sync_final_directory(block)?;
         }
         Ok(())
     }
@@ -49,7 +51,7 @@ impl Volume {
     /// Makes what was written so far outlive a power cut. `named`: whether the file's name already does.
     pub(super) fn sync_writing(&self, file: &File, named: bool) -> Result<(), StoreError> {
         self.sync(file, "syncing the replica")?;
-        if named { Ok(()) } else { self.sync_directory(&self.root.join(crate::replica::WRITING)) }
+        if named { Ok(()) } else { self.sync_directory(&self.root.join(WRITING)) }
     }
 
     /// Makes a complete replica outlive a power cut, whoever left it.
@@ -57,32 +59,43 @@ impl Volume {
         let path = final_path(&self.root, block, generation);
         let file = File::open(path).map_err(during("opening a replica"))?;
         self.sync(&file, "syncing the replica")?;
-        self.sync_directory(&final_directory(&self.root, block))
+        self.sync_final_directory(block)
     }
 
     fn sync(&self, file: &File, action: &'static str) -> Result<(), StoreError> {
         file.sync_data().map_err(|error| self.sync_failed(action, &error))
     }
 
+    /// Makes the name of a complete replica outlive a power cut, with all directories above it.
+    fn sync_final_directory(&self, block: BlockId) -> Result<(), StoreError> {
+        self.directories.name(&self.root, block).map_err(|failed| self.directory_failed(failed))?;
+        self.sync_directory(&final_directory(&self.root, block))
+    }
+
     fn sync_directory(&self, directory: &Path) -> Result<(), StoreError> {
-        let opened = File::open(directory).map_err(during("opening a directory"))?;
-        opened.sync_all().map_err(|error| self.sync_failed("syncing a directory", &error))
+        self.directories.sync(directory).map_err(|failed| self.directory_failed(failed))
+    }
+
+    fn directory_failed(&self, failed: SyncFailed) -> StoreError {
+        match failed {
+            SyncFailed::Open(error) => error,
+            SyncFailed::Sync(reason) => self.sync_failed("syncing a directory", &reason),
+        }
     }
 
     /// Invariant 4.
-    fn sync_failed(&self, action: &'static str, error: &io::Error) -> StoreError {
+    fn sync_failed(&self, action: &'static str, error: &dyn std::fmt::Display) -> StoreError {
         let reason = format!("{action}: {error}");
         self.fail(&reason);
         StoreError::Volume { reason }
     }
 
-    /// Makes the two levels of directories, and syncs the ones that hold a new name.
-    fn make_final_directory(&self, directory: &Path, level: Level) -> Result<(), StoreError> {
+    /// Makes the two levels of directories. Whoever needs their names on disk sees to that.
+    fn make_final_directory(&self, directory: &Path, block: BlockId) -> Result<(), StoreError> {
         let upper = directory.parent().expect("a final directory has two levels");
-        for (made, holder) in [(upper, upper.parent().expect("final/ itself")), (directory, upper)] {
+        for made in [upper, directory] {
             match fs::create_dir(made) {
-                Ok(()) if level != Level::Memory => self.sync_directory(holder)?,
-                Ok(()) => {}
+                Ok(()) => self.directories.made(block),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(self.write_failed("making a directory", error)),
             }

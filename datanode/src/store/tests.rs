@@ -13,6 +13,7 @@ use types::{BlockId, BlockOffset, ByteSize, ClusterId, GenStamp, InodeId};
 use super::*;
 use crate::replica::{Header, Layout, State, final_path, writing_path};
 
+mod directories;
 mod inventory;
 
 const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);

@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use types::{BlockId, ByteSize, ClusterId, GenStamp, NodeId, StorageId};
 
 use super::StoreError;
+use super::directories::{Directories, Fsync, SyncDirectory};
 use super::error::{during, is_failing};
 use super::inventory::{Inventory, Usage};
 use super::write::Writing;
@@ -26,6 +27,7 @@ pub(crate) struct Volume {
     pub(crate) root: PathBuf,
     pub(super) cluster: ClusterId,
     pub(crate) disk: Disk,
+    pub(super) directories: Directories,
     reserve: ByteSize,
     identity: Identity,
     failure: OnceLock<String>,
@@ -75,6 +77,17 @@ impl Volume {
         reserve: ByteSize,
         failed: Arc<Notify>,
     ) -> Result<Self, IdentityError> {
+        Self::open_with(root, cluster, threads, reserve, failed, Box::new(Fsync))
+    }
+
+    pub(super) fn open_with(
+        root: &Path,
+        cluster: ClusterId,
+        threads: usize,
+        reserve: ByteSize,
+        failed: Arc<Notify>,
+        sync: Box<dyn SyncDirectory>,
+    ) -> Result<Self, IdentityError> {
         let identity = Identity::open(root, cluster)?;
         let io = |reason| IdentityError::Io { path: root.to_owned(), reason };
         let storage = identity.storage;
@@ -86,6 +99,8 @@ impl Volume {
         for directory in [WRITING, FINAL] {
             fs::create_dir_all(root.join(directory)).map_err(io)?;
         }
+        // Whoever made them may have ended before they were on disk.
+        fs::File::open(root).and_then(|root| root.sync_all()).map_err(io)?;
         let mut blocks: BTreeMap<BlockId, GenStamp> = BTreeMap::new();
         for (block, generation) in list(&root.join(WRITING)).map_err(io)? {
             let newest = blocks.entry(block).or_insert(generation);
@@ -97,6 +112,7 @@ impl Volume {
             root: root.to_owned(),
             cluster,
             disk,
+            directories: Directories::new(sync),
             reserve,
             identity,
             failure: OnceLock::new(),
