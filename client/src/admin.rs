@@ -102,6 +102,15 @@ impl Admin {
         answer.await.map(drop).map_err(|fault| Error::new("remove", format!("namenode {}", node.get()), fault))
     }
 
+    /// Has datanodes read and check everything that they have: `node`, or all. How far they are is in the
+    /// [`report`](Self::report). `pass` is a number that was not used before; the same one may be asked for twice.
+    pub async fn scrub(&self, node: Option<NodeId>, pass: u64) -> Result<Vec<NodeId>, Error> {
+        let request = v1::ScrubRequest { node: node.map_or(0, NodeId::get), pass };
+        let answer = self.ask_leader(async |mut leader| leader.scrub(request).await);
+        let answer = answer.await.map_err(|fault| Error::new("scrub", "the datanodes", fault))?;
+        Ok(answer.into_inner().nodes.into_iter().map(NodeId::new).collect())
+    }
+
     /// Has the namenode at `address` bring its state to disk and cut its log: the log index that the state is at.
     pub async fn snapshot_member(&self, address: &str) -> Result<u64, Error> {
         let asked = async {

@@ -60,7 +60,7 @@ pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,
     HeldLock, Kind, Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus, MkdirOptions,
-    NewHandleFile, ParseDurabilityError, Quota, Redundancy, StorageReport, Usage, XattrMode,
+    NewHandleFile, ParseDurabilityError, Quota, Redundancy, ScrubPass, StorageReport, Usage, XattrMode,
 };
 pub use place::Place;
 pub use reader::FileReader;

@@ -332,6 +332,22 @@ pub struct StorageReport {
     pub free: ByteSize,
     pub replicas: u64,
     pub failed: bool,
+    /// Since the byte was read and checked that has waited longest; zero for an empty volume.
+    pub oldest_unverified: Duration,
+    /// The last pass of the scrubber that was asked for.
+    pub scrub: Option<ScrubPass>,
+}
+
+/// How far a pass of the scrubber over a volume is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ScrubPass {
+    pub pass: u64,
+    pub checked: ByteSize,
+    /// All that is there now.
+    pub bytes: ByteSize,
+    /// Damaged replicas found since it began.
+    pub bad: u64,
+    pub ended: bool,
 }
 
 /// How a file is opened that is to live until it is closed.

@@ -11,7 +11,7 @@ use crate::config::User;
 use crate::error::Fault;
 use crate::object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, HeldLock, Kind, Liveness, LockKind,
-    LogStatistics, Member, MemberStatus, Quota, Redundancy, StorageReport, Usage,
+    LogStatistics, Member, MemberStatus, Quota, Redundancy, ScrubPass, StorageReport, Usage,
 };
 use crate::place::Place;
 
@@ -312,5 +312,10 @@ fn storage(wire: v1::StorageState) -> Result<StorageReport, Fault> {
         free: ByteSize::new(wire.free),
         replicas: wire.replicas,
         failed: wire.failed,
+        oldest_unverified: Duration::from_millis(wire.oldest_unverified_ms),
+        scrub: wire.scrub.map(|v1::ScrubPass { pass, checked, bytes, bad, ended }| {
+            let (checked, bytes) = (ByteSize::new(checked), ByteSize::new(bytes));
+            ScrubPass { pass, checked, bytes, bad, ended }
+        }),
     })
 }

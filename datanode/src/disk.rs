@@ -1,9 +1,13 @@
 //! The threads of one disk. A slow disk holds up its own threads and nobody else's.
+//!
+//! Beside the jobs that somebody waits for there are idle ones, such as the scrubber's: one at a time, when no other job
+//! waits, or when it has waited for as long as it can.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -19,13 +23,29 @@ pub(crate) struct Disk {
     queue: Arc<Queue>,
     /// Bounds the queue: whoever wants to add a job waits here.
     room: Arc<Semaphore>,
+    /// The same for idle jobs.
+    idle_room: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
 struct Queue {
-    jobs: Mutex<(VecDeque<(Job, OwnedSemaphorePermit)>, bool)>,
+    jobs: Mutex<Jobs>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Waiting>,
+    /// The idle job, and when it is as urgent as any.
+    idle: Option<(Instant, Waiting)>,
+    closed: bool,
+}
+
+struct Waiting {
+    job: Job,
+    /// Kept until the job is done.
+    room: OwnedSemaphorePermit,
 }
 
 impl std::fmt::Debug for Queue {
@@ -43,28 +63,48 @@ impl Disk {
             std::thread::Builder::new().name(format!("disk-{name}")).spawn(move || queue.work())
         };
         let threads = (0..threads.max(1)).map(start).collect::<Result<_, _>>()?;
-        Ok(Self { queue, room: Arc::new(Semaphore::new(room)), threads: Mutex::new(threads) })
+        let (room, idle_room) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(1)));
+        Ok(Self { queue, room, idle_room, threads: Mutex::new(threads) })
     }
 
     /// Runs a job on one of the threads. A caller that gives up does not stop a job that has begun.
     pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, DiskGone> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| DiskGone)?;
+        self.add(&self.room, job, |jobs, waiting| jobs.waiting.push_back(waiting)).await
+    }
+
+    /// Runs a job when nobody else wants the disk, or when it has waited for `patience`.
+    pub(crate) async fn run_idle<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, DiskGone> {
+        let due = Instant::now() + patience;
+        self.add(&self.idle_room, job, |jobs, waiting| jobs.idle = Some((due, waiting))).await
+    }
+
+    async fn add<T: Send + 'static>(
+        &self,
+        room: &Arc<Semaphore>,
+        job: impl FnOnce() -> T + Send + 'static,
+        add: impl FnOnce(&mut Jobs, Waiting),
+    ) -> Result<T, DiskGone> {
+        let room = Arc::clone(room).acquire_owned().await.map_err(|_| DiskGone)?;
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             let _ = done.send(job());
         });
         {
-            let mut jobs = self.queue.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            if jobs.1 {
+            let mut jobs = self.queue.jobs();
+            if jobs.closed {
                 return Err(DiskGone);
             }
-            jobs.0.push_back((job, room));
+            add(&mut jobs, Waiting { job, room });
         }
         self.queue.changed.notify_one();
         result.await.map_err(|_| DiskGone)
     }
 
-    /// Lets the threads finish what is queued, takes nothing new, and waits for them.
+    /// Lets the threads finish what is queued and not idle, takes nothing new, and waits for them.
     pub(crate) fn stop(&self) {
         self.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -74,8 +114,12 @@ impl Disk {
     }
 
     fn close(&self) {
+        let mut jobs = self.queue.jobs();
+        jobs.closed = true;
+        jobs.idle = None;
+        drop(jobs);
         self.room.close();
-        self.queue.jobs.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.idle_room.close();
         self.queue.changed.notify_all();
     }
 }
@@ -86,14 +130,26 @@ impl Drop for Disk {
     }
 }
 
+impl Jobs {
+    fn next(&mut self) -> Option<Waiting> {
+        let is_urgent = self.idle.as_ref().is_some_and(|(due, _)| *due <= Instant::now());
+        let waiting = if is_urgent { None } else { self.waiting.pop_front() };
+        waiting.or_else(|| self.idle.take().map(|(_, idle)| idle))
+    }
+}
+
 impl Queue {
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn work(&self) {
         loop {
-            let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            let (job, room) = loop {
-                match jobs.0.pop_front() {
+            let mut jobs = self.jobs();
+            let Waiting { job, room } = loop {
+                match jobs.next() {
                     Some(job) => break job,
-                    None if jobs.1 => return,
+                    None if jobs.closed => return,
                     None => jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner),
                 }
             };
@@ -119,5 +175,61 @@ mod tests {
         assert_eq!(disk.run(|| 7).await, Ok(7));
         disk.stop();
         assert_eq!(disk.run(|| 7).await, Err(DiskGone));
+    }
+    /// What a disk with one thread did, in order, when an idle job of this patience came before other jobs.
+    async fn order(patience: Duration) -> String {
+        let disk = Disk::new("test", 1, 9).expect("a thread");
+        let (done, order) = std::sync::mpsc::channel();
+        let (begun, wait_begun) = oneshot::channel();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let note = |text: &'static str| {
+            let done = done.clone();
+            move || done.send(text).expect("the test listens")
+        };
+        let held = disk.run(move || {
+            begun.send(()).expect("the test listens");
+            wait.recv().expect("the test says");
+        });
+        let (idle, first, second) =
+            (disk.run_idle(patience, note("idle ")), disk.run(note("a ")), disk.run(note("b ")));
+        let release = async {
+            wait_begun.await.expect("it begins");
+            // The others are queued by now: they were polled before this.
+            go_on.send(()).expect("it waits");
+        };
+        let (held, idle, first, second, ()) = tokio::join!(biased; held, idle, first, second, release);
+        assert_eq!([held, idle, first, second], [Ok(()); 4]);
+        drop(done);
+        disk.stop();
+        order.try_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn an_idle_job_waits_for_all_others_but_not_for_ever() {
+        assert_eq!(order(Duration::from_secs(3600)).await, "a b idle ");
+        assert_eq!(order(Duration::ZERO).await, "idle a b ");
+    }
+
+    #[tokio::test]
+    async fn an_idle_job_that_has_not_begun_is_dropped_when_the_disk_is_stopped() {
+        let disk = Arc::new(Disk::new("test", 1, 9).expect("a thread"));
+        let (begun, wait_begun) = oneshot::channel();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let held = disk.run(move || {
+            begun.send(()).expect("the test listens");
+            wait.recv().expect("the test says");
+        });
+        let idle = disk.run_idle(Duration::from_secs(3600), || 7);
+        let stop = async {
+            wait_begun.await.expect("it begins");
+            let stopping = Arc::clone(&disk);
+            let stopped = tokio::task::spawn_blocking(move || stopping.stop());
+            // One of the nine is taken as long as the first job runs.
+            disk.room.acquire_many(9).await.expect_err("the disk is closed");
+            go_on.send(()).expect("it waits");
+            stopped.await.expect("no panic");
+        };
+        let (held, idle, ()) = tokio::join!(biased; held, idle, stop);
+        assert_eq!((held, idle), (Ok(()), Err(DiskGone)));
     }
 }

@@ -18,7 +18,7 @@ use types::{Code, ErrorKind, NodeId, StorageId, Term};
 use crate::identity;
 use crate::inventory;
 use crate::node::Node;
-use crate::store::{Report, Volume};
+use crate::store::{Pass, Report, Volume};
 use crate::tasks::Tasks;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
@@ -192,8 +192,19 @@ impl Reporter {
         self.digests = inventory::wanted_digests(&reply.want_digests);
         inventory::read_pages(&self.node, &reply.want_pages);
         for task in reply.tasks {
-            self.tasks.add(term, task);
+            match task.kind {
+                Some(v1::task::Kind::Scrub(scrub)) => self.scrub(scrub),
+                kind => self.tasks.add(term, v1::Task { kind }),
+            }
         }
+    }
+
+    /// Nothing to wait for: the pass goes on by itself, and how far it is comes with every heartbeat.
+    fn scrub(&self, scrub: v1::Scrub) {
+        info!(pass = scrub.pass, "everything is to be checked");
+        self.node.volumes.values().for_each(|volume| volume.scrub_now(scrub.pass));
+        let task = Some(v1::Task { kind: Some(v1::task::Kind::Scrub(scrub)) });
+        self.node.add_result(v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None });
     }
 
     async fn register(&mut self) {
@@ -265,7 +276,12 @@ fn note_node(volume: &Volume, id: NodeId) -> std::io::Result<()> {
 }
 
 fn storage_report(report: Report) -> v1::StorageReport {
-    let Report { storage, capacity, used, free, replicas, failed } = report;
+    let Report { storage, capacity, used, free, replicas, failed, scrub } = report;
     let storage = storage.as_bytes().to_vec();
-    v1::StorageReport { storage, capacity, used, free, replicas, failed, oldest_unverified_ms: 0 }
+    // Zero says that there is nothing to check.
+    let age = u64::try_from(scrub.oldest_unverified.as_millis()).unwrap_or(u64::MAX);
+    let oldest_unverified_ms = if scrub.oldest_unverified.is_zero() { 0 } else { age.max(1) };
+    let scrub =
+        scrub.asked.map(|Pass { pass, checked, bytes, bad, ended }| v1::ScrubPass { pass, checked, bytes, bad, ended });
+    v1::StorageReport { storage, capacity, used, free, replicas, failed, oldest_unverified_ms, scrub }
 }

@@ -135,6 +135,11 @@ pub(crate) fn record_usage(volume: &Path, Usage { replicas, bytes }: Usage) -> i
     replace(volume, USAGE_FILE, &UsageFile { replicas, bytes })
 }
 
+/// When the volume was formatted: nothing on it is older.
+pub(crate) fn formatted_at(volume: &Path) -> io::Result<std::time::SystemTime> {
+    fs::metadata(volume.join(VOLUME_FILE))?.modified()
+}
+
 /// What was noted last. It tells people how full the volume is until that is counted, and nothing relies on it.
 pub(crate) fn recall_usage(volume: &Path) -> Result<Option<Usage>, IdentityError> {
     let found = read::<UsageFile>(volume, USAGE_FILE)?;
@@ -164,12 +169,16 @@ fn read<T: serde::de::DeserializeOwned>(volume: &Path, name: &str) -> Result<Opt
     toml::from_str(&text).map(Some).map_err(|error| unreadable(error.message().to_owned()))
 }
 
-/// The new file or the old one, also after a power cut.
 fn replace(volume: &Path, name: &str, content: &impl Serialize) -> io::Result<()> {
     let text = toml::to_string(content).map_err(io::Error::other)?;
+    replace_file(volume, name, text.as_bytes())
+}
+
+/// The new file or the old one, also after a power cut.
+pub(crate) fn replace_file(volume: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = volume.join(format!("{name}.new"));
     let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, volume.join(name))?;
     File::open(volume)?.sync_all()

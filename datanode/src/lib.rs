@@ -15,6 +15,7 @@ mod identity;
 mod inventory;
 mod node;
 mod replica;
+mod scrub;
 mod server;
 mod settings;
 mod store;
@@ -92,6 +93,7 @@ impl Datanode {
         tasks.spawn(heartbeat::report_to_all(Arc::clone(&node), namenodes, queues, stop.clone()));
         for volume in node.volumes.values() {
             tasks.spawn(inventory::walk(Arc::clone(&node), Arc::clone(volume), stop.clone()));
+            tasks.spawn(scrub::run(Arc::clone(&node), Arc::clone(volume), stop.clone()));
         }
         let (failed, failure) = watch::channel(None);
         tasks.spawn(watch_volumes(Arc::clone(&node), volume_failed, failed, stop.clone()));

@@ -44,6 +44,9 @@ pub struct Settings {
     /// The names, headers and sizes of all replicas are looked at once in so long.
     #[serde(with = "humantime_serde")]
     pub inventory_interval: Duration,
+    /// Every byte of every replica is read and checked at least once in so long.
+    #[serde(with = "humantime_serde")]
+    pub scrub_interval: Duration,
 }
 
 impl Default for Settings {
@@ -60,6 +63,7 @@ impl Default for Settings {
             threads_per_volume: 4,
             max_copies: 4,
             inventory_interval: Duration::from_secs(6 * 3600),
+            scrub_interval: Duration::from_secs(14 * 24 * 3600),
         }
     }
 }
@@ -76,6 +80,7 @@ impl Config {
             threads_per_volume,
             max_copies,
             inventory_interval,
+            scrub_interval,
             ..
         } = &self.settings;
         for address in self.namenodes.iter().chain([listen]) {
@@ -92,7 +97,9 @@ impl Config {
         if !rack.starts_with('/') {
             return Err(format!("the rack {rack:?} does not begin with a slash"));
         }
-        for (name, value) in [("heartbeat", heartbeat), ("inventory_interval", inventory_interval)] {
+        let times =
+            [("heartbeat", heartbeat), ("inventory_interval", inventory_interval), ("scrub_interval", scrub_interval)];
+        for (name, value) in times {
             if value.is_zero() {
                 return Err(format!("{name} is zero"));
             }

@@ -101,6 +101,7 @@ fn key(task: &v1::Task) -> Result<Key, String> {
         Some(v1::task::Kind::Check(task)) => (&task.storage, task.block, task.generation),
         Some(v1::task::Kind::Offer(task)) => (&task.storage, task.block, task.generation),
         Some(v1::task::Kind::End(task)) => (&task.storage, task.block, task.generation),
+        Some(v1::task::Kind::Scrub(_)) => return Err("a scrub is not of one replica".to_owned()),
         None => return Err("it is of an unknown kind".to_owned()),
     };
     let storage = proto::storage_id(storage, "Task.storage").map_err(|error| error.to_string())?;
@@ -112,7 +113,7 @@ fn key(task: &v1::Task) -> Result<Key, String> {
         Some(v1::task::Kind::Check(_)) => Ok(Key::Check(storage, block, generation)),
         Some(v1::task::Kind::Offer(_)) => Ok(Key::Offer(storage, block, generation)),
         Some(v1::task::Kind::End(task)) => Ok(Key::End(storage, block, generation, ByteSize::new(task.length))),
-        None => Err("it is of an unknown kind".to_owned()),
+        Some(v1::task::Kind::Scrub(_)) | None => Err("it is of an unknown kind".to_owned()),
     }
 }
 
@@ -145,7 +146,8 @@ pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
                             v1::task::Kind::Copy(_)
                             | v1::task::Kind::Delete(_)
                             | v1::task::Kind::Offer(_)
-                            | v1::task::Kind::End(_),
+                            | v1::task::Kind::End(_)
+                            | v1::task::Kind::Scrub(_),
                         )
                         | None => copy_task(&node, &queued).await,
                     }

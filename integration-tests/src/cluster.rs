@@ -221,6 +221,17 @@ impl Cluster {
             .with_context(|| String::from_utf8_lossy(&self.ashlar_raw(&["admin", "status"]).stdout).into_owned())
     }
 
+    /// Whether the last scan found every block with all its replicas.
+    pub fn is_redundant(&self) -> Result<bool> {
+        let json: Value = serde_json::from_slice(&self.ashlar_raw(&["admin", "status", "--json"]).stdout)?;
+        // A new leader has not scanned yet.
+        if json["redundancy"].is_null() {
+            return Ok(false);
+        }
+        let count = |key: &str| json["redundancy"][key].as_u64().with_context(|| format!("status has {key}: {json}"));
+        Ok(count("under_replicated")? + count("missing")? + count("corrupt_replicas")? == 0)
+    }
+
     /// Runs the command line against this cluster; whatever comes out.
     pub fn ashlar_raw(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).output().expect("the binary can be started")

@@ -25,6 +25,30 @@ pub(crate) struct StorageReport {
     pub(crate) failed: bool,
     /// Since the byte was checked that has waited longest.
     pub(crate) oldest_unverified_ms: u64,
+    /// The last pass of the scrubber that was asked for.
+    pub(crate) scrub: Option<ScrubPass>,
+}
+
+/// How far a pass of the scrubber over a storage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScrubPass {
+    pub(crate) pass: u64,
+    pub(crate) checked: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bad: u64,
+    pub(crate) ended: bool,
+}
+
+impl From<v1::ScrubPass> for ScrubPass {
+    fn from(v1::ScrubPass { pass, checked, bytes, bad, ended }: v1::ScrubPass) -> Self {
+        Self { pass, checked, bytes, bad, ended }
+    }
+}
+
+impl From<ScrubPass> for v1::ScrubPass {
+    fn from(ScrubPass { pass, checked, bytes, bad, ended }: ScrubPass) -> Self {
+        Self { pass, checked, bytes, bad, ended }
+    }
 }
 
 /// What a heartbeat says of its node.
@@ -236,6 +260,11 @@ impl Datanodes {
             .collect()
     }
 
+    /// Every datanode that ever registered.
+    pub(crate) fn registered(&self) -> Vec<NodeId> {
+        self.known().rows.keys().copied().collect()
+    }
+
     pub(crate) fn report(&self) -> Vec<v1::DatanodeReport> {
         let known = self.known();
         let report = |row: &NodeRow| {
@@ -279,6 +308,7 @@ fn storage_state(report: &StorageReport) -> v1::StorageState {
         replicas: report.replicas,
         failed: report.failed,
         oldest_unverified_ms: report.oldest_unverified_ms,
+        scrub: report.scrub.map(Into::into),
     }
 }
 
@@ -309,6 +339,7 @@ mod tests {
             replicas: 0,
             failed: false,
             oldest_unverified_ms: 0,
+            scrub: None,
         };
         Heartbeat { node: NodeId::new(node), transfer: row(node).transfer, storages: vec![report], writers: 0 }
     }

@@ -268,6 +268,7 @@ impl Duties {
                     gathered.commands.push(Command::ReportBadReplica { block, generation, storage });
                 }
             }
+            TaskOutcome::Scrubs { pass } => self.board.scrubs(node, pass),
             TaskOutcome::Offered { replica, offered } => {
                 gathered.recovered.push(recovery::Result { replica, done: offered.map(recovery::Done::Offered) });
             }

@@ -499,6 +499,7 @@ pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireEr
             replicas: report.replicas,
             failed: report.failed,
             oldest_unverified_ms: report.oldest_unverified_ms,
+            scrub: report.scrub.map(Into::into),
         })
     });
     Ok(Heartbeat {
@@ -544,6 +545,10 @@ pub(crate) enum TaskOutcome {
         length: ByteSize,
         error: Option<String>,
     },
+    /// The node has begun a pass of its scrubber.
+    Scrubs {
+        pass: u64,
+    },
 }
 
 /// What a replica without a writer holds.
@@ -585,6 +590,7 @@ pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireErro
             length: ByteSize::new(end.length),
             error,
         }),
+        Kind::Scrub(scrub) => Ok(TaskOutcome::Scrubs { pass: scrub.pass }),
     }
 }
 

@@ -4,6 +4,7 @@ mod health;
 mod key;
 mod raft;
 mod report;
+mod scrub;
 mod status;
 
 use client::Config;
@@ -25,6 +26,8 @@ enum Command {
     Status(status::StatusArgs),
     /// List the datanodes with their state and space
     Report(report::ReportArgs),
+    /// Have datanodes read and check every replica now, and wait until they have
+    Scrub(scrub::ScrubArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
     /// Show the namenodes' Raft group, or hand over its lead
@@ -37,6 +40,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
     match args.command {
         Command::Status(args) => status::run(config, args).await,
         Command::Report(args) => report::run(config, args).await,
+        Command::Scrub(args) => scrub::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
         Command::Raft(args) => raft::run(config, args).await,
     }

@@ -61,6 +61,7 @@ struct Volume {
     free: u64,
     replicas: u64,
     failed: bool,
+    oldest_unverified_ms: u64,
 }
 
 impl Datanode {
@@ -75,6 +76,7 @@ impl Datanode {
                 free: storage.free.get(),
                 replicas: storage.replicas,
                 failed: storage.failed,
+                oldest_unverified_ms: storage.oldest_unverified.as_millis() as u64,
             })
             .collect();
         Self {
@@ -96,8 +98,11 @@ impl Datanode {
 
 fn table(report: &[DatanodeReport], sizes: Sizes) -> Table {
     use Align::{Left, Right};
-    let mut table = Table::new(&[Right, Left, Left, Left, Left, Right, Right, Right, Right, Right, Left]);
-    table.row(["NODE", "HOST", "RACK", "ADDRESS", "STATE", "HEARD", "USED", "FREE", "CAPACITY", "REPLICAS", "VOLUMES"]);
+    let mut table = Table::new(&[Right, Left, Left, Left, Left, Right, Right, Right, Right, Right, Right, Left]);
+    table.row([
+        "NODE", "HOST", "RACK", "ADDRESS", "STATE", "HEARD", "USED", "FREE", "CAPACITY", "REPLICAS", "CHECKED",
+        "VOLUMES",
+    ]);
     for datanode in report.iter().map(Datanode::of) {
         let failed = datanode.volumes.iter().filter(|volume| volume.failed).count();
         let volumes = match failed {
@@ -120,10 +125,25 @@ fn table(report: &[DatanodeReport], sizes: Sizes) -> Table {
             sizes.show(datanode.free),
             sizes.show(datanode.capacity),
             thousands(datanode.replicas),
+            checked(datanode.volumes.iter().map(|volume| volume.oldest_unverified_ms).max().unwrap_or(0)),
             volumes,
         ]);
     }
     table
+}
+
+/// Within what time everything was read and checked.
+fn checked(oldest_ms: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match oldest_ms.div_ceil(1000) {
+        0 => "-".to_owned(),
+        seconds if seconds < 2 * MINUTE => format!("{seconds}s"),
+        seconds if seconds < 2 * HOUR => format!("{}min", seconds / MINUTE),
+        seconds if seconds < 2 * DAY => format!("{}h", seconds / HOUR),
+        seconds => format!("{}d", seconds / DAY),
+    }
 }
 
 #[cfg(test)]
@@ -140,9 +160,9 @@ mod tests {
         assert_eq!(
             table(&report, Sizes::Human).lines(),
             [
-                "NODE  HOST  RACK  ADDRESS         STATE     HEARD     USED     FREE  CAPACITY  REPLICAS  VOLUMES",
-                "   1  dn1   r1    127.0.0.1:9866  alive  0.4s ago  1.00GiB  50.0GiB    100GiB     1,300  1",
-                "   2  dn2   r1    127.0.0.1:9867  dead   0.4s ago  1.00GiB  50.0GiB    100GiB     1,300  1, 1 failed",
+                "NODE  HOST  RACK  ADDRESS         STATE     HEARD     USED     FREE  CAPACITY  REPLICAS  CHECKED  VOLUMES",
+                "   1  dn1   r1    127.0.0.1:9866  alive  0.4s ago  1.00GiB  50.0GiB    100GiB     1,300       3d  1",
+                "   2  dn2   r1    127.0.0.1:9867  dead   0.4s ago  1.00GiB  50.0GiB    100GiB     1,300       3d  1, 1 failed",
             ]
         );
     }

@@ -41,6 +41,8 @@ pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Re
         Ok(Err(error)) => {
             if error.is_damage() {
                 report(node, &request, &error);
+            } else if matches!(error, StoreError::Io { .. }) {
+                volume.suspect(request.block, request.generation);
             }
             return refuse(client, request.storage, error.code(), error).await;
         }

@@ -219,6 +219,16 @@ impl Volume {
         self.inventory.sums().usage()
     }
 
+    /// What each bucket holds; none for those that are not counted yet.
+    pub(crate) fn held(&self) -> Vec<Option<Usage>> {
+        let sums = self.inventory.sums();
+        let held = |known: &Known| {
+            let Sum { replicas, bytes, .. } = known.sum;
+            known.counted.then_some(Usage { replicas: replicas.max(0) as u64, bytes: bytes.max(0) as u64 })
+        };
+        sums.buckets.iter().map(held).collect()
+    }
+
     /// The digests of all buckets, once every bucket was counted.
     pub(crate) fn digests(&self) -> Option<Vec<Digest>> {
         let sums = self.inventory.sums();

@@ -15,14 +15,20 @@ mod error;
 mod inventory;
 mod read;
 mod recovery;
+mod scrub;
+mod scrubbing;
 mod takeover;
+mod verify;
 mod volume;
 mod write;
 
 pub(crate) use error::StoreError;
 pub(crate) use inventory::{Counted, Delta, Usage};
 pub(crate) use read::Readable;
+pub(crate) use scrub::UnderWay;
+pub(crate) use scrubbing::Pass;
 pub(crate) use takeover::Offered;
+pub(crate) use verify::Verifying;
 pub(crate) use volume::{Report, Volume};
 pub(crate) use write::{Acked, Begin};
 

@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::Advice;
 use transfer::Extent;
-use transfer::frame::MAX_DATA;
-use types::checksum::{self, CHUNK, chunks_in};
-use types::{BlockId, ByteSize, GenStamp};
+use types::checksum::chunks_in;
+use types::{BlockId, GenStamp};
 
 use super::StoreError;
 use super::error::during;
@@ -91,31 +89,5 @@ impl Volume {
         }
         let extent = Extent { length: length.get(), partial: None };
         Ok(Readable { file, extent, complete: true, layout })
-    }
-
-    /// Reads all of a complete replica, from the disk rather than from memory, and checks it.
-    pub(crate) fn verify(&self, block: BlockId, generation: GenStamp, length: ByteSize) -> Result<(), StoreError> {
-        let replica = self.open_replica(block, generation)?;
-        if !replica.complete || replica.extent.length != length.get() {
-            return Err(StoreError::Short { available: replica.extent.length, wanted: length.get() });
-        }
-        // What is on the disk is to be read, not what the page cache remembers. Advice: a refusal changes nothing.
-        let _ = rustix::fs::fadvise(&replica.file, 0, None, Advice::DontNeed);
-        let (mut data, mut words) = (vec![0; MAX_DATA], Vec::new());
-        let mut offset = 0;
-        while offset < length.get() {
-            let size = (length.get() - offset).min(MAX_DATA as u64);
-            let data = &mut data[..size as usize];
-            words.clear();
-            let mut read = || -> io::Result<()> {
-                replica.file.read_exact_at(data, replica.layout.data(offset))?;
-                replica.words(offset, size, &mut words)
-            };
-            read().map_err(during("reading the replica back"))?;
-            checksum::verify(block, offset / CHUNK as u64, data, &words)
-                .map_err(|mismatch| StoreError::Damaged { reason: mismatch.to_string() })?;
-            offset += size;
-        }
-        Ok(())
     }
 }

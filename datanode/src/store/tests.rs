@@ -15,6 +15,7 @@ use crate::replica::{Header, Layout, State, final_path, writing_path};
 
 mod directories;
 mod inventory;
+mod scrub;
 
 const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
 const MAX: ByteSize = ByteSize::mib(1);

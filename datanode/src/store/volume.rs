@@ -16,6 +16,7 @@ use super::StoreError;
 use super::directories::{Directories, Fsync, SyncDirectory};
 use super::error::{during, is_failing};
 use super::inventory::{Inventory, Usage};
+use super::scrubbing::{Progress, Scrubbing, recorded};
 use super::write::Writing;
 use crate::disk::Disk;
 use crate::identity::{self, Identity, IdentityError};
@@ -35,6 +36,7 @@ pub(crate) struct Volume {
     failed: Arc<Notify>,
     blocks: Mutex<BTreeMap<BlockId, Arc<Mutex<Slot>>>>,
     pub(super) inventory: Inventory,
+    pub(super) scrubbing: Scrubbing,
     /// Blocks that are being recovered, and under which generation: no older one writes them any more.
     fences: Mutex<BTreeMap<BlockId, GenStamp>>,
     writers: AtomicU32,
@@ -66,6 +68,7 @@ pub(crate) struct Report {
     pub(crate) free: u64,
     pub(crate) replicas: u64,
     pub(crate) failed: bool,
+    pub(crate) scrub: Progress,
 }
 
 impl Volume {
@@ -119,6 +122,7 @@ impl Volume {
             failed,
             blocks: Mutex::new(blocks.into_iter().map(|(block, generation)| (block, slot(generation))).collect()),
             inventory: Inventory::new(remembered),
+            scrubbing: Scrubbing::new(recorded(root, storage)),
             fences: Mutex::default(),
             writers: AtomicU32::new(0),
         })
@@ -190,7 +194,15 @@ impl Volume {
     /// The report of a volume that cannot be looked at.
     pub(crate) fn report_failed(&self) -> Report {
         let Usage { replicas, bytes } = self.usage();
-        Report { storage: self.storage, capacity: 0, used: bytes, free: 0, replicas, failed: true }
+        Report {
+            storage: self.storage,
+            capacity: 0,
+            used: bytes,
+            free: 0,
+            replicas,
+            failed: true,
+            scrub: self.scrub_progress(),
+        }
     }
 
     pub(crate) fn writers(&self) -> u32 {

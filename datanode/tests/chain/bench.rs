@@ -27,14 +27,19 @@ pub(crate) struct Node {
     pub(crate) storage: StorageId,
     pub(crate) address: SocketAddr,
     namenode: SocketAddr,
+    scrub_interval: Duration,
 }
 
 impl Node {
     pub(crate) async fn start(namenode: &Namenode) -> Self {
+        Self::scrubbed_every(namenode, Settings::default().scrub_interval).await
+    }
+
+    pub(crate) async fn scrubbed_every(namenode: &Namenode, scrub_interval: Duration) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let storage = datanode::format(directory.path(), CLUSTER).expect("formats");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut node = Self { running: None, directory, storage, address, namenode: namenode.address };
+        let mut node = Self { running: None, directory, storage, address, namenode: namenode.address, scrub_interval };
         node.run().await;
         node
     }
@@ -45,6 +50,7 @@ impl Node {
             volumes: vec![self.directory.path().to_owned()],
             heartbeat: Duration::from_millis(50),
             reserve: ByteSize::mib(1),
+            scrub_interval: self.scrub_interval,
             ..Settings::default()
         };
         let config = Config { cluster: CLUSTER, namenodes: vec![self.namenode], settings };

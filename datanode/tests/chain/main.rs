@@ -2,6 +2,7 @@
 
 mod bench;
 mod namenode;
+mod scrub;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,24 +1,12 @@
 //! Datanodes are killed, for a while and for good.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use client::CreateOptions;
 use integration_tests::{Cluster, Options, Pattern, check_content, until};
-use serde_json::Value;
 use types::{ByteSize, Path};
 
 const PIECE: usize = 1 << 20;
 const PIECES: u64 = 64;
-
-/// Whether the last scan found every block with all its replicas.
-fn is_redundant(cluster: &Cluster) -> Result<bool> {
-    let json: Value = serde_json::from_slice(&cluster.ashlar_raw(&["admin", "status", "--json"]).stdout)?;
-    // A new leader has not scanned yet.
-    if json["redundancy"].is_null() {
-        return Ok(false);
-    }
-    let count = |key: &str| json["redundancy"][key].as_u64().with_context(|| format!("status has {key}: {json}"));
-    Ok(count("under_replicated")? + count("missing")? + count("corrupt_replicas")? == 0)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_goes_on_without_a_killed_datanode_and_is_repaired() -> Result<()> {
@@ -39,7 +27,7 @@ async fn a_write_goes_on_without_a_killed_datanode_and_is_repaired() -> Result<(
     check_content(&mut client.open(&path).await?, pattern, PIECES * PIECE as u64).await?;
 
     cluster.spawn("dn2")?;
-    until("all replicas are there again", async || is_redundant(&cluster)).await?;
+    until("all replicas are there again", async || cluster.is_redundant()).await?;
 
     // The repaired replicas alone are enough.
     cluster.kill("dn1")?;
@@ -82,8 +70,8 @@ async fn the_blocks_of_a_dead_datanode_are_made_anew() -> Result<()> {
         client.put(path, Pattern(at as u64).bytes(0, 4 * PIECE), options()).await?;
     }
     cluster.kill("dn1")?;
-    until("the replicas of dn1 are missed", async || Ok(!is_redundant(&cluster)?)).await?;
-    until("all replicas are there again", async || is_redundant(&cluster)).await?;
+    until("the replicas of dn1 are missed", async || Ok(!cluster.is_redundant()?)).await?;
+    until("all replicas are there again", async || cluster.is_redundant()).await?;
 
     // Three good copies on the other three: any one of them is enough.
     cluster.kill("dn2")?;

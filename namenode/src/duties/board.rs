@@ -38,6 +38,13 @@ struct Order {
     handed: Option<Instant>,
 }
 
+/// A pass of the scrubber that a node is to begin.
+#[derive(Debug)]
+struct Scrub {
+    pass: u64,
+    handed: Option<Instant>,
+}
+
 type DeletionKey = (StorageId, BlockId, GenStamp);
 
 #[derive(Debug)]
@@ -61,6 +68,7 @@ struct Tasks {
     checks: BTreeMap<DeletionKey, Check>,
     deletions: BTreeMap<DeletionKey, Deletion>,
     orders: BTreeMap<(BlockId, StorageId), Order>,
+    scrubs: BTreeMap<NodeId, Scrub>,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +142,20 @@ impl Board {
         self.tasks().orders.retain(|(ordered, _), _| *ordered != block);
     }
 
+    /// Has nodes check everything that they have, in place of an earlier pass that they have not begun.
+    pub(crate) fn scrub(&self, nodes: &[NodeId], pass: u64) {
+        let mut tasks = self.tasks();
+        tasks.scrubs.extend(nodes.iter().map(|node| (*node, Scrub { pass, handed: None })));
+    }
+
+    /// A node has begun a pass.
+    pub(super) fn scrubs(&self, node: NodeId, pass: u64) {
+        let mut tasks = self.tasks();
+        if tasks.scrubs.get(&node).is_some_and(|scrub| scrub.pass == pass) {
+            tasks.scrubs.remove(&node);
+        }
+    }
+
     /// How many more deletions a storage may be given.
     pub(super) fn deletion_room(&self, storage: StorageId, most: usize) -> usize {
         let tasks = self.tasks();
@@ -179,6 +201,12 @@ impl Board {
                 order.handed = Some(now);
                 handed.push(v1::Task { kind: Some(order.task.clone()) });
             }
+        }
+        if let Some(scrub) = tasks.scrubs.get_mut(&node)
+            && scrub.handed.is_none_or(|handed| now - handed >= ORDER_RETRY)
+        {
+            scrub.handed = Some(now);
+            handed.push(v1::Task { kind: Some(v1::task::Kind::Scrub(v1::Scrub { pass: scrub.pass })) });
         }
         for ((storage, block, generation), deletion) in &mut tasks.deletions {
             if deletion.node == node && deletion.handed.is_none() {
@@ -271,6 +299,20 @@ mod tests {
         assert_eq!(board.deletion_room(LOCATION.storage, 5), 3);
         board.deleted(LOCATION.storage, &[due(1), due(2)]);
         assert_eq!(board.deletion_room(LOCATION.storage, 5), 5);
+    }
+
+    #[test]
+    fn a_node_is_told_to_scrub_until_it_has_begun_that_pass() {
+        let board = Board::default();
+        let hand_out = |node| board.hand_out(NodeId::new(node), 1, Duration::ZERO);
+        let scrub = |pass| vec![v1::Task { kind: Some(v1::task::Kind::Scrub(v1::Scrub { pass })) }];
+        board.scrub(&[NodeId::new(1), NodeId::new(2)], 7);
+        assert_eq!((hand_out(1), hand_out(1), hand_out(3)), (scrub(7), vec![], vec![]));
+        board.scrub(&[NodeId::new(1)], 8);
+        board.scrubs(NodeId::new(1), 7);
+        assert_eq!(hand_out(1), scrub(8), "another one was asked for meanwhile");
+        board.scrubs(NodeId::new(2), 7);
+        assert_eq!(hand_out(2), vec![]);
     }
 
     #[test]

@@ -122,6 +122,25 @@ impl v1::admin_server::Admin for Admin {
         Ok(Response::new(v1::RaftSnapshotReply { index }))
     }
 
+    async fn scrub(&self, request: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
+        let (service, v1::ScrubRequest { node, pass }) = (&self.0, request.into_inner());
+        if !service.raft.leadership().serving {
+            return Err(Status::failed_precondition("this member does not lead"));
+        }
+        if pass == 0 {
+            return Err(Status::invalid_argument("ScrubRequest.pass is 0"));
+        }
+        let mut nodes = service.datanodes.registered();
+        if node != 0 {
+            nodes.retain(|registered| registered.get() == node);
+            if nodes.is_empty() {
+                return Err(Status::not_found(format!("no datanode {node} has registered")));
+            }
+        }
+        service.board.scrub(&nodes, pass);
+        Ok(Response::new(v1::ScrubReply { nodes: nodes.iter().map(|node| node.get()).collect() }))
+    }
+
     async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
         Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report() }))
     }

@@ -256,6 +256,7 @@ impl NodeClient {
             replicas: 0,
             failed: false,
             oldest_unverified_ms: 0,
+            scrub: None,
         };
         let request = v1::HeartbeatRequest {
             cluster: CLUSTER.as_bytes().to_vec(),

@@ -60,6 +60,8 @@ fn datanode(node: u64) -> DatanodeReport {
             free: ByteSize::gib(50),
             replicas: 1300,
             failed: false,
+            oldest_unverified: Duration::from_secs(3 * 86_400 + 3600),
+            scrub: None,
         }],
         writers: 0,
     }
