@@ -105,6 +105,36 @@ pub struct Bucket {
     pub created: Timestamp,
     /// Of its directory.
     pub attributes: Attributes,
+    /// Told only of one bucket, to its owner and to the superuser.
+    pub settings: Vec<(BucketSetting, Vec<u8>)>,
+}
+
+/// What is kept with a bucket for S3. The cluster does not look into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BucketSetting {
+    Policy,
+    PublicAccessBlock,
+    Cors,
+}
+
+impl BucketSetting {
+    fn of(kind: v1::BucketSettingKind) -> Option<Self> {
+        use v1::BucketSettingKind as Kind;
+        match kind {
+            Kind::Unspecified => None,
+            Kind::Policy => Some(Self::Policy),
+            Kind::PublicAccessBlock => Some(Self::PublicAccessBlock),
+            Kind::Cors => Some(Self::Cors),
+        }
+    }
+
+    const fn kind(self) -> v1::BucketSettingKind {
+        match self {
+            Self::Policy => v1::BucketSettingKind::Policy,
+            Self::PublicAccessBlock => v1::BucketSettingKind::PublicAccessBlock,
+            Self::Cors => v1::BucketSettingKind::Cors,
+        }
+    }
 }
 
 /// An access key, with its secret as it is stored: encrypted.
@@ -142,6 +172,18 @@ impl Objects {
         let op = Op::DeleteBucket(v1::DeleteBucket { bucket: bucket.to_owned() });
         let done = self.0.0.metadata.call(op, Scope::Update).await;
         done.map(|_| ()).map_err(|fault| Error::new("delete bucket", bucket, fault))
+    }
+
+    /// Keeps a setting with a bucket, at most 64 KiB, or takes it away. Only its owner does.
+    pub async fn set_bucket_setting(
+        &self,
+        bucket: &str,
+        setting: BucketSetting,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        let op = v1::SetBucketSetting { bucket: bucket.to_owned(), kind: setting.kind().into(), value };
+        let done = self.0.0.metadata.call(Op::SetBucketSetting(op), Scope::Update).await;
+        done.map(|_| ()).map_err(|fault| Error::new("change the settings of bucket", bucket, fault))
     }
 
     pub async fn bucket(&self, bucket: &str) -> Result<Bucket, Error> {
@@ -287,7 +329,10 @@ impl Objects {
 fn bucket(wire: v1::Bucket) -> Result<Bucket, Fault> {
     let attributes = wire.attributes.ok_or_else(|| wire::broken("a bucket has no attributes"))?;
     let created = Timestamp::from_nanos(wire.created);
-    Ok(Bucket { name: wire.name, created, attributes: wire::attributes(attributes)? })
+    // A kind of a later version is not for this one.
+    let setting = |setting: v1::BucketSetting| Some((BucketSetting::of(setting.kind())?, setting.value));
+    let settings = wire.settings.into_iter().filter_map(setting).collect();
+    Ok(Bucket { name: wire.name, created, attributes: wire::attributes(attributes)?, settings })
 }
 
 fn access_key(wire: v1::AccessKey) -> Result<AccessKey, Fault> {

@@ -202,6 +202,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::DeleteKey(wire) => keys::delete_key(wire)?,
         Kind::CreateBucket(wire) => keys::create_bucket(wire)?,
         Kind::DeleteBucket(wire) => keys::delete_bucket(wire)?,
+        Kind::SetBucketSetting(wire) => keys::set_bucket_setting(wire)?,
         Kind::PutAccessKey(wire) => keys::put_access_key(wire)?,
         Kind::RemoveAccessKey(wire) => keys::remove_access_key(wire)?,
         Kind::Create(create) => {

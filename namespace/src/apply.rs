@@ -14,7 +14,7 @@ use crate::commands::{
     release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota,
     set_xattr, symlink, truncate, write_extents,
 };
-use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish};
+use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, set_bucket_setting};
 use crate::error::Error;
 use crate::exactly_once;
 use crate::transaction::{Outcome, Transaction};
@@ -94,6 +94,9 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::DeleteKey { bucket, key, condition } => delete_key::run(txn, bucket, key, condition.as_ref()),
         Command::CreateBucket { bucket, place, ownership } => create_bucket::run(txn, bucket, place, *ownership),
         Command::DeleteBucket { bucket } => delete_bucket::run(txn, bucket),
+        Command::SetBucketSetting { bucket, setting, value } => {
+            set_bucket_setting::run(txn, bucket, *setting, value.as_deref())
+        }
         Command::PutAccessKey { id, row } => access_key::put(txn, id, row),
         Command::RemoveAccessKey { id } => access_key::remove(txn, id),
         Command::AllocateBlocks { wanted, targets } => allocate_blocks::run(txn, *wanted, targets),

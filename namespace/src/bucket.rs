@@ -57,6 +57,30 @@ pub enum BucketLayout {
     Tree,
 }
 
+/// What S3 keeps with a bucket: an attribute of its directory, not looked into here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum BucketSetting {
+    #[n(0)]
+    Policy,
+    #[n(1)]
+    PublicAccessBlock,
+    #[n(2)]
+    Cors,
+}
+
+impl BucketSetting {
+    pub const ALL: [Self; 3] = [Self::Policy, Self::PublicAccessBlock, Self::Cors];
+
+    pub(crate) const fn attribute(self) -> &'static [u8] {
+        match self {
+            Self::Policy => b"trusted.s3.policy",
+            Self::PublicAccessBlock => b"trusted.s3.public-access-block",
+            Self::Cors => b"trusted.s3.cors",
+        }
+    }
+}
+
 /// An etag, and the content that it was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 struct EtagRow {

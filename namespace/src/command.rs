@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 use types::{BlockId, BlockOffset, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
 
 use crate::access_key::AccessKeyRow;
-use crate::bucket::Condition;
+use crate::bucket::{BucketSetting, Condition};
 use crate::lock::LockWish;
 pub use crate::publication::{Attribute, Content, Publication};
 use crate::row::{Attributes, BlockLocation, Kind, NodeRow, Quota};
@@ -428,6 +428,17 @@ pub enum Command {
     RemoveAccessKey {
         #[n(0)]
         id: String,
+    },
+    /// Keeps what S3 says of a bucket, or forgets it. Only the owner of its directory does.
+    #[n(120)]
+    SetBucketSetting {
+        #[n(0)]
+        bucket: String,
+        #[n(1)]
+        setting: BucketSetting,
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        value: Option<Vec<u8>>,
     },
     /// Allocates blocks in advance, one for each list of targets: of the session, and of no file yet.
     #[n(40)]

@@ -91,15 +91,20 @@ pub(crate) fn remove<V: View>(
     place: impl Fn() -> String,
 ) -> Outcome<()> {
     check_change(txn.caller, row, name, &place)?;
+    if take(txn, row, name) { Ok(()) } else { Err(Error::NoXattr { place: place(), name: show(name) }.into()) }
+}
+
+/// Removes an attribute, whoever asks; false if there is none.
+pub(crate) fn take<V: View>(txn: &mut Transaction<'_, V>, row: &mut InodeRow, name: &[u8]) -> bool {
     let mut xattrs = row.xattrs.take().unwrap_or_default();
-    let Some(at) = xattrs.iter().position(|xattr| xattr.name == name) else {
-        return Err(Error::NoXattr { place: place(), name: show(name) }.into());
-    };
-    if xattrs.remove(at).value.is_none() {
+    let found = xattrs.iter().position(|xattr| xattr.name == name);
+    if let Some(at) = found
+        && xattrs.remove(at).value.is_none()
+    {
         txn.remove(key::xattr(row.inode, name));
     }
     row.xattrs = Some(xattrs).filter(|xattrs| !xattrs.is_empty());
-    Ok(())
+    found.is_some()
 }
 
 /// The long values of an inode that goes.

@@ -181,6 +181,7 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         Op::Publish(_)
         | Op::DeleteKey(_)
         | Op::DeleteBucket(_)
+        | Op::SetBucketSetting(_)
         | Op::PutAccessKey(_)
         | Op::RemoveAccessKey(_)
         | Op::OpenKey(_)

@@ -1,7 +1,7 @@
 //! Objects at keys, buckets and access keys, between RPC messages and what the state machine speaks.
 
 use namespace::access_key::AccessKeyRow;
-use namespace::bucket::Condition;
+use namespace::bucket::{BucketSetting, Condition};
 use namespace::command::{Attribute, Command, Content, Publication};
 use namespace::key_listing::{KeyItem, KeyPage, MAX_KEYS};
 use namespace::query::{Bucket, OpenedObject};
@@ -75,6 +75,21 @@ pub(super) fn create_bucket(wire: v1::CreateBucket) -> Result<Command, WireError
 
 pub(super) fn delete_bucket(wire: v1::DeleteBucket) -> Result<Command, WireError> {
     Ok(Command::DeleteBucket { bucket: label(wire.bucket, "DeleteBucket.bucket")? })
+}
+
+pub(super) fn set_bucket_setting(wire: v1::SetBucketSetting) -> Result<Command, Refused> {
+    use v1::BucketSettingKind as Kind;
+    let setting = match wire.kind() {
+        Kind::Unspecified => return Err(wrong("SetBucketSetting.kind", "is missing or unknown").into()),
+        Kind::Policy => BucketSetting::Policy,
+        Kind::PublicAccessBlock => BucketSetting::PublicAccessBlock,
+        Kind::Cors => BucketSetting::Cors,
+    };
+    if wire.value.as_ref().is_some_and(|value| value.len() > MAX_XATTR) {
+        let message = "what is to be kept with the bucket is longer than 64 KiB".to_owned();
+        return Err(Refused { code: Code::TooLarge, message });
+    }
+    Ok(Command::SetBucketSetting { bucket: label(wire.bucket, "SetBucketSetting.bucket")?, setting, value: wire.value })
 }
 
 pub(super) fn put_access_key(wire: v1::PutAccessKey) -> Result<Command, WireError> {
@@ -180,8 +195,18 @@ pub(crate) fn buckets(found: Vec<Bucket>) -> Answer {
         name: bucket.name,
         created: bucket.created.nanos(),
         attributes: Some(attributes(&bucket.attributes)),
+        settings: bucket.settings.into_iter().map(bucket_setting).collect(),
     };
     Answer::Buckets(v1::Buckets { buckets: found.into_iter().map(bucket).collect() })
+}
+
+fn bucket_setting((setting, value): (BucketSetting, Vec<u8>)) -> v1::BucketSetting {
+    let kind = match setting {
+        BucketSetting::Policy => v1::BucketSettingKind::Policy,
+        BucketSetting::PublicAccessBlock => v1::BucketSettingKind::PublicAccessBlock,
+        BucketSetting::Cors => v1::BucketSettingKind::Cors,
+    };
+    v1::BucketSetting { kind: kind.into(), value }
 }
 
 pub(crate) fn access_keys(found: Vec<(String, AccessKeyRow)>) -> Answer {
@@ -214,5 +239,10 @@ mod tests {
         assert!(delete_key(v1::DeleteKey { key: vec![b'k'; 2 * MAX_PATH + 1], ..Default::default() }).is_err());
         assert!(put_access_key(v1::PutAccessKey { key: Some(v1::AccessKey::default()) }).is_err());
         assert!(find_buckets(v1::FindBuckets { kind: None }).is_err());
+        let set = |kind, length| v1::SetBucketSetting { bucket: "b".to_owned(), kind, value: Some(vec![0; length]) };
+        assert!(set_bucket_setting(set(1, MAX_XATTR)).is_ok());
+        assert_eq!(set_bucket_setting(set(0, 1)).expect_err("no kind").code, Code::InvalidArgument);
+        assert_eq!(set_bucket_setting(set(99, 1)).expect_err("no kind").code, Code::InvalidArgument);
+        assert_eq!(set_bucket_setting(set(1, MAX_XATTR + 1)).expect_err("too long").code, Code::TooLarge);
     }
 }

@@ -40,6 +40,7 @@ pub(crate) mod rename;
 pub(crate) mod replicas_deleted;
 pub(crate) mod report_bad_replica;
 pub(crate) mod set_attr;
+pub(crate) mod set_bucket_setting;
 pub(crate) mod set_lock;
 pub(crate) mod set_quota;
 pub(crate) mod set_xattr;

@@ -28,7 +28,7 @@ pub(crate) fn remove<V: View>(txn: &mut Transaction<'_, V>, place: &Where, name:
     Ok(Reply::Done)
 }
 
-fn save<V: View>(txn: &mut Transaction<'_, V>, home: &Home, mut row: InodeRow) -> Result<(), ViewError> {
+pub(super) fn save<V: View>(txn: &mut Transaction<'_, V>, home: &Home, mut row: InodeRow) -> Result<(), ViewError> {
     match &row.body {
         Body::File(_) | Body::Symlink(_) | Body::Special(_) => row.set_ctime(txn.now),
         Body::Directory => {

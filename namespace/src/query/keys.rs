@@ -5,13 +5,14 @@ use types::Timestamp;
 use super::{Content, MAX_PAGE, Opened, attributes, content};
 use crate::access::{self, Caller, Right};
 use crate::access_key::{self, AccessKeyRow};
-use crate::bucket::{self, BucketRow, Key};
+use crate::bucket::{self, BucketRow, BucketSetting, Key};
 use crate::error::{Error, QueryError};
 use crate::key;
 use crate::resolve;
 use crate::row::{self, Attributes, Body, DirectoryRow};
 use crate::rows::Rows;
 use crate::view::{View, ViewError};
+use crate::xattr;
 
 /// An object as a reader needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Bucket {
     pub name: String,
     pub created: Timestamp,
     pub attributes: Attributes,
+    /// Only where one bucket is asked for, by its owner.
+    pub settings: Vec<(BucketSetting, Vec<u8>)>,
 }
 
 /// The object at a key of a bucket, and where the bytes `[offset, offset + length)` of it are, as for [`super::open`].
@@ -61,7 +64,14 @@ pub fn open_key(
 /// A bucket that the caller can get to, with its directory.
 pub fn bucket(view: &impl View, caller: Caller<'_>, name: &str) -> Result<Bucket, QueryError> {
     let row = bucket::open(view, caller, name)?;
-    Ok(described(view, name.to_owned(), row)?)
+    let (entry, _) = access::directory_entry(view, row.inode)?;
+    let mut bucket = described(view, name.to_owned(), row)?;
+    if caller.owns(&entry) {
+        for setting in BucketSetting::ALL {
+            bucket.settings.extend(xattr::stored(view, &entry, setting.attribute())?.map(|value| (setting, value)));
+        }
+    }
+    Ok(bucket)
 }
 
 /// At most `limit` buckets, in the order of their names, that follow `after`.
@@ -80,7 +90,7 @@ pub fn buckets(view: &impl View, after: &str, limit: usize) -> Result<Vec<Bucket
 fn described(view: &impl View, name: String, row: BucketRow) -> Result<Bucket, ViewError> {
     let directory: DirectoryRow = view.need(&key::directory(row.inode))?;
     let (entry, _) = access::directory_entry(view, row.inode)?;
-    Ok(Bucket { name, created: row.created, attributes: entry.attributes(Some(&directory)) })
+    Ok(Bucket { name, created: row.created, attributes: entry.attributes(Some(&directory)), settings: Vec::new() })
 }
 
 /// An access key. Only the superuser sees them.

@@ -4,7 +4,7 @@ use types::{InodeId, Timestamp};
 
 use super::{LAYOUT, OWNER};
 use crate::access_key::AccessKeyRow;
-use crate::bucket::{BucketLayout, BucketRow, Condition};
+use crate::bucket::{BucketLayout, BucketRow, BucketSetting, Condition};
 use crate::command::{Attribute, Command, Content, Principal, Publication, Reply};
 use crate::row;
 
@@ -35,7 +35,9 @@ fn commands_on_keys_keep_their_bytes() {
     };
     let encode = |command: &Command| hex(&minicbor::to_vec(command).expect("memory takes everything"));
     let delete = Command::DeleteKey { bucket: "b".to_owned(), key: b"k".to_vec(), condition: Some(Condition::Absent) };
-    let commands = [Command::Publish { publication }, delete];
+    let (bucket, setting) = ("b".to_owned(), BucketSetting::Cors);
+    let set = Command::SetBucketSetting { bucket, setting, value: Some(b"v".to_vec()) };
+    let commands = [Command::Publish { publication }, delete, set];
     assert_eq!(commands.each_ref().map(encode), COMMANDS);
     for command in commands {
         let bytes = minicbor::to_vec(&command).expect("memory takes everything");
@@ -46,7 +48,8 @@ fn commands_on_keys_keep_their_bytes() {
 }
 
 const ROWS: [&str; 2] = ["0183182a0500", "0183831903e818648104467365616c656405"];
-const COMMANDS: [&str; 2] = [
+const COMMANDS: [&str; 3] = [
     "82184681876162416b820083831903e818641901a48203104568656c6c6f61654170818246757365722e614131820281816165",
     "821847836162416b820080",
+    "821878836162024176",
 ];
