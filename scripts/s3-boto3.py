@@ -4,6 +4,7 @@
 import base64
 import concurrent.futures
 import hashlib
+import json
 import os
 import random
 import sys
@@ -192,6 +193,124 @@ def a_wrong_secret_opens_nothing():
     assert s3.get_object(Bucket=BUCKET, Key="presigned")["Body"].read() == b"signed"
 
 
+def policies_decide_before_mode_bits():
+    anonymous = client(config={"signature_version": botocore.UNSIGNED})
+    other = client(aws_access_key_id=os.environ["OTHER_ACCESS_KEY_ID"],
+                   aws_secret_access_key=os.environ["OTHER_SECRET_ACCESS_KEY"])
+    arn = f"arn:aws:s3:::{BUCKET}"
+    key, body = "policed/open", b"for everybody"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    s3.put_object(Bucket=BUCKET, Key="policed/closed", Body=b"for few")
+
+    def put(*statements):
+        s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))
+
+    def allow(principal, action, resource, **more):
+        return {"Effect": "Allow", "Principal": principal, "Action": action, "Resource": resource, **more}
+
+    refused(404, "NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=BUCKET)
+    for outsider in [anonymous, other]:
+        refused(403, "AccessDenied", outsider.get_object, Bucket=BUCKET, Key=key)
+        refused(403, "AccessDenied", outsider.list_objects_v2, Bucket=BUCKET)
+        refused(403, "AccessDenied", outsider.put_bucket_policy, Bucket=BUCKET, Policy="{}")
+    refused(404, "NoSuchBucket", anonymous.get_object, Bucket="no-such-bucket-here", Key=key)
+
+    put(allow("*", "s3:GetObject", f"{arn}/policed/open*"))
+    assert json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])["Statement"][0]["Action"] == "s3:GetObject"
+    assert s3.get_bucket_policy_status(Bucket=BUCKET)["PolicyStatus"]["IsPublic"]
+    for outsider in [anonymous, other]:
+        assert outsider.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body
+        refused(403, "AccessDenied", outsider.get_object, Bucket=BUCKET, Key="policed/closed")
+        refused(403, "AccessDenied", outsider.get_object, Bucket=BUCKET, Key="policed/open-and-missing")
+        refused(403, "AccessDenied", outsider.put_object, Bucket=BUCKET, Key=key, Body=b"x")
+        refused(403, "AccessDenied", outsider.delete_object, Bucket=BUCKET, Key=key)
+        errors = outsider.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": key}]})["Errors"]
+        assert [error["Code"] for error in errors] == ["AccessDenied"], errors
+
+    # What the other puts by the policy is the owner's.
+    number = s3.list_buckets()["Owner"]["ID"]
+    put(allow({"AWS": "arn:aws:iam:::user/4242"}, ["s3:PutObject", "s3:ListBucket"], [arn, f"{arn}/policed/*"]),
+        allow("*", "s3:ListBucket", arn, Condition={"StringEquals": {"s3:prefix": "policed/"}}))
+    assert s3.get_bucket_policy_status(Bucket=BUCKET)["PolicyStatus"]["IsPublic"]
+    other.put_object(Bucket=BUCKET, Key="policed/by-another", Body=b"1")
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="policed/by", FetchOwner=True)["Contents"]
+    assert listed[0]["Owner"]["ID"] == number, listed
+    refused(403, "AccessDenied", other.get_object, Bucket=BUCKET, Key="policed/by-another")
+    refused(403, "AccessDenied", other.put_object, Bucket=BUCKET, Key="elsewhere", Body=b"1")
+    refused(403, "AccessDenied", other.put_object, Bucket=BUCKET, Key="policed/tagged", Body=b"1", Tagging="a=b")
+    assert anonymous.list_objects_v2(Bucket=BUCKET, Prefix="policed/")["KeyCount"] == 3
+    refused(403, "AccessDenied", anonymous.list_objects_v2, Bucket=BUCKET)
+
+    # A Deny binds the owner too, but for the policy itself.
+    put(allow("*", "s3:*", [arn, f"{arn}/*"]),
+        {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": [arn, f"{arn}/policed/*"]})
+    refused(403, "AccessDenied", s3.get_object, Bucket=BUCKET, Key=key)
+    refused(403, "AccessDenied", s3.list_objects_v2, Bucket=BUCKET)
+    refused(403, "AccessDenied", other.get_bucket_policy, Bucket=BUCKET)
+    s3.get_bucket_policy(Bucket=BUCKET)
+
+    # A public policy gives nothing while the bucket restricts it, and no other can be put while it is blocked.
+    put(allow("*", "s3:GetObject", f"{arn}/*"))
+    refused(404, "NoSuchPublicAccessBlockConfiguration", s3.get_public_access_block, Bucket=BUCKET)
+    block = {"BlockPublicAcls": False, "IgnorePublicAcls": False, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
+    s3.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=block)
+    assert s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"] == block
+    refused(403, "AccessDenied", anonymous.get_object, Bucket=BUCKET, Key=key)
+    assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body
+    refused(403, "AccessDenied", put, allow("*", "s3:GetObject", f"{arn}/*"))
+    put(allow({"AWS": "4242"}, "s3:GetObject", f"{arn}/*"))
+    assert other.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body
+    s3.delete_public_access_block(Bucket=BUCKET)
+
+    refused(400, "MalformedPolicy", put, allow("*", "s3:GetObject", "arn:aws:s3:::another-bucket/*"))
+    refused(400, "MalformedPolicy", put,
+            allow("*", "s3:GetObject", f"{arn}/*", Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1"}}))
+    refused(403, "403", s3.head_bucket, Bucket=BUCKET, ExpectedBucketOwner="123456789012")
+    s3.delete_bucket_policy(Bucket=BUCKET)
+    refused(403, "AccessDenied", other.get_object, Bucket=BUCKET, Key=key)
+    for name in ["open", "closed", "by-another"]:
+        s3.delete_object(Bucket=BUCKET, Key=f"policed/{name}")
+
+
+def pages_of_other_origins_are_let_in_by_rules():
+    key, origin = "paged", "https://app.example.com"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    s3v4 = client(config={"signature_version": "s3v4"})
+    url = s3v4.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": key}, ExpiresIn=60)
+
+    def ask(method, headers):
+        request = urllib.request.Request(f"{ENDPOINT}/{BUCKET}/{key}" if method == "OPTIONS" else url,
+                                         method=method, headers=headers)
+        try:
+            answer = urllib.request.urlopen(request)
+        except urllib.error.HTTPError as error:
+            answer = error
+        return answer.status, {name.lower(): value for name, value in answer.headers.items()}
+
+    wanted = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-amz-date"}
+    refused(404, "NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=BUCKET)
+    assert ask("OPTIONS", wanted)[0] == 403
+    rules = [{"AllowedOrigins": ["https://*.example.com"], "AllowedMethods": ["GET"], "AllowedHeaders": ["x-amz-*"],
+              "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 60, "ID": "one"}]
+    s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": rules})
+    assert s3.get_bucket_cors(Bucket=BUCKET)["CORSRules"] == rules
+    status, headers = ask("OPTIONS", wanted)
+    assert (status, headers["access-control-allow-origin"], headers["access-control-max-age"]) == (200, origin, "60"), headers
+    assert headers["access-control-allow-headers"] == "x-amz-date"
+    assert ask("OPTIONS", {**wanted, "Access-Control-Request-Method": "PUT"})[0] == 403
+    assert ask("OPTIONS", {**wanted, "Origin": "https://example.org"})[0] == 403
+    assert ask("OPTIONS", {})[0] == 400
+    status, headers = ask("GET", {"Origin": origin})
+    assert (status, headers["access-control-allow-origin"], headers["access-control-expose-headers"]) == (200, origin, "ETag")
+    status, headers = ask("GET", {"Origin": "https://example.org"})
+    assert status == 200 and "access-control-allow-origin" not in headers
+    refused(400, "InvalidRequest", s3.put_bucket_cors, Bucket=BUCKET,
+            CORSConfiguration={"CORSRules": [{"AllowedOrigins": ["*.*"], "AllowedMethods": ["GET"]}]})
+    s3.delete_bucket_cors(Bucket=BUCKET)
+    assert "access-control-allow-origin" not in ask("GET", {"Origin": origin})[1]
+    s3.delete_object(Bucket=BUCKET, Key=key)
+
+
 def what_is_not_there_says_so():
     refused(501, "NotImplemented", s3.put_object, Bucket=BUCKET, Key="k", Body=b"1", ServerSideEncryption="AES256")
     refused(501, "NotImplemented", s3.put_bucket_versioning, Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -209,7 +328,8 @@ def a_bucket_goes_when_it_is_empty():
 
 CLAIMS = [buckets_are_made_and_found, objects_come_back_as_they_were_put, ranges_are_exact, conditions_are_kept,
           listings_are_in_the_order_of_keys, deletes_leave_no_residue, keys_follow_their_rules, checksums_are_verified,
-          a_wrong_secret_opens_nothing, what_is_not_there_says_so, a_bucket_goes_when_it_is_empty]
+          a_wrong_secret_opens_nothing, policies_decide_before_mode_bits,
+          pages_of_other_origins_are_let_in_by_rules, what_is_not_there_says_so, a_bucket_goes_when_it_is_empty]
 
 if __name__ == "__main__":
     failed = 0

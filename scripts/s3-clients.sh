@@ -29,6 +29,11 @@ grep -q 'ashlar is ready' "$dir/out" || { echo "the cluster did not get ready"; 
 export AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=$dir/aws-config
 printf '[default]\ns3 =\n  multipart_threshold = 5GB\n' >"$AWS_CONFIG_FILE"
 
+# A second user, who owns nothing.
+export OTHER_ACCESS_KEY_ID=OTHERUSER OTHER_SECRET_ACCESS_KEY=the-secret-of-another
+printf '%s' "$OTHER_SECRET_ACCESS_KEY" | ASHLAR_CONFIG=$dir/cluster/client.toml "$ashlar" admin key create \
+    --user 4242 --access-key "$OTHER_ACCESS_KEY_ID" --secret-key-stdin --secrets-key "$dir/cluster/secrets.key" >/dev/null
+
 "$venv/bin/python" scripts/s3-boto3.py
 
 aws=$venv/bin/aws

@@ -30,8 +30,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 use types::{Code, Path};
 
+use crate::access::{Access, Peer};
+use crate::buckets::Buckets;
 use crate::door::Door;
 use crate::identity::Identities;
+use crate::preflight::Preflight;
 use crate::secret::{SealingKey, SecretError};
 use crate::settings::{Settings, TlsSettings};
 
@@ -90,14 +93,17 @@ impl Gateway {
         let client = Client::connect(client::Config { user: superuser, ..config }).await?;
         let root = make_root(&client, &settings.root).await?;
         let identities = Identities::new(client.clone(), sealing);
-        let door = Door { identities: identities.clone(), root, region: settings.region.clone() };
-        let service = service(door, identities, &settings)?;
+        let buckets = Buckets::new(client.clone());
+        let door = Door { buckets: buckets.clone(), root, region: settings.region.clone() };
+        let service = service(door, Access { identities, buckets: buckets.clone() }, &settings)?;
+        let preflight = Preflight { buckets, domains: domains(&settings)? };
         let listener = TcpListener::bind(settings.listen)
             .await
             .map_err(|error| Error::Listen { address: settings.listen, error })?;
         let address = listener.local_addr().map_err(|error| Error::Listen { address: settings.listen, error })?;
         let stop = CancellationToken::new();
-        let server = Arc::new(Server { service, tls, settings, requests: AtomicU64::new(0), started: seed() });
+        let server =
+            Arc::new(Server { service, preflight, tls, settings, requests: AtomicU64::new(0), started: seed() });
         info!(%address, tls = server.tls.is_some(), "the S3 gateway serves");
         let accepting = tokio::spawn(accept(listener, server, stop.clone()));
         Ok(Self { address, stop, accepting, client })
@@ -136,20 +142,27 @@ async fn make_root(client: &Client, root: &str) -> Result<Path, Error> {
     Ok(path)
 }
 
-fn service(door: Door, identities: Identities, settings: &Settings) -> Result<S3Service, Error> {
+fn service(door: Door, access: Access, settings: &Settings) -> Result<S3Service, Error> {
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML;
     config.aws_chunked_stream_max_chunk_size = MAX_CHUNK;
     config.allow_post_signature = false;
     let mut builder = S3ServiceBuilder::new(door);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(identities);
-    if !settings.domains.is_empty() {
-        let domains = MultiDomain::new(&settings.domains)
-            .map_err(|error| Error::Domain(settings.domains.clone(), error.to_string()))?;
+    builder.set_auth(access.identities.clone());
+    builder.set_access(access);
+    if let Some(domains) = domains(settings)? {
         builder.set_host(domains);
     }
     Ok(builder.build())
+}
+
+fn domains(settings: &Settings) -> Result<Option<MultiDomain>, Error> {
+    if settings.domains.is_empty() {
+        return Ok(None);
+    }
+    let domains = MultiDomain::new(&settings.domains);
+    domains.map(Some).map_err(|error| Error::Domain(settings.domains.clone(), error.to_string()))
 }
 
 fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, Error> {
@@ -177,6 +190,7 @@ fn seed() -> u32 {
 
 struct Server {
     service: S3Service,
+    preflight: Preflight,
     tls: Option<TlsAcceptor>,
     settings: Settings,
     requests: AtomicU64,
@@ -269,14 +283,10 @@ impl Server {
         let agent = request.headers().get(http::header::USER_AGENT).cloned();
         let mut response = if uri.path() == HEALTH && matches!(method, Method::GET | Method::HEAD) {
             Response::new(Body::from(Bytes::from_static(b"ok\n")))
+        } else if method == Method::OPTIONS {
+            self.preflight.answer(&request).await
         } else {
-            let request = request.map(|body| Body::http_body_unsync(body.map_err(std::io::Error::other)));
-            self.service.call(request).await.unwrap_or_else(|error| {
-                warn!(request_id = id, %error, "a request could not be answered");
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                response
-            })
+            self.serve_request(request, peer, &id).await
         };
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);
@@ -293,6 +303,22 @@ impl Server {
             agent = agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or("-"),
             "request"
         );
+        response
+    }
+
+    async fn serve_request(&self, request: Request<Incoming>, peer: SocketAddr, id: &str) -> Response<Body> {
+        let page = self.preflight.page_of(&request);
+        let mut request = request.map(|body| Body::http_body_unsync(body.map_err(std::io::Error::other)));
+        request.extensions_mut().insert(Peer { address: peer, secure: self.tls.is_some() });
+        let mut response = self.service.call(request).await.unwrap_or_else(|error| {
+            warn!(request_id = id, %error, "a request could not be answered");
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        });
+        if let Some(page) = page {
+            response.headers_mut().extend(self.preflight.headers(&page).await);
+        }
         response
     }
 }

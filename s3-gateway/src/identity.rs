@@ -1,12 +1,13 @@
 //! Who asks: access keys, their secrets and their users, as the replicated state has them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use client::objects::Objects;
 use client::{Client, User};
-use s3s::auth::{Credentials, S3Auth, SecretKey};
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use types::Code;
 
@@ -21,14 +22,15 @@ const MANY: usize = 10_000;
 /// An access key, as it was looked up.
 struct Known {
     secret: SecretKey,
-    caller: Caller,
+    identity: Identity,
     since: Instant,
 }
 
-/// On whose behalf a request is done.
+/// The user behind an access key.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller {
+pub(crate) struct Identity {
     pub(crate) user: User,
+    /// On the user's behalf.
     pub(crate) objects: Objects,
 }
 
@@ -43,18 +45,23 @@ struct Shared {
     known: Mutex<HashMap<String, Known>>,
 }
 
+impl fmt::Debug for Identities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identities").finish_non_exhaustive()
+    }
+}
+
 impl Identities {
     pub(crate) fn new(client: Client, sealing: SealingKey) -> Self {
         Self(Arc::new(Shared { client, sealing, known: Mutex::default() }))
     }
 
-    /// The user behind a request whose signature was verified.
-    pub(crate) async fn caller(&self, credentials: Option<&Credentials>) -> S3Result<Caller> {
-        let Some(credentials) = credentials else { return Err(S3Error::new(S3ErrorCode::AccessDenied)) };
-        self.look_up(&credentials.access_key).await.map(|(_, caller)| caller)
+    /// The user of an access key.
+    pub(crate) async fn find(&self, access_key: &str) -> S3Result<Identity> {
+        self.look_up(access_key).await.map(|(_, identity)| identity)
     }
 
-    async fn look_up(&self, id: &str) -> S3Result<(SecretKey, Caller)> {
+    async fn look_up(&self, id: &str) -> S3Result<(SecretKey, Identity)> {
         if let Some(found) = self.remembered(id) {
             return Ok(found);
         }
@@ -68,20 +75,20 @@ impl Identities {
         })?;
         let secret = SecretKey::from(secret.as_str());
         let objects = self.0.client.as_user(key.user.clone()).objects();
-        let caller = Caller { user: key.user, objects };
+        let identity = Identity { user: key.user, objects };
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MANY {
             known.clear();
         }
-        let remembered = Known { secret: secret.clone(), caller: caller.clone(), since: Instant::now() };
+        let remembered = Known { secret: secret.clone(), identity: identity.clone(), since: Instant::now() };
         known.insert(id.to_owned(), remembered);
-        Ok((secret, caller))
+        Ok((secret, identity))
     }
 
-    fn remembered(&self, id: &str) -> Option<(SecretKey, Caller)> {
+    fn remembered(&self, id: &str) -> Option<(SecretKey, Identity)> {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(id).filter(|known| known.since.elapsed() < REMEMBERED)?;
-        Some((found.secret.clone(), found.caller.clone()))
+        Some((found.secret.clone(), found.identity.clone()))
     }
 }
 

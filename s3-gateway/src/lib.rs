@@ -4,13 +4,16 @@
 //!
 //! Invariants, cited by tests:
 //! 1. Nothing is done before the request's signature is verified; what a request may do is decided by the namenode, on
-//!    behalf of the user that the access key belongs to.
+//!    behalf of the user that the access key belongs to, or of the bucket's owner where its policy allows it (`access`).
 //! 2. An object is seen whole or not at all; what a client leaves half-sent leaves nothing.
 //! 3. A condition is decided in the same step as the change that it guards.
 //! 4. Bytes that do not match a checksum, a digest or a length that came with them are not stored.
 //! 5. What is not supported is answered with `NotImplemented`, never with success.
 
+mod access;
+mod buckets;
 mod condition;
+mod cors;
 mod digest;
 mod door;
 mod failure;
@@ -19,10 +22,14 @@ mod identity;
 mod idle;
 mod key;
 mod operations;
+mod policy;
+mod preflight;
 mod properties;
+mod public_access;
 mod secret;
 mod settings;
 mod tagging;
+mod users;
 
 pub use http::{Error, Gateway};
 pub use secret::{SealingKey, SecretError, generate};

@@ -7,8 +7,8 @@ use s3s::dto::{
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use types::{Code, Path};
 
+use crate::access::Caller;
 use crate::failure::{self, not_implemented};
-use crate::identity::Caller;
 
 /// Others have no right in a bucket unless its owner gives it, by mode or by policy.
 const BUCKET_MODE: u32 = 0o700;

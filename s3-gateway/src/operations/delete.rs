@@ -7,10 +7,11 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
+use crate::access::Caller;
 use crate::condition;
 use crate::failure::{self, not_implemented};
-use crate::identity::Caller;
 use crate::key;
+use crate::policy;
 
 /// Objects that one request removes at a time.
 const AT_ONCE: usize = 16;
@@ -33,8 +34,6 @@ pub(crate) async fn many(caller: &Caller, input: DeleteObjectsInput) -> S3Result
         return Err(S3Error::new(S3ErrorCode::MalformedXML));
     }
     let quiet = input.delete.quiet == Some(true);
-    // One answer for all if the bucket is not there.
-    caller.objects.bucket(&input.bucket).await.map_err(failure::of)?;
     let bucket = input.bucket.as_str();
     let done = stream::iter(objects).map(|object| async move { (remove(caller, bucket, &object).await, object) });
     let done: Vec<_> = done.buffered(AT_ONCE).collect().await;
@@ -63,5 +62,8 @@ async fn remove(caller: &Caller, bucket: &str, object: &ObjectIdentifier) -> S3R
     key::check_version(object.version_id.as_deref())?;
     let wanted = object.e_tag.clone().map(ETagCondition::ETag);
     let condition = condition::of_change(wanted.as_ref(), None)?;
+    let version = object.version_id.as_ref().is_some_and(|version| !version.is_empty());
+    let actions = policy::actions("DeleteObject", policy::Extras { version, ..policy::Extras::default() });
+    let caller = caller.to_do(&actions, bucket, &object.key).await?;
     caller.objects.delete(bucket, object.key.as_bytes(), condition).await.map_err(failure::of)
 }

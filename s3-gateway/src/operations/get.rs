@@ -11,9 +11,9 @@ use s3s::dto::{
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::bucket::timestamp;
+use crate::access::Caller;
 use crate::condition::{Verdict, Wanted};
 use crate::failure::{self, not_implemented};
-use crate::identity::Caller;
 use crate::key;
 use crate::properties::{Algorithm, Checksum, Properties};
 

@@ -12,8 +12,8 @@ use s3s::dto::{
 };
 
 use super::bucket::{owner, timestamp};
+use crate::access::Caller;
 use crate::failure::{self, invalid};
-use crate::identity::Caller;
 
 const STANDARD: &str = "STANDARD";
 

@@ -13,10 +13,10 @@ use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{BodySizeLimitExceeded, S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders};
 
+use crate::access::Caller;
 use crate::condition;
 use crate::digest::{Digested, Digester};
 use crate::failure::{self, invalid, not_implemented};
-use crate::identity::Caller;
 use crate::key;
 use crate::properties::{Algorithm, Checksum, Properties};
 
