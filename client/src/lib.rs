@@ -48,6 +48,7 @@ mod place;
 mod reader;
 mod session;
 mod store;
+mod trash;
 mod watcher;
 mod wire;
 mod writer;
@@ -65,5 +66,6 @@ pub use object::{
 pub use place::Place;
 pub use reader::FileReader;
 pub use store::Client;
+pub use trash::{TrashItem, Trashed};
 pub use watcher::{Changed, Event, Watcher};
 pub use writer::{FileWriter, StoredBlock};

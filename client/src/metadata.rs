@@ -187,6 +187,9 @@ impl Metadata {
             v1::reply::Result::KeyPage(_) => "key page",
             v1::reply::Result::Buckets(_) => "buckets",
             v1::reply::Result::AccessKeys(_) => "access keys",
+            v1::reply::Result::Trashed(_) => "trashed",
+            v1::reply::Result::TrashPage(_) => "trash page",
+            v1::reply::Result::Emptied(_) => "emptied",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

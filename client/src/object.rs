@@ -149,6 +149,8 @@ pub struct Defaults {
     /// A file is closed, and a writer goes on, with no fewer replicas than this of a block.
     pub min_replicas: u8,
     pub durability: Durability,
+    /// How long what was moved to the trash can be had back; absent: not at all.
+    pub trash: Option<Duration>,
     /// A session that is silent for so long is over.
     pub session_timeout: Duration,
 }

@@ -149,6 +149,7 @@ pub(crate) fn defaults(wire: v1::Defaults) -> Result<Defaults, Fault> {
         inline_max: ByteSize::new(wire.inline_max),
         min_replicas: byte(wire.min_replicas, "min_replicas")?,
         durability: wire.durability.parse().map_err(|error| broken(format!("{error}")))?,
+        trash: (wire.trash_ms != 0).then(|| Duration::from_millis(wire.trash_ms)),
         session_timeout: Duration::from_millis(wire.session_timeout_ms),
     })
 }

@@ -1,5 +1,5 @@
-//! What the leader does unasked: it ends silent sessions, recovers the files that their writers left open, frees what was
-//! removed, has due replicas deleted, and brings blocks back to their wanted copies.
+//! What the leader does unasked: it ends silent sessions, recovers the files that their writers left open, removes for good
+//! what was in the trash for its time, frees what was removed, has due replicas deleted, and brings blocks back to their wanted copies.
 //!
 //! 1. Duties are done only while this member leads, and start from nothing in each term: whatever is lost with a leader
 //!    is found again from the state.
@@ -9,6 +9,7 @@
 
 mod audit;
 mod board;
+mod expiry;
 mod inventories;
 mod recovery;
 mod scan;
@@ -154,6 +155,8 @@ struct Term {
     term: u64,
     since: Instant,
     garbage: bool,
+    /// Items of the trash whose time is over are left.
+    expiring: bool,
     look_due: Instant,
     scan: scan::Scan,
     audit: audit::Audit,
@@ -171,12 +174,19 @@ struct Gathered {
     told: audit::Told,
 }
 
+impl Term {
+    /// Whether something is to be gone on with at once.
+    fn is_busy(&self) -> bool {
+        self.garbage || self.expiring || self.scan.running() || self.audit.running()
+    }
+}
+
 impl Duties {
     pub(crate) fn run(self) -> Result<(), String> {
         let mut term: Option<Term> = None;
         loop {
             let mut gathered = Gathered::default();
-            let busy = term.as_ref().is_some_and(|term| term.garbage || term.scan.running() || term.audit.running());
+            let busy = term.as_ref().is_some_and(Term::is_busy);
             if !self.gather(if busy { Duration::ZERO } else { PAUSE }, &mut gathered) {
                 return Ok(());
             }
@@ -209,6 +219,7 @@ impl Duties {
             term,
             since: now,
             garbage: true,
+            expiring: false,
             look_due: now,
             scan: scan::Scan::new(now),
             audit: audit::Audit::new(now, self.settings.digest_interval),
@@ -314,6 +325,7 @@ impl Duties {
             term.look_due = Instant::now() + LOOK;
             // Hints may be lost, and steps refused: what is left is found here.
             term.garbage |= query::garbage_pending(&self.store.state().snapshot())?;
+            term.expiring |= self.trash_is_due()?;
             self.expire_sessions()?;
             self.look_for_recoveries(&mut term.recoveries)?;
             if self.may_delete(term) {
@@ -321,6 +333,9 @@ impl Duties {
             }
         }
         self.recover(&mut term.recoveries, gathered.recovered);
+        if term.expiring {
+            term.expiring = self.expire_trash();
+        }
         if term.garbage {
             term.garbage = self.free_garbage()?;
         }

@@ -21,6 +21,8 @@ use crate::wire::{self, Query};
 
 /// Buckets or access keys in one answer.
 const BUCKETS: usize = 1000;
+/// Items of the trash in one answer.
+const TRASHED: usize = 1000;
 const THREADS: usize = 2;
 
 /// What the threads do.
@@ -138,6 +140,7 @@ impl Reader {
                 query::access_key(state, caller, id).map(|row| wire::access_keys(vec![(id.clone(), row)]))
             }
             Query::AccessKeys { after } => query::access_keys(state, caller, after, BUCKETS).map(wire::access_keys),
+            Query::Trash { uid, after } => query::trash(state, caller, *uid, *after, TRASHED).map(wire::trash_page),
             Query::Session(session) => return Ok(session_answer(lives(state, *session)?, *session)),
         };
         match answer {

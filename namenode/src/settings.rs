@@ -82,6 +82,9 @@ pub struct Settings {
     /// How long the replicas of a deleted file stay on the disks.
     #[serde(with = "humantime_serde")]
     pub delete_grace: Duration,
+    /// What users remove can be had back for so long; zero: not at all.
+    #[serde(with = "humantime_serde")]
+    pub trash_expiry: Duration,
     /// A new leader deletes no replica for so long.
     #[serde(with = "humantime_serde")]
     pub delete_holdoff: Duration,
@@ -137,6 +140,7 @@ impl Default for Settings {
             dead_after: Duration::from_secs(30),
             repair_after: Duration::from_secs(60),
             delete_grace: Duration::from_secs(600),
+            trash_expiry: Duration::from_secs(24 * 3600),
             delete_holdoff: Duration::from_secs(60),
             scan_interval: Duration::from_secs(10),
             digest_interval: Duration::from_secs(600),

@@ -5,6 +5,7 @@ mod inventory;
 mod keys;
 mod reply;
 mod sessions;
+mod trash;
 
 use namespace::command::{
     AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, TimeKind, Where, XattrMode,
@@ -12,7 +13,7 @@ use namespace::command::{
 use namespace::lock::{LockKind, LockWish};
 use namespace::row::{self, NodeRow, Quota};
 use proto::{WireError, v1};
-use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp};
+use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp, TrashId};
 
 use crate::datanodes::{Heartbeat, StorageReport};
 use crate::settings::Settings;
@@ -22,6 +23,7 @@ pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
 pub(crate) use reply::{done, extents, listing, opened, refusal, reply, stated, xattr, xattr_names};
 pub(crate) use sessions::{changes, lock_holder, lock_query};
+pub(crate) use trash::trash_page;
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
@@ -132,6 +134,11 @@ pub(crate) enum Query {
     AccessKey(String),
     AccessKeys {
         after: String,
+    },
+    /// What is in the trash of one user or of all.
+    Trash {
+        uid: Option<u32>,
+        after: Option<(u32, TrashId)>,
     },
     /// Whether a session lives.
     Session(SessionId),
@@ -263,6 +270,10 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             force: recover.force,
             holder: None,
         },
+        Kind::ListTrash(list) => return Ok(Asked::Query(trash::list(&list)?)),
+        Kind::Trash(wire) => trash::trash(wire, settings)?,
+        Kind::RestoreTrash(restore) => trash::restore(restore)?,
+        Kind::EmptyTrash(empty) => trash::empty(&empty),
         Kind::Append(append) => Command::Append { place: place(append.place, "Append.place")?, holder: None },
         Kind::AbandonBlock(abandon) => Command::AbandonBlock {
             inode: inode(abandon.inode, "AbandonBlock.inode")?,

@@ -79,6 +79,11 @@ impl<'a> Caller<'a> {
         self.0.filter(|principal| principal.uid != 0)
     }
 
+    /// The uid that counts as the caller's.
+    pub(crate) fn uid(self) -> u32 {
+        self.0.map_or(0, |principal| principal.uid)
+    }
+
     /// Refuses unless the bits of `row` grant `right`; `place` is what the refusal names.
     pub(crate) fn check(self, row: &InodeRow, right: Right, place: impl FnOnce() -> String) -> Result<(), Error> {
         match self.limited() {

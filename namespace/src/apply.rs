@@ -12,9 +12,10 @@ use crate::commands::{
     delete, drop_unlisted, end_session, exchange, extend, format, gc_step, handles, link, mkdir, mknod,
     next_generation, open_session, punch, put_blocks, put_inline, recover_lease, recovery, register_datanode,
     release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota,
-    set_xattr, symlink, truncate, write_extents,
+    set_xattr, symlink, trash, truncate, write_extents,
 };
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, set_bucket_setting};
+use crate::commands::{empty_trash, expire_trash, restore_trash};
 use crate::error::Error;
 use crate::exactly_once;
 use crate::transaction::{Outcome, Transaction};
@@ -131,6 +132,12 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::BeginRecovery { block } => recovery::begin(txn, *block),
         Command::CommitRecovery { recovered } => recovery::commit(txn, recovered),
         Command::Append { place, holder } => append::run(txn, place, *holder),
+        Command::Trash { place, recursive, keep_nanos } => trash::run(txn, place, *recursive, *keep_nanos),
+        Command::RestoreTrash { uid, item, to, parents } => {
+            restore_trash::run(txn, (*uid, *item), to.as_ref(), *parents)
+        }
+        Command::EmptyTrash { uid, item, limit } => empty_trash::run(txn, *uid, *item, *limit),
+        Command::ExpireTrash { limit } => expire_trash::run(txn, *limit),
         Command::ReplicasDeleted { storage, replicas } => replicas_deleted::run(txn, *storage, replicas),
         Command::DropUnlisted { location, replicas, grace_nanos } => {
             drop_unlisted::run(txn, *location, replicas, *grace_nanos)

@@ -6,7 +6,9 @@
 //! chosen) is in the command: the same log gives the same state on every member.
 
 use minicbor::{Decode, Encode};
-use types::{BlockId, BlockOffset, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp};
+use types::{
+    BlockId, BlockOffset, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp, TrashId,
+};
 
 use crate::access_key::AccessKeyRow;
 use crate::bucket::{BucketSetting, Condition};
@@ -648,6 +650,48 @@ pub enum Command {
         #[n(1)]
         holder: Option<Holder>,
     },
+    /// Moves an object out of the tree to where it can be had back from. Decided as a `Delete`; without a time to keep it,
+    /// it is one.
+    #[n(105)]
+    Trash {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        recursive: bool,
+        #[n(2)]
+        keep_nanos: u64,
+    },
+    /// Takes an item out of the trash again.
+    #[n(106)]
+    RestoreTrash {
+        /// Whose it is.
+        #[n(0)]
+        uid: u32,
+        #[n(1)]
+        item: TrashId,
+        /// Where to; absent: where it was.
+        #[n(2)]
+        to: Option<Where>,
+        /// Make missing parents.
+        #[n(3)]
+        parents: bool,
+    },
+    /// Removes for good what a user has in the trash: one item, or the first `limit`.
+    #[n(107)]
+    EmptyTrash {
+        #[n(0)]
+        uid: u32,
+        #[n(1)]
+        item: Option<TrashId>,
+        #[n(2)]
+        limit: u32,
+    },
+    /// The leader's: removes for good at most `limit` items whose time is over.
+    #[n(108)]
+    ExpireTrash {
+        #[n(0)]
+        limit: u32,
+    },
 }
 
 /// What a file is opened for.
@@ -872,6 +916,20 @@ pub enum Reply {
         /// Where to go on, if the change was too much for one step.
         #[n(2)]
         next: Option<u64>,
+    },
+    /// What was removed is in the trash, and goes for good at `due`.
+    #[n(43)]
+    Trashed {
+        #[n(0)]
+        item: TrashId,
+        #[n(1)]
+        due: Timestamp,
+    },
+    /// Things are gone from the trash: whether there are more.
+    #[n(44)]
+    Emptied {
+        #[n(0)]
+        more: bool,
     },
     /// Nobody writes the file any more; it may still be recovered, and is closed when that has ended.
     #[n(25)]

@@ -2,7 +2,8 @@
 
 use minicbor::{Decode, Encode};
 use types::{
-    BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId, Timestamp,
+    BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId,
+    Timestamp, TrashId,
 };
 
 use crate::access::Right;
@@ -630,6 +631,14 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("there is no {item} of uid {uid} in the trash: it was restored, removed, or its time was over")]
+    #[n(105)]
+    NoSuchTrash {
+        #[n(0)]
+        uid: u32,
+        #[n(1)]
+        item: TrashId,
+    },
     #[error("{place} is being recovered after its writer was lost; retry in a moment")]
     #[n(80)]
     BeingRecovered {
@@ -694,7 +703,7 @@ impl Error {
             Self::SymlinkOnTheWay { .. } => Code::SymbolicLink,
             Self::TooManyLinks { .. } => Code::TooManyLinks,
             Self::NotAFile { .. } => Code::NotSupported,
-            Self::NotFound { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NoSuchTrash { .. } => Code::NotFound,
             Self::NotDirectory { .. } => Code::NotDirectory,
             Self::IsDirectory { .. } => Code::IsDirectory,
             Self::NotEmpty { .. } => Code::NotEmpty,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{BlockId, InodeId, SessionId, StorageId};
+use types::{BlockId, InodeId, SessionId, StorageId, TrashId};
 
 use crate::key;
 use crate::lock::{LockFamily, LockKind, LockOwner, LocksRow};
@@ -11,6 +11,7 @@ use crate::row::{
     self, BlockRow, BlockState, Body, Data, DirectoryRow, EntryRow, ExtentRow, GarbageRow, HandlesRow, InodeRow, Kind,
     LeaseRow, LinkRow, NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
 };
+use crate::trash::TrashRow;
 
 /// Every row, read and sorted by kind.
 #[derive(Debug, Default)]
@@ -42,6 +43,8 @@ struct Rows {
     locked_inodes: BTreeSet<(SessionId, InodeId)>,
     /// Ranges that the session says it has locked; none for one that is ending.
     locks_held: BTreeMap<SessionId, Option<u32>>,
+    trash: BTreeMap<(u32, TrashId), TrashRow>,
+    trash_due: BTreeSet<Vec<u8>>,
 }
 
 fn number(key: &[u8]) -> u64 {
@@ -111,6 +114,8 @@ fn read(state: &MemoryView) -> Rows {
             b'K' => {
                 rows.locked_inodes.insert((SessionId::new(number(key)), key::inode_of_session(key).expect("a key")));
             }
+            b't' => drop(rows.trash.insert(key::trash_of_key(key).expect("a key"), get(key, value))),
+            b'T' => drop(rows.trash_due.insert(key.clone())),
             b'B' => drop(get::<crate::bucket::BucketRow>(key, value)),
             b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
             b'N' => drop(get::<NodeRow>(key, value)),
@@ -141,6 +146,7 @@ pub fn check(state: &MemoryView) {
     check_blocks(&rows);
     check_handles(&rows);
     check_locks(&rows);
+    check_trash(&rows);
 }
 
 /// Invariant 3, and that each entry and its way back agree.
@@ -200,7 +206,8 @@ fn check_tree(rows: &Rows) {
         let freeing = std::iter::successors(Some((*inode, row)), |(_, row)| {
             rows.directories.get_key_value(&row.parent).map(|(inode, row)| (*inode, row))
         });
-        let attached = freeing.into_iter().any(|(inode, _)| inode == InodeId::ROOT);
+        let tops = [Some(InodeId::ROOT), trash_top(rows)];
+        let attached = freeing.into_iter().any(|(inode, _)| tops.contains(&Some(inode)));
         if attached {
             assert_eq!(row.usage, sums.get(inode).copied().unwrap_or_default(), "sums of {inode}");
             assert_eq!(row.subdirectories, Some(subdirectories.get(inode).copied().unwrap_or_default()), "{inode}");
@@ -220,6 +227,21 @@ fn check_names(rows: &Rows) {
         assert_eq!(link.is_some(), names > 0);
         assert!(link.is_none_or(|link| rows.back_links.contains(&link)), "{inode} counts under none of its names");
     }
+}
+
+fn trash_top(rows: &Rows) -> Option<InodeId> {
+    let mut tops = rows.entries.iter().filter(|((parent, name), _)| *parent == InodeId::NONE && !name.is_empty());
+    tops.next().map(|(_, row)| row.inode)
+}
+
+/// Invariant 1 of module `trash`.
+fn check_trash(rows: &Rows) {
+    let due = rows.trash.iter().map(|((uid, item), row)| key::trash_due(row.due, *uid, *item));
+    assert_eq!(rows.trash_due, due.collect(), "items in the trash, and when they go");
+    let Some(top) = trash_top(rows) else { return assert!(rows.trash.is_empty(), "items without a trash") };
+    let names = rows.entries.keys().chain(rows.references.keys()).filter(|(parent, _)| *parent == top);
+    let items: BTreeSet<Vec<u8>> = rows.trash.keys().map(|(_, item)| item.get().to_string().into_bytes()).collect();
+    assert_eq!(names.map(|(_, name)| name.clone()).collect::<BTreeSet<_>>(), items, "items and entries");
 }
 
 /// Leases, and that the content of a file is whole: its extents are apart, in their blocks, and within its length.

@@ -24,9 +24,11 @@
 //! | `F` session inode | nothing: a file that the session has open |
 //! | `B` name | [`BucketRow`](crate::bucket::BucketRow) |
 //! | `A` access key | [`AccessKeyRow`](crate::access_key::AccessKeyRow) |
+//! | `t` uid item | [`TrashRow`](crate::trash::TrashRow): what a user moved to the trash |
+//! | `T` due uid item | nothing: such an item, by when it goes for good |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 
-use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp};
+use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp, TrashId};
 
 use crate::command::DeletedReplica;
 use crate::lock::{LockFamily, LockOwner};
@@ -238,6 +240,29 @@ pub(crate) fn removals(storage: StorageId) -> Range {
     Range::under(tagged(b'r', &[storage.as_bytes()]))
 }
 
+pub(crate) fn trash_item(uid: u32, item: TrashId) -> Vec<u8> {
+    tagged(b't', &[&uid.to_be_bytes(), &item.get().to_be_bytes()])
+}
+
+/// What one user has in the trash, in the order in which it came there.
+pub(crate) fn trash_of(uid: u32) -> Range {
+    Range::under(tagged(b't', &[&uid.to_be_bytes()]))
+}
+
+pub(crate) fn all_trash() -> Range {
+    Range::under(vec![b't'])
+}
+
+pub(crate) fn trash_due(due: Timestamp, uid: u32, item: TrashId) -> Vec<u8> {
+    tagged(b'T', &[&due.nanos().to_be_bytes(), &uid.to_be_bytes(), &item.get().to_be_bytes()])
+}
+
+/// What goes for good by `now`.
+pub(crate) fn trash_due_by(now: Timestamp) -> Range {
+    let to = Range::under(tagged(b'T', &[&now.nanos().to_be_bytes()])).to;
+    Range { from: vec![b'T'], to }
+}
+
 pub(crate) fn node(node: NodeId) -> Vec<u8> {
     number(b'N', node.get())
 }
@@ -308,6 +333,10 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_be_bytes)
     }
 
+    fn u32(&mut self) -> Result<u32, ViewError> {
+        self.take().map(u32::from_be_bytes)
+    }
+
     fn block(&mut self) -> Result<BlockId, ViewError> {
         let inode = InodeId::new(self.u64()?);
         let number = u32::from_be_bytes(self.take()?);
@@ -348,6 +377,21 @@ pub(crate) fn block_of(key: &[u8]) -> Result<BlockId, ViewError> {
     let mut reader = Reader::new(key);
     let block = reader.block()?;
     reader.end(block)
+}
+
+/// Owner and id of an item in the trash.
+pub(crate) fn trash_of_key(key: &[u8]) -> Result<(u32, TrashId), ViewError> {
+    let mut reader = Reader::new(key);
+    let owned = (reader.u32()?, TrashId::new(reader.u64()?));
+    reader.end(owned)
+}
+
+/// The same, of the key that says when it goes.
+pub(crate) fn trash_of_due(key: &[u8]) -> Result<(u32, TrashId), ViewError> {
+    let mut reader = Reader::new(key);
+    reader.u64()?;
+    let owned = (reader.u32()?, TrashId::new(reader.u64()?));
+    reader.end(owned)
 }
 
 /// The offset in the key of an extent.

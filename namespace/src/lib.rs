@@ -54,6 +54,7 @@ mod resolve;
 pub mod row;
 mod rows;
 mod transaction;
+pub mod trash;
 mod tree;
 pub mod view;
 mod writer;

@@ -1,6 +1,7 @@
 //! Questions about a state that change nothing.
 
 mod keys;
+mod trash;
 
 use types::{BlockId, ByteSize, ClusterId, InodeId, SessionId, StorageId, Timestamp};
 
@@ -8,6 +9,7 @@ use crate::access::{Caller, Right};
 use crate::command::{DeletedReplica, Origin, Reply, Where};
 use crate::error::{Error, QueryError};
 use crate::exactly_once;
+use crate::home::Home;
 use crate::key::{self, Range};
 use crate::lock::{HeldLock, LockOwner, LockTable, LockWish};
 use crate::resolve;
@@ -20,6 +22,7 @@ use crate::view::{View, ViewError};
 use crate::xattr;
 
 pub use keys::{Bucket, OpenedObject, access_key, access_keys, bucket, buckets, open_key};
+pub use trash::{Trashed, trash, trash_is_due, trash_usage};
 
 /// The most entries or blocks that one answer holds.
 pub const MAX_PAGE: usize = 10_000;
@@ -323,8 +326,11 @@ pub fn recovering(view: &impl View, after: Option<InodeId>, limit: usize) -> Res
         let Some(number) = lease.block else { continue };
         let row = match find(view, Caller::SYSTEM, &Where { base: inode, path: Vec::new() }) {
             Ok(row) => row,
-            // In a removed tree, and freed with it.
-            Err(QueryError::Refused(_)) => continue,
+            Err(QueryError::Refused(_)) => match Home::of(view, inode)? {
+                Some((Home::Entry(slot), row)) if crate::trash::holds(view, slot.directory)? => row,
+                // In a removed tree, and freed with it.
+                Some(_) | None => continue,
+            },
             Err(QueryError::View(error)) => return Err(error),
         };
         let file = row.need_file()?;

@@ -476,6 +476,19 @@ pub(crate) fn rename<V: View>(txn: &mut Transaction<'_, V>, request: &Move<'_>) 
     Ok(())
 }
 
+/// Takes what is in one slot to another, which is empty. O(depth), and nothing is checked.
+pub(crate) fn relocate<V: View>(
+    txn: &mut Transaction<'_, V>,
+    row: &mut InodeRow,
+    from: &Slot,
+    to: &Slot,
+) -> Result<(), ViewError> {
+    txn.remove(key::entry(from.directory, &from.name));
+    let delta = put_at(txn, row, from, to)?;
+    account(txn, from.directory, Entries::removed(&row.body), delta.negated())?;
+    account(txn, to.directory, Entries::added(&row.body), delta)
+}
+
 /// Puts each of two objects in the place of the other, at once.
 pub(crate) fn exchange<V: View>(txn: &mut Transaction<'_, V>, first: &Where, second: &Where) -> Outcome<()> {
     let (first_slot, mut first_row) = resolve::find(&txn.rows, txn.caller, first)?;
@@ -513,7 +526,7 @@ pub(crate) fn exchange<V: View>(txn: &mut Transaction<'_, V>, first: &Where, sec
 }
 
 /// Refuses to move a directory elsewhere unless the caller may change it: what `..` in it means changes.
-fn check_other_parent<V: View>(txn: &Transaction<'_, V>, place: &Where, row: &InodeRow) -> Outcome<()> {
+pub(crate) fn check_other_parent<V: View>(txn: &Transaction<'_, V>, place: &Where, row: &InodeRow) -> Outcome<()> {
     if row.body == Body::Directory {
         txn.caller.check(row, Right::Write, || resolve::show(place))?;
     }

@@ -2,12 +2,14 @@
 
 use namespace::command::{AttrChange, BlockDone, Command, Destination, Layout, NewBlock, Ownership, Where, XattrMode};
 use namespace::row::BlockLocation;
-use types::{ByteSize, InodeId, NodeId, StorageId};
+use types::{ByteSize, InodeId, NodeId, StorageId, TrashId};
 
 use crate::dice::Dice;
 
 const OWNER: Ownership = Ownership { uid: 1000, gid: 100, mode: 0o755 };
 const LAYOUT: Layout = Layout { replication: 2, block_size: ByteSize::new(1 << 20) };
+/// What is removed may be had back for so long.
+const KEEP_NANOS: u64 = 300_000_000;
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// A file that a client has open for writing.
@@ -82,7 +84,13 @@ pub(crate) fn next(dice: &mut Dice, open: &[Open]) -> Command {
         },
         11..14 => Command::Rename { from: path(dice), to: path(dice), overwrite: dice.happens(500_000) },
         14 => Command::Exchange { first: path(dice), second: path(dice) },
-        15..17 => Command::Delete { place: path(dice), recursive: dice.happens(600_000) },
+        15..17 => {
+            let (place, recursive) = (path(dice), dice.happens(600_000));
+            match place.path.ends_with(b"a") || place.path.ends_with(b"b") {
+                true => Command::Trash { place, recursive, keep_nanos: KEEP_NANOS },
+                false => Command::Delete { place, recursive },
+            }
+        }
         17 => {
             let change = AttrChange { mode: Some(0o750), replication: Some(2), ..AttrChange::default() };
             Command::SetAttr { place: path(dice), change }
@@ -93,6 +101,13 @@ pub(crate) fn next(dice: &mut Dice, open: &[Open]) -> Command {
             value: vec![7; dice.one_of(&[1, 900])],
             mode: XattrMode::Any,
         },
-        _ => Command::RemoveXattr { place: path(dice), name: b"user.note".to_vec() },
+        _ => match path(dice) {
+            to if to.path.ends_with(b"a") => {
+                // Items have the numbers that inodes have not.
+                let item = TrashId::new(dice.between(2, 400));
+                Command::RestoreTrash { uid: 0, item, to: dice.happens(500_000).then_some(to), parents: true }
+            }
+            place => Command::RemoveXattr { place, name: b"user.note".to_vec() },
+        },
     }
 }

@@ -85,6 +85,10 @@ number_id!(
     Sequence, "seq_", "a sequence number such as seq_17"
 );
 number_id!(
+    /// What one command moved to the trash.
+    TrashId, "trash_", "the id of something in the trash, such as trash_17"
+);
+number_id!(
     /// A Raft term. It rides on every command to a datanode, which refuses a lower one than it has seen.
     Term, "term_", "a Raft term such as term_5"
 );

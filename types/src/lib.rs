@@ -17,7 +17,8 @@ mod units;
 
 pub use error::{Code, ErrorKind};
 pub use ids::{
-    BlockId, ClusterId, DiskId, GenStamp, InodeId, LogIndex, NodeId, ParseIdError, Sequence, SessionId, StorageId, Term,
+    BlockId, ClusterId, DiskId, GenStamp, InodeId, LogIndex, NodeId, ParseIdError, Sequence, SessionId, StorageId,
+    Term, TrashId,
 };
 pub use path::{MAX_NAME, MAX_PATH, Name, Path, PathError};
 pub use units::{BlockOffset, ByteSize, FileOffset, ParseUnitError, Timestamp};

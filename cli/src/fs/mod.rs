@@ -23,6 +23,7 @@ mod remote;
 mod rm;
 mod stat;
 mod touch;
+mod trash;
 mod truncate;
 mod upload;
 mod walk;
@@ -64,8 +65,10 @@ enum Command {
     Mv(mv::MvArgs),
     /// Give a file another name, or make a symbolic link
     Ln(ln::LnArgs),
-    /// Remove files and directories; there is no trash yet, what is removed is gone
+    /// Remove files and directories, to the trash
     Rm(rm::RmArgs),
+    /// List, restore or remove for good what was removed
+    Trash(trash::TrashArgs),
     /// Make directories
     Mkdir(mkdir::MkdirArgs),
     /// Show everything about files and directories
@@ -102,6 +105,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Mv(args) => mv::run(&client, args).await,
         Command::Ln(args) => ln::run(&client, args).await,
         Command::Rm(args) => rm::run(&client, args).await,
+        Command::Trash(args) => trash::run(&client, args).await,
         Command::Mkdir(args) => mkdir::run(&client, args).await,
         Command::Stat(args) => stat::run(&client, args).await,
         Command::Du(args) => du::run(&client, args).await,

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _};
 
-use client::Client;
+use client::{Attributes, Client};
 use types::ByteSize;
 
 use super::Failures;
@@ -15,7 +15,9 @@ const ASK_ABOVE: u64 = 1000;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "There is no trash yet: what is removed is gone. More than 1,000 files at once are asked about."
+    after_help = "What is removed moves to the trash of its user, and can be had back for a day (see ashlar fs trash), \
+    unless the cluster is set up otherwise. A file with several names only loses one. What would go for good is asked \
+    about, if it is more than 1,000 files at once."
 )]
 pub(crate) struct RmArgs {
     /// What to remove
@@ -27,9 +29,34 @@ pub(crate) struct RmArgs {
     /// Be content with what is not there
     #[arg(short, long)]
     force: bool,
+    /// Remove for good, and not to the trash
+    #[arg(long)]
+    skip_trash: bool,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+}
+
+/// What is to go for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Doomed {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+}
+
+impl Doomed {
+    pub(super) fn of(attributes: &Attributes) -> Self {
+        match attributes.usage {
+            Some(usage) => Self { files: usage.files, bytes: usage.bytes },
+            None => Self { files: 1, bytes: attributes.length.get() },
+        }
+    }
+}
+
+impl std::iter::Sum for Doomed {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self { files: sum.files + part.files, bytes: sum.bytes + part.bytes })
+    }
 }
 
 pub(crate) async fn run(client: &Client, args: RmArgs) -> Result<(), Failure> {
@@ -49,11 +76,16 @@ pub(crate) async fn run(client: &Client, args: RmArgs) -> Result<(), Failure> {
             None => removable.push(found),
         }
     }
-    if !args.yes {
-        confirm(&removable)?;
+    let for_good = args.skip_trash || client.defaults().trash.is_none();
+    if for_good && !args.yes {
+        confirm(removable.iter().map(|found| Doomed::of(&found.attributes)).sum())?;
     }
     for found in removable {
-        match client.delete(&found.path, args.recursive).await {
+        let removed = match args.skip_trash {
+            true => client.delete(&found.path, args.recursive).await,
+            false => client.trash(&found.path, args.recursive).await.map(drop),
+        };
+        match removed {
             Err(error) if args.force && remote::is_absent(&error) => {}
             Err(error) => failures.add(error.into())?,
             Ok(()) => {}
@@ -71,12 +103,7 @@ fn refusal(found: &Found, recursive: bool) -> Option<&'static str> {
 }
 
 /// Asks before much is removed.
-fn confirm(doomed: &[Found]) -> Result<(), Failure> {
-    let (files, bytes) =
-        doomed.iter().fold((0, 0), |(files, bytes), Found { attributes, .. }| match attributes.usage {
-            Some(usage) => (files + usage.files, bytes + usage.bytes),
-            None => (files + 1, bytes + attributes.length.get()),
-        });
+pub(super) fn confirm(Doomed { files, bytes }: Doomed) -> Result<(), Failure> {
     if files <= ASK_ABOVE {
         return Ok(());
     }

@@ -154,6 +154,8 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         Op::Exchange(op) => [op.first.as_mut(), op.second.as_mut()],
         Op::Link(op) => [op.from.as_mut(), op.to.as_mut()],
         Op::Delete(op) => [op.place.as_mut(), None],
+        Op::Trash(op) => [op.place.as_mut(), None],
+        Op::RestoreTrash(op) => [op.to.as_mut(), None],
         Op::SetAttr(op) => [op.place.as_mut(), None],
         Op::SetQuota(op) => [op.place.as_mut(), None],
         Op::SetXattr(op) => [op.place.as_mut(), None],
@@ -188,6 +190,8 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         | Op::ListKeys(_)
         | Op::FindBuckets(_)
         | Op::FindAccessKeys(_)
+        | Op::EmptyTrash(_)
+        | Op::ListTrash(_)
         | Op::SetLock(_)
         | Op::TestLock(_)
         | Op::ReleaseLocks(_)

@@ -175,6 +175,7 @@ fn greeting(points_to: Option<&str>) -> v1::ReplyBatch {
         min_replicas: 2,
         session_timeout_ms: 30_000,
         durability: "close".to_owned(),
+        trash_ms: 0,
     };
     let welcome = v1::Welcome { cluster: CLUSTER.as_bytes().to_vec(), term: 1, defaults: Some(defaults) };
     v1::ReplyBatch { welcome: Some(welcome), ..Default::default() }

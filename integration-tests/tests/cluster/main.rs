@@ -15,6 +15,7 @@ mod quickstart;
 mod quota;
 mod random_writes;
 mod restart;
+mod trash;
 mod trees;
 mod vanished_client;
 mod watches;

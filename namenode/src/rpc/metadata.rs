@@ -176,6 +176,7 @@ impl Client {
             min_replicas: u32::from(settings.min_replicas_of(settings.replication)),
             session_timeout_ms: u64::try_from(settings.session_timeout.as_millis()).unwrap_or(u64::MAX),
             durability: settings.durability.name().to_owned(),
+            trash_ms: u64::try_from(settings.trash_expiry.as_millis()).unwrap_or(u64::MAX),
         };
         let cluster = cluster.as_bytes().to_vec();
         let welcome = v1::Welcome { cluster, term: self.term, defaults: Some(defaults) };

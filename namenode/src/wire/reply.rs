@@ -34,6 +34,8 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
             Answer::Written(v1::Written { attributes: Some(attributes(&row)), offset, next })
         }
         Ok(Reply::Lease { recovering }) => Answer::Lease(v1::Lease { recovering }),
+        Ok(Reply::Trashed { item, due }) => Answer::Trashed(v1::Trashed { item: item.get(), due: due.nanos() }),
+        Ok(Reply::Emptied { more }) => Answer::Emptied(v1::Emptied { more }),
         // A session that is closed: what is too much for one step the leader goes on with by itself.
         Ok(Reply::Step { .. }) => done(),
         // The leader's own command answers this; no client asks for it.

@@ -14,6 +14,7 @@ mod quota;
 mod recovery;
 mod replicas;
 mod sessions;
+mod trash;
 mod tree;
 mod unlisted;
 mod writers;

@@ -4,6 +4,7 @@
 mod content;
 
 mod sessions;
+mod trash;
 
 use proptest::prelude::*;
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, Timestamp};

@@ -4,6 +4,7 @@ mod content;
 mod handles;
 mod links;
 mod locks;
+mod trash;
 
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// What a leader does unasked: it frees what was removed.
+    /// What a leader does unasked: it removes for good what was in the trash for its time, and frees what was removed.
     pub(super) fn duties(&mut self, member: u64) {
         self.later(member, DUTIES, Work::Duties);
         let place = self.member(member);
@@ -241,6 +241,9 @@ impl World {
             commands.push(Command::GcStep { limit: GC_STEP, grace_nanos: 0 });
         }
         let time = query::time(view).expect("readable");
+        if query::trash_is_due(view, time).expect("readable") {
+            commands.push(Command::ExpireTrash { limit: GC_STEP });
+        }
         for storage in (0..STORAGES).map(storage) {
             let replicas = query::due_deletes(view, storage, time, 9).expect("readable");
             if !replicas.is_empty() {
