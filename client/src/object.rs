@@ -42,6 +42,8 @@ pub struct Attributes {
     pub usage: Option<Usage>,
     /// Of directories that have one.
     pub quota: Option<Quota>,
+    /// Of directories that have one of their own: how long what is below stays after its last modification.
+    pub ttl: Option<Duration>,
     /// Of devices: the number, as its maker encoded it.
     pub device: Option<u64>,
     /// Of symbolic links: where it leads.

@@ -204,6 +204,15 @@ impl Client {
         self.changed(op, at).await.map_err(|fault| Error::new("set the quota of", at, fault))
     }
 
+    /// Gives a directory a time to live, at least a second, or takes it away: what is below goes when its last modification
+    /// is longer ago, by the nearest directory above that has one.
+    pub async fn set_ttl(&self, at: impl Into<Place>, ttl: Option<Duration>) -> Result<Attributes, Error> {
+        let at = &at.into();
+        let ttl = ttl.map(|ttl| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX));
+        let op = Op::SetTtl(v1::SetTtl { place: Some(wire::place(at)), ttl });
+        self.changed(op, at).await.map_err(|fault| Error::new("set the time to live of", at, fault))
+    }
+
     /// Sets an extended attribute. The name begins with `user.`, `trusted.` or `security.`; a value has up to 64 KiB.
     pub async fn set_xattr(
         &self,

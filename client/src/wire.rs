@@ -114,6 +114,7 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
             raw_bytes: usage.raw_bytes,
         }),
         quota: wire.quota.map(|v1::Quota { raw_bytes, inodes }| Quota { raw_bytes, inodes }),
+        ttl: wire.ttl.map(Duration::from_nanos),
         device: (wire.device != 0).then_some(wire.device),
         target: (kind == Kind::Symlink).then_some(wire.target),
     })

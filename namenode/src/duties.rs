@@ -1,5 +1,5 @@
 //! What the leader does unasked: it ends silent sessions, recovers the files that their writers left open, removes for good
-//! what was in the trash for its time, frees what was removed, has due replicas deleted, and brings blocks back to their wanted copies.
+//! what was in the trash for its time and what is older than its directory allows, frees what was removed, has due replicas deleted, and brings blocks back to their wanted copies.
 //!
 //! 1. Duties are done only while this member leads, and start from nothing in each term: whatever is lost with a leader
 //!    is found again from the state.
@@ -157,6 +157,7 @@ struct Term {
     garbage: bool,
     /// Items of the trash whose time is over are left.
     expiring: bool,
+    ageing: expiry::Ageing,
     look_due: Instant,
     scan: scan::Scan,
     audit: audit::Audit,
@@ -177,7 +178,7 @@ struct Gathered {
 impl Term {
     /// Whether something is to be gone on with at once.
     fn is_busy(&self) -> bool {
-        self.garbage || self.expiring || self.scan.running() || self.audit.running()
+        self.garbage || self.expiring || self.ageing.running() || self.scan.running() || self.audit.running()
     }
 }
 
@@ -220,6 +221,7 @@ impl Duties {
             since: now,
             garbage: true,
             expiring: false,
+            ageing: expiry::Ageing::new(now),
             look_due: now,
             scan: scan::Scan::new(now),
             audit: audit::Audit::new(now, self.settings.digest_interval),
@@ -333,6 +335,7 @@ impl Duties {
             }
         }
         self.recover(&mut term.recoveries, gathered.recovered);
+        self.age(&mut term.ageing)?;
         if term.expiring {
             term.expiring = self.expire_trash();
         }

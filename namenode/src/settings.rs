@@ -85,6 +85,9 @@ pub struct Settings {
     /// What users remove can be had back for so long; zero: not at all.
     #[serde(with = "humantime_serde")]
     pub trash_expiry: Duration,
+    /// Time between two looks for what is older than its directory allows.
+    #[serde(with = "humantime_serde")]
+    pub ttl_interval: Duration,
     /// A new leader deletes no replica for so long.
     #[serde(with = "humantime_serde")]
     pub delete_holdoff: Duration,
@@ -141,6 +144,7 @@ impl Default for Settings {
             repair_after: Duration::from_secs(60),
             delete_grace: Duration::from_secs(600),
             trash_expiry: Duration::from_secs(24 * 3600),
+            ttl_interval: Duration::from_secs(60),
             delete_holdoff: Duration::from_secs(60),
             scan_interval: Duration::from_secs(10),
             digest_interval: Duration::from_secs(600),

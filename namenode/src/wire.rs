@@ -270,6 +270,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             force: recover.force,
             holder: None,
         },
+        Kind::SetTtl(set) => Command::SetTtl { place: place(set.place, "SetTtl.place")?, ttl_nanos: set.ttl },
         Kind::ListTrash(list) => return Ok(Asked::Query(trash::list(&list)?)),
         Kind::Trash(wire) => trash::trash(wire, settings)?,
         Kind::RestoreTrash(restore) => trash::restore(restore)?,

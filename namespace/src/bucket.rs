@@ -312,11 +312,11 @@ pub(crate) fn set_implicit<V: View>(
     Ok(())
 }
 
-/// Removes implicit directories that have become empty, from `directory` up to the bucket. One that the caller may not
-/// remove stays, with those above it.
-pub(crate) fn prune<V: View>(txn: &mut Transaction<'_, V>, bucket: &BucketRow, directory: InodeId) -> Outcome<()> {
+/// Removes implicit directories that have become empty, from `directory` up to `top`, which stays. One that the caller may
+/// not remove stays, with those above it.
+pub(crate) fn prune<V: View>(txn: &mut Transaction<'_, V>, top: InodeId, directory: InodeId) -> Outcome<()> {
     let mut at = directory;
-    while at != bucket.inode {
+    while at != top {
         let row: DirectoryRow = txn.rows.need(&key::directory(at))?;
         if !row.implicit || row.usage.entries > 0 {
             break;

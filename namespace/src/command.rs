@@ -11,6 +11,7 @@ use types::{
 };
 
 use crate::access_key::AccessKeyRow;
+use crate::ageing::Aged;
 use crate::bucket::{BucketSetting, Condition};
 use crate::lock::LockWish;
 pub use crate::publication::{Attribute, Content, Publication};
@@ -685,6 +686,20 @@ pub enum Command {
         item: Option<TrashId>,
         #[n(2)]
         limit: u32,
+    },
+    /// Gives a directory a time to live for what is below it, or takes it away.
+    #[n(109)]
+    SetTtl {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        ttl_nanos: Option<u64>,
+    },
+    /// The leader's: removes what is still too old for where it is.
+    #[n(139)]
+    RemoveAged {
+        #[n(0)]
+        aged: Vec<Aged>,
     },
     /// The leader's: removes for good at most `limit` items whose time is over.
     #[n(108)]

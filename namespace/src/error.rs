@@ -631,6 +631,22 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("{place}: a time to live is at least {}; give a longer one", nanos(*least_nanos))]
+    #[n(106)]
+    BadTtl {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        least_nanos: u64,
+    },
+    #[error("{count} things cannot be removed at once for their age; name at most {limit}")]
+    #[n(107)]
+    TooManyAged {
+        #[n(0)]
+        count: u64,
+        #[n(1)]
+        limit: u32,
+    },
     #[error("there is no {item} of uid {uid} in the trash: it was restored, removed, or its time was over")]
     #[n(105)]
     NoSuchTrash {
@@ -667,6 +683,10 @@ fn until(soft_limit: Option<Timestamp>) -> String {
     })
 }
 
+fn nanos(nanos: u64) -> humantime::FormattedDuration {
+    humantime::format_duration(std::time::Duration::from_nanos(nanos))
+}
+
 impl Error {
     /// The code that travels to the caller.
     pub fn code(&self) -> Code {
@@ -696,6 +716,8 @@ impl Error {
             | Self::BadKey { .. }
             | Self::BadBucketName { .. }
             | Self::BadAccessKey { .. }
+            | Self::BadTtl { .. }
+            | Self::TooManyAged { .. }
             | Self::BadTarget { .. }
             | Self::BadKind { .. }
             | Self::ClientNameTooLong { .. } => Code::InvalidArgument,

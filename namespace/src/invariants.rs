@@ -45,6 +45,7 @@ struct Rows {
     locks_held: BTreeMap<SessionId, Option<u32>>,
     trash: BTreeMap<(u32, TrashId), TrashRow>,
     trash_due: BTreeSet<Vec<u8>>,
+    ageing: BTreeSet<InodeId>,
 }
 
 fn number(key: &[u8]) -> u64 {
@@ -115,6 +116,7 @@ fn read(state: &MemoryView) -> Rows {
                 rows.locked_inodes.insert((SessionId::new(number(key)), key::inode_of_session(key).expect("a key")));
             }
             b't' => drop(rows.trash.insert(key::trash_of_key(key).expect("a key"), get(key, value))),
+            b'z' => drop(rows.ageing.insert(inode())),
             b'T' => drop(rows.trash_due.insert(key.clone())),
             b'B' => drop(get::<crate::bucket::BucketRow>(key, value)),
             b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
@@ -147,6 +149,7 @@ pub fn check(state: &MemoryView) {
     check_handles(&rows);
     check_locks(&rows);
     check_trash(&rows);
+    check_ageing(&rows);
 }
 
 /// Invariant 3, and that each entry and its way back agree.
@@ -232,6 +235,12 @@ fn check_names(rows: &Rows) {
 fn trash_top(rows: &Rows) -> Option<InodeId> {
     let mut tops = rows.entries.iter().filter(|((parent, name), _)| *parent == InodeId::NONE && !name.is_empty());
     tops.next().map(|(_, row)| row.inode)
+}
+
+/// Invariant 2 of module `ageing`.
+fn check_ageing(rows: &Rows) {
+    let with_ttl = rows.directories.iter().filter(|(_, row)| row.ttl_nanos.is_some());
+    assert_eq!(rows.ageing, with_ttl.map(|(inode, _)| *inode).collect(), "directories with a time to live");
 }
 
 /// Invariant 1 of module `trash`.

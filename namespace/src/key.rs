@@ -26,6 +26,7 @@
 //! | `A` access key | [`AccessKeyRow`](crate::access_key::AccessKeyRow) |
 //! | `t` uid item | [`TrashRow`](crate::trash::TrashRow): what a user moved to the trash |
 //! | `T` due uid item | nothing: such an item, by when it goes for good |
+//! | `z` directory | nothing: a directory with a time to live |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 
 use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp, TrashId};
@@ -261,6 +262,15 @@ pub(crate) fn trash_due(due: Timestamp, uid: u32, item: TrashId) -> Vec<u8> {
 pub(crate) fn trash_due_by(now: Timestamp) -> Range {
     let to = Range::under(tagged(b'T', &[&now.nanos().to_be_bytes()])).to;
     Range { from: vec![b'T'], to }
+}
+
+pub(crate) fn ageing_in(directory: InodeId) -> Vec<u8> {
+    number(b'z', directory.get())
+}
+
+/// Every directory with a time to live.
+pub(crate) fn ageing() -> Range {
+    Range::under(vec![b'z'])
 }
 
 pub(crate) fn node(node: NodeId) -> Vec<u8> {

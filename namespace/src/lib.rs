@@ -20,6 +20,7 @@
 
 mod access;
 pub mod access_key;
+pub mod ageing;
 mod apply;
 pub mod bucket;
 pub mod changes;

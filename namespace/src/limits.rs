@@ -1,10 +1,14 @@
 //! Bounds on what one command may ask for or do.
 
+use std::time::Duration;
+
 use types::ByteSize;
 
 /// Wanted replicas of a block, and targets of a pipeline.
 pub(crate) const MAX_REPLICATION: u8 = 32;
 pub(crate) const MAX_BLOCK_SIZE: ByteSize = ByteSize::new(64 << 30);
+/// The least time to live of a directory: the leader does not look more often.
+pub(crate) const MIN_TTL: Duration = Duration::from_secs(1);
 /// Keeps the sums of directories far from the end of 64 bits.
 pub(crate) const MAX_FILE: ByteSize = ByteSize::new(1 << 50);
 /// Of a file in its inode row. The cluster's own `inline_max` is at most this.

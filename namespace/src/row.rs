@@ -1,6 +1,8 @@
 //! What the state holds: the values under their keys (module `key`). Stored as CBOR arrays by field number, each value
 //! behind one byte of format version (see `docs/formats/state.md`).
 
+use std::time::Duration;
+
 use minicbor::{Decode, Encode};
 use types::{
     BlockId, BlockOffset, ByteSize, ClusterId, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp,
@@ -74,6 +76,9 @@ pub struct Attributes {
     #[n(16)]
     #[cbor(with = "minicbor::bytes")]
     pub target: Option<Vec<u8>>,
+    /// Of directories that have one of their own: the time to live of what is below, in nanoseconds.
+    #[n(17)]
+    pub ttl_nanos: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
@@ -426,6 +431,7 @@ impl InodeRow {
             quota: directory.and_then(|row| row.quota),
             device: None,
             target: None,
+            ttl_nanos: directory.and_then(|row| row.ttl_nanos),
         };
         if let Some(directory) = directory {
             attributes.mtime = directory.mtime;
@@ -507,6 +513,15 @@ pub(crate) struct DirectoryRow {
     /// Direct entries that are directories. Absent in a row of before they were counted.
     #[n(7)]
     pub(crate) subdirectories: Option<u64>,
+    /// After so many nanoseconds without a change, what is below goes (module `ageing`).
+    #[n(8)]
+    pub(crate) ttl_nanos: Option<u64>,
+}
+
+impl DirectoryRow {
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        self.ttl_nanos.map(Duration::from_nanos)
+    }
 }
 
 /// The way from an inode to its entry.

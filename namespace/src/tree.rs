@@ -3,6 +3,7 @@
 use types::{ByteSize, InodeId, Timestamp};
 
 use crate::access::Right;
+use crate::ageing;
 use crate::apply::Effect;
 use crate::command::{Destination, Layout, Ownership, Where};
 use crate::error::Error;
@@ -212,6 +213,7 @@ pub(crate) fn add_directory<V: View>(
         quota: None,
         implicit: false,
         subdirectories: Some(0),
+        ttl_nanos: None,
     };
     txn.put_directory(inode, &directory);
     account(txn, slot.directory, Entries::added(&row.body), Delta::directory(&Usage::default()))?;
@@ -409,6 +411,7 @@ pub(crate) fn detach<V: View>(
             xattr::drop_all(txn, row);
             let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
             if directory.usage.entries == 0 {
+                ageing::forget(txn, row.inode, &directory);
                 txn.remove(key::directory(row.inode));
             } else if recursive {
                 directory.parent = InodeId::NONE;

@@ -60,7 +60,7 @@ pub(crate) enum Parcel {
     },
     Answer {
         token: u64,
-        answer: Answer,
+        answer: Box<Answer>,
     },
 }
 

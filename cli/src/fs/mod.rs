@@ -25,6 +25,7 @@ mod stat;
 mod touch;
 mod trash;
 mod truncate;
+mod ttl;
 mod upload;
 mod walk;
 mod xattr;
@@ -77,6 +78,8 @@ enum Command {
     Du(du::DuArgs),
     /// Show or set bounds on what directories hold
     Quota(quota::QuotaArgs),
+    /// Show, set or take away the time after which what is in directories goes
+    Ttl(ttl::TtlArgs),
     /// Show extended attributes
     Getfattr(xattr::GetArgs),
     /// Set or remove an extended attribute
@@ -110,6 +113,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Stat(args) => stat::run(&client, args).await,
         Command::Du(args) => du::run(&client, args).await,
         Command::Quota(args) => quota::run(&client, args).await,
+        Command::Ttl(args) => ttl::run(&client, args).await,
         Command::Getfattr(args) => xattr::get(&client, args).await,
         Command::Setfattr(args) => xattr::set(&client, args).await,
         Command::Chmod(args) => chmod::run(&client, args).await,

@@ -32,6 +32,9 @@ pub(crate) struct Object {
     writing: bool,
     usage: Option<Usage>,
     quota: Option<Quota>,
+    /// Of directories that have one of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
     /// Of symbolic links.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
@@ -63,6 +66,7 @@ impl Object {
             writing: attributes.writing,
             usage: attributes.usage,
             quota: attributes.quota,
+            ttl_ms: attributes.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             target: attributes.target.as_ref().map(|target| String::from_utf8_lossy(target).into_owned()),
             device: attributes.device,
         }

@@ -81,6 +81,9 @@ fn table(Found { attributes, .. }: &Found, sizes: Sizes) -> Table {
             row("block size", attributes.block_size.to_string());
         }
     }
+    if let Some(ttl) = attributes.ttl {
+        row("time to live", format!("{} after the last modification", humantime::format_duration(ttl)));
+    }
     row("mode", format!("{:04o} {}", attributes.mode, mode_text(attributes.kind, attributes.mode)));
     row("owner", format!("{} ({})", user(attributes.uid), attributes.uid));
     row("group", format!("{} ({})", group(attributes.gid), attributes.gid));

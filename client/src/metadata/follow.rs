@@ -157,6 +157,7 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         Op::Trash(op) => [op.place.as_mut(), None],
         Op::RestoreTrash(op) => [op.to.as_mut(), None],
         Op::SetAttr(op) => [op.place.as_mut(), None],
+        Op::SetTtl(op) => [op.place.as_mut(), None],
         Op::SetQuota(op) => [op.place.as_mut(), None],
         Op::SetXattr(op) => [op.place.as_mut(), None],
         Op::RemoveXattr(op) => [op.place.as_mut(), None],

@@ -102,6 +102,7 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
         quota: row.quota.map(|row::Quota { raw_bytes, inodes }| v1::Quota { raw_bytes, inodes }),
         device: row.device.unwrap_or(0),
         target: row.target.clone().unwrap_or_default(),
+        ttl: row.ttl_nanos,
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn run<V: View>(
         bucket::set_implicit(txn, row.inode, true)?;
     } else {
         tree::detach(txn, &place, &slot, &row, false)?;
-        bucket::prune(txn, &bucket, slot.directory)?;
+        bucket::prune(txn, bucket.inode, slot.directory)?;
     }
     Ok(Reply::Done)
 }

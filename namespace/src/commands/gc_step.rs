@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use types::{InodeId, Timestamp};
 
+use crate::ageing;
 use crate::command::Reply;
 use crate::extents;
 use crate::key;
 use crate::limits::MAX_STEP;
 use crate::names;
 use crate::resolve::Slot;
-use crate::row::{self, Body, ExtentRow, GarbageRow, Kind};
+use crate::row::{self, Body, DirectoryRow, ExtentRow, GarbageRow, Kind};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
@@ -82,6 +83,8 @@ fn free_directory<V: View>(
     }
     match (last_page, first_page) {
         (true, true) => {
+            let row: DirectoryRow = txn.rows.need(&key::directory(directory))?;
+            ageing::forget(txn, directory, &row);
             txn.remove(key::directory(directory));
             txn.remove(key::garbage(directory));
             *budget -= 1;

@@ -1,6 +1,7 @@
 //! What the state machine promises, one claim a test.
 
 mod access;
+mod ageing;
 mod buckets;
 mod changes;
 mod content;

@@ -129,6 +129,7 @@ fn rows_keep_their_bytes() {
         quota: None,
         implicit: true,
         subdirectories: None,
+        ttl_nanos: None,
     };
     let bounded =
         DirectoryRow { quota: Some(Quota { raw_bytes: Some(1 << 40), inodes: Some(9) }), ..directory.clone() };

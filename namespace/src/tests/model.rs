@@ -908,6 +908,7 @@ impl Model {
             usage: (kind == Kind::Directory).then(|| self.usage(inode)),
             device: other.map(|other| other.device).filter(|device| *device != 0),
             target,
+            ttl_nanos: None,
             quota: self.quotas.get(&inode).copied().filter(|quota| *quota != Quota::default()),
         }
     }

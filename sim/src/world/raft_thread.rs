@@ -39,7 +39,7 @@ impl World {
 
     pub(super) fn arrive(&mut self, from: Place, to: Place, parcel: Parcel) {
         match (to, parcel) {
-            (Place::Client(client), Parcel::Answer { token, answer }) => self.answered(client, token, answer),
+            (Place::Client(client), Parcel::Answer { token, answer }) => self.answered(client, token, *answer),
             (Place::Client(_), _) => unreachable!("clients get answers"),
             (Place::Member(member), parcel) => {
                 let place = self.member(member);
@@ -210,7 +210,8 @@ impl World {
 
     pub(super) fn answer(&mut self, member: u64, call: Call, answer: Answer) {
         if let Some(client) = call.client {
-            self.send(Place::Member(member), Place::Client(client), Parcel::Answer { token: call.token, answer });
+            let parcel = Parcel::Answer { token: call.token, answer: Box::new(answer) };
+            self.send(Place::Member(member), Place::Client(client), parcel);
         }
     }
 

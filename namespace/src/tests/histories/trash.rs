@@ -152,7 +152,10 @@ impl History {
                     oracle.check_way(path)?;
                     match oracle.tree.get(path) {
                         Some(None) => Err(Code::IsDirectory),
-                        _ => Ok(drop(oracle.tree.insert(path.clone(), Some(content)))),
+                        Some(Some(_)) | None => {
+                            oracle.tree.insert(path.clone(), Some(content));
+                            Ok(())
+                        }
                     }
                 });
             }
