@@ -2,6 +2,7 @@
 
 mod changes;
 mod cut;
+mod hand_over;
 mod proposals;
 mod snapshots;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::storage::{Snapshots, Storage};
 use crate::write::Write;
 use crate::{Leadership, Proposal, Refusal, Status};
 
+use hand_over::HandOver;
 use proposals::Waiting;
 
 const HEARTBEAT_TICKS: usize = 2;
@@ -147,6 +149,7 @@ pub struct Core<P, R> {
     format_proposed: u64,
     /// The disk does not finish a write.
     stalled: bool,
+    handing_over: Option<HandOver>,
     outputs: Vec<Output<P, R>>,
 }
 
@@ -214,6 +217,7 @@ impl<P, R> Core<P, R> {
             leading: None,
             format_proposed: 0,
             stalled: false,
+            handing_over: None,
             outputs: Vec::new(),
         })
     }
@@ -322,7 +326,7 @@ impl<P, R> Core<P, R> {
     /// Tells whether the disk of this member has stalled. Such a member gives the lead away, and does not ask for it.
     pub fn stalled(&mut self, now: Duration, stalled: bool) {
         self.stalled = stalled;
-        if stalled && self.is_leader() && self.node.raft.lead_transferee.is_none() {
+        if stalled && self.is_leader() && self.handing_over.is_none() {
             self.transfer(now, None);
         }
     }
@@ -354,6 +358,7 @@ impl<P, R> Core<P, R> {
         if self.is_leader() || (durable && !campaigns && !self.settles()) {
             self.node.tick();
         }
+        self.go_on_handing_over();
         if self.ticks.is_multiple_of(CHANGE_TICKS) {
             self.promote();
         }
@@ -504,22 +509,6 @@ impl<P, R> Core<P, R> {
     fn heard_within(&self, now: Duration, node: u64, ticks: u32) -> bool {
         let patience = self.settings.tick * ticks;
         node == self.settings.node || self.heard.get(&node).is_some_and(|heard| now.saturating_sub(*heard) < patience)
-    }
-
-    /// Gives the lead to this member, or to the one that has most of the log; if this member has it, and the other was
-    /// heard lately.
-    pub fn transfer(&mut self, now: Duration, to: Option<u64>) {
-        let me = self.node.raft.id;
-        let lives = |node: u64| self.lives(now, node);
-        let voters = &self.node.store().group().voters;
-        let may = |node: u64| node != me && lives(node) && voters.contains(&node) && to.is_none_or(|to| node == to);
-        let others = self.node.raft.prs().iter().filter(|(node, _)| may(**node));
-        let best = others.max_by_key(|(_, progress)| progress.matched).map(|(node, _)| *node);
-        if let Some(node) = best.filter(|_| self.is_leader()) {
-            info!(node, "handing over the lead");
-            self.lease.bar(self.node.raft.term);
-            self.node.transfer_leader(node);
-        }
     }
 }
 

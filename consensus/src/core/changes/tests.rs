@@ -7,6 +7,7 @@ use raft::eraftpb::{EntryType, Message};
 use types::DiskId;
 
 use super::*;
+use crate::core::ELECTION_TICKS;
 use crate::group::Member;
 use crate::tests::{List, NoSnapshots};
 use crate::{AppliedState, LogStore, Output, Progressed, Refusal, Settings};
@@ -16,6 +17,8 @@ const TICK: Duration = Duration::from_millis(50);
 struct Node {
     core: Core<u64, u64>,
     progressed: Progressed,
+    /// What it was told to apply.
+    committed: u64,
     group: Group,
 }
 
@@ -23,6 +26,8 @@ struct Node {
 struct Net {
     nodes: BTreeMap<u64, Node>,
     cut_off: Vec<u64>,
+    /// These apply nothing.
+    slow: Vec<u64>,
     now: Duration,
     answered: Vec<(u64, Result<(), Refusal>)>,
     /// The kinds of the entries that change members, and the empty ones, as node 1 got them.
@@ -39,6 +44,7 @@ impl Net {
         let mut net = Self {
             nodes: BTreeMap::new(),
             cut_off: Vec::new(),
+            slow: Vec::new(),
             now: Duration::from_secs(1),
             answered: Vec::new(),
             kinds: Vec::new(),
@@ -53,7 +59,8 @@ impl Net {
         let applied = AppliedState { index: 0, term: 0, group: founders.clone() };
         let log: Arc<dyn LogStore> = Arc::new(List::default());
         let core = Core::new(settings, self.now, &applied, &log, Arc::new(NoSnapshots)).expect("starts");
-        self.nodes.insert(node, Node { core, progressed: Progressed::default(), group: founders.clone() });
+        self.nodes
+            .insert(node, Node { core, progressed: Progressed::default(), committed: 0, group: founders.clone() });
     }
 
     fn leader(&self) -> Option<u64> {
@@ -76,6 +83,9 @@ impl Net {
                 }
             }
             for (id, node) in &mut self.nodes {
+                if !self.slow.contains(id) {
+                    node.progressed.applied = node.committed;
+                }
                 node.core.advance(self.now, node.progressed, |_| 0);
                 let mut outputs = Vec::new();
                 node.core.take_outputs(&mut outputs);
@@ -88,7 +98,7 @@ impl Net {
                         }
                         Output::Apply(entries) => {
                             for committed in entries {
-                                node.progressed.applied = committed.entry.index;
+                                node.committed = committed.entry.index;
                                 let kind = committed.entry.get_entry_type();
                                 if *id == 1 {
                                     self.kinds.push((kind, committed.entry.data.is_empty()));
@@ -237,6 +247,51 @@ fn a_stalled_leader_hands_over_and_a_stalled_member_does_not_campaign() {
         net.cut_off.clear();
         net.until(|net| net.leader().is_some());
     }
+}
+
+/// A leader, and the member that it would have take over first, which has a change of members to apply still: so it often
+/// is with one that has just come back.
+fn with_a_slow_heir() -> (Net, u64, u64) {
+    let mut net = Net::start(&[1, 2, 3]);
+    let leader = net.leader().expect("a leader");
+    let heir = (1..=3).rfind(|node| *node != leader).expect("there are others");
+    net.slow = vec![heir];
+    assert_eq!(net.change(&Change::Record(vec![(1, "elsewhere".to_owned())]), 7), Ok(()));
+    net.until(|net| net.answered.contains(&(7, Ok(()))) && net.nodes[&heir].committed == net.nodes[&leader].committed);
+    (net, leader, heir)
+}
+
+#[test]
+fn the_lead_goes_to_another_member_if_the_first_cannot_take_it() {
+    let (mut net, leader, heir) = with_a_slow_heir();
+    let now = net.now;
+    net.nodes.get_mut(&leader).expect("it is one").core.transfer(now, None);
+    net.until(|net| net.leader().is_some_and(|leads| leads != leader));
+    assert_ne!(net.leader(), Some(heir));
+}
+
+/// The library tells it once, and that comes to nothing.
+#[test]
+fn the_one_that_is_to_lead_is_told_again_when_it_can() {
+    let (mut net, leader, heir) = with_a_slow_heir();
+    let now = net.now;
+    net.nodes.get_mut(&leader).expect("it is one").core.transfer(now, Some(heir));
+    (0..ELECTION_TICKS).for_each(|_| net.tick());
+    assert_eq!(net.leader(), Some(leader));
+    net.slow.clear();
+    net.until(|net| net.leader() == Some(heir));
+}
+
+/// In vain: this member leads on, and does what it is asked for.
+#[test]
+fn a_hand_over_that_nobody_takes_ends() {
+    let (mut net, leader, heir) = with_a_slow_heir();
+    let now = net.now;
+    net.nodes.get_mut(&leader).expect("it is one").core.transfer(now, Some(heir));
+    (0..4 * ELECTION_TICKS).for_each(|_| net.tick());
+    assert_eq!(net.leader(), Some(leader));
+    let other = 6 - leader - heir;
+    assert_eq!(net.change(&Change::Remove(other), 8), Ok(()));
 }
 
 /// What a leader counts on was acknowledged: with less, a member has lost entries.
