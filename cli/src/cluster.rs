@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use client::Client;
+use client::{Client, ReadFrom};
 
 use crate::config;
 use crate::exit::{self, Failure};
@@ -22,6 +22,10 @@ pub(crate) struct ClusterArgs {
     /// File with the addresses and the settings of the client, such as client.toml of `ashlar quickstart`
     #[arg(long, value_name = "FILE", env = "ASHLAR_CONFIG", hide_env_values = true, global = true)]
     config: Option<PathBuf>,
+    /// Which namenodes answer queries: the one that leads, or any; what they answer is the same
+    #[arg(long, value_name = "leader|any", env = "ASHLAR_READ_FROM", hide_env_values = true, global = true)]
+    #[arg(value_parser = read_from)]
+    read_from: Option<ReadFrom>,
 }
 
 const NO_CLUSTER: &str = "no cluster is named; say which one with `--cluster HOST:PORT,...`, with the environment \
@@ -42,6 +46,7 @@ impl ClusterArgs {
             }
             _ => (client::Config::default(), Vec::new()),
         };
+        settings.read_from = self.read_from.unwrap_or(settings.read_from);
         settings.namenodes = match self.cluster.as_deref().filter(|text| !text.is_empty()) {
             Some(text) => addresses_in(text)?,
             None if !addresses.is_empty() => addresses,
@@ -89,6 +94,14 @@ impl ClusterArgs {
     }
 }
 
+fn read_from(text: &str) -> Result<ReadFrom, String> {
+    match text {
+        "leader" => Ok(ReadFrom::Leader),
+        "any" => Ok(ReadFrom::Any),
+        _ => Err("reads go to the \"leader\" or to \"any\" namenode".to_owned()),
+    }
+}
+
 /// Reads `host:port,host:port`.
 fn addresses_in(text: &str) -> Result<Vec<String>, Failure> {
     let addresses: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
@@ -110,7 +123,7 @@ mod tests {
     use super::*;
 
     fn args(cluster: Option<&str>, config: Option<PathBuf>) -> ClusterArgs {
-        ClusterArgs { cluster: cluster.map(str::to_owned), config }
+        ClusterArgs { cluster: cluster.map(str::to_owned), config, read_from: None }
     }
 
     #[test]
@@ -131,6 +144,18 @@ mod tests {
         assert_eq!((config.namenodes, config.host.as_str()), (vec!["127.0.0.1:1".to_owned()], "h1"));
         let config = args(Some("a:1, b:2"), Some(path)).client_config().expect("legal");
         assert_eq!((config.namenodes, config.host.as_str()), (vec!["a:1".to_owned(), "b:2".to_owned()], "h1"));
+    }
+
+    #[test]
+    fn who_is_read_from_is_said_by_the_file_and_the_command_line_goes_over_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("client.toml");
+        std::fs::write(&path, "namenodes = [\"127.0.0.1:1\"]\n[client]\nread_from = \"any\"\n").expect("writes");
+        let of = |args: ClusterArgs| args.client_config().expect("legal").read_from;
+        assert_eq!(of(args(Some("a:1"), None)), ReadFrom::Leader);
+        assert_eq!(of(args(None, Some(path.clone()))), ReadFrom::Any);
+        assert_eq!(of(ClusterArgs { read_from: Some(ReadFrom::Leader), ..args(None, Some(path)) }), ReadFrom::Leader);
+        assert_eq!((read_from("any"), read_from("Any").is_err()), (Ok(ReadFrom::Any), true));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Config {
     pub host: String,
     /// On whose behalf everything is done; what is made belongs to this user.
     pub user: User,
+    /// Which namenodes are asked what is in the namespace.
+    pub read_from: ReadFrom,
     /// How long an operation on the metadata may take, failover included.
     #[serde(with = "duration")]
     pub op_timeout: Duration,
@@ -39,6 +41,7 @@ impl Default for Config {
             namenodes: Vec::new(),
             host: hostname(),
             user: User::of_process(),
+            read_from: ReadFrom::default(),
             op_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
@@ -47,6 +50,17 @@ impl Default for Config {
             idle_connections: 8,
         }
     }
+}
+
+/// Which namenodes answer queries. What they answer is the same: all that was acknowledged before is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadFrom {
+    /// The one that leads, which has the shortest way to an answer.
+    #[default]
+    Leader,
+    /// Any that answers: clients are spread over all of them, and each answer waits for a word of the leader.
+    Any,
 }
 
 /// A user and the groups it is in. Uid 0 may do everything.
@@ -103,8 +117,10 @@ mod tests {
 
     #[test]
     fn every_field_has_a_default_and_unknown_keys_are_refused() {
-        let config: Config = toml::from_str("namenodes = [\"127.0.0.1:7000\"]\nop_timeout = \"5s\"").expect("legal");
-        assert_eq!(config.op_timeout, Duration::from_secs(5));
+        let text = "namenodes = [\"127.0.0.1:7000\"]\nop_timeout = \"5s\"\nread_from = \"any\"";
+        let config: Config = toml::from_str(text).expect("legal");
+        assert_eq!((config.op_timeout, config.read_from), (Duration::from_secs(5), ReadFrom::Any));
+        assert_eq!(Config::default().read_from, ReadFrom::Leader);
         assert_eq!(config.window, Config::default().window);
         assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).expect("writes")), Ok(config));
         assert!(toml::from_str::<Config>("name_nodes = []").is_err());

@@ -31,7 +31,8 @@
 //! 3. No error reaches the application that another member, another replica or a little patience would have spared it.
 //! 4. A read yields exactly the bytes that were written, or an error: each chunk is verified here, against a checksum that
 //!    the writer made.
-//! 5. What a client has seen it never unsees: no answer is older than the newest one before the question.
+//! 5. What a client has seen it never unsees: no answer is older than the newest one before the question, whichever members
+//!    gave the two.
 //! 6. Memory and queues are bounded: operations in flight, unacknowledged packets of a writer, read-ahead of a reader.
 //! 7. A replica is reported as holding a block only if it acknowledged every byte of it at the durability level asked for.
 
@@ -54,7 +55,7 @@ mod wire;
 mod writer;
 
 pub use admin::Admin;
-pub use config::{Config, User};
+pub use config::{Config, ReadFrom, User};
 pub use content::{ContentOptions, Edit, ExtentMap, Written};
 pub use error::Error;
 pub use listing::Listing;

@@ -1,4 +1,5 @@
-//! The metadata side: operations go to one task, which owns the stream to the leader.
+//! The metadata side: operations go to one task, which owns the stream to the leader. Queries may go to another, with a
+//! stream to any member.
 
 mod connection;
 mod dial;
@@ -15,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use types::{ClusterId, SessionId};
 
-use crate::config::Config;
+use crate::config::{Config, ReadFrom};
 use crate::error::Fault;
 use crate::object::{Attributes, Defaults};
 use crate::watcher::Watching;
 use crate::wire;
 
-use connection::Connection;
+use connection::{Connection, Lead};
 pub(crate) use dial::chain;
+use operations::Newest;
 
 /// Operations that wait to be taken up by the task.
 const QUEUE: usize = 1024;
@@ -63,12 +65,14 @@ pub(crate) struct Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Metadata {
     requests: mpsc::Sender<Request>,
+    /// To the task that asks any member.
+    reads: Option<mpsc::Sender<Request>>,
     op_timeout: Duration,
     cluster: ClusterId,
     defaults: Defaults,
     leader: watch::Receiver<Option<String>>,
     stop: CancellationToken,
-    task: Arc<Mutex<Option<AbortOnDropHandle<()>>>>,
+    tasks: Arc<Mutex<Vec<AbortOnDropHandle<()>>>>,
     principal: Option<Arc<v1::Principal>>,
     watching: Arc<Watching>,
 }
@@ -83,12 +87,19 @@ impl Metadata {
         let (say_welcome, welcome) = oneshot::channel();
         let stop = CancellationToken::new();
         let watching = Arc::<Watching>::default();
-        let connection =
-            Connection::new(config.clone(), receiver, say_leader, say_welcome, stop.clone(), watching.clone());
-        let task = AbortOnDropHandle::new(tokio::spawn(connection.run()));
+        let newest = Arc::<Newest>::default();
+        let lead = Lead { say_leader, say_welcome: Some(say_welcome), watching: watching.clone() };
+        let connection = Connection::new(config.clone(), receiver, Some(lead), stop.clone(), newest.clone());
+        let mut tasks = vec![AbortOnDropHandle::new(tokio::spawn(connection.run()))];
         let (cluster, defaults) = welcome.await.map_err(|_| Fault::Closed)??;
-        let (task, principal) = (Arc::new(Mutex::new(Some(task))), None);
-        Ok(Self { requests, op_timeout: config.op_timeout, cluster, defaults, leader, stop, task, principal, watching })
+        let reads = (config.read_from == ReadFrom::Any).then(|| {
+            let (reads, receiver) = mpsc::channel(QUEUE);
+            let connection = Connection::new(config.clone(), receiver, None, stop.clone(), newest).of(cluster);
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(connection.run())));
+            reads
+        });
+        let (tasks, principal, op_timeout) = (Arc::new(Mutex::new(tasks)), None, config.op_timeout);
+        Ok(Self { requests, reads, op_timeout, cluster, defaults, leader, stop, tasks, principal, watching })
     }
 
     /// The same task, asked on behalf of another.
@@ -133,8 +144,12 @@ impl Metadata {
     async fn ask(&self, op: v1::op::Kind, scope: Scope) -> Result<Answer, Fault> {
         let deadline = Instant::now() + self.op_timeout;
         let (answer, answered) = oneshot::channel();
+        let requests = match &self.reads {
+            Some(reads) if scope == Scope::Read && is_for_any(&op) => reads,
+            Some(_) | None => &self.requests,
+        };
         let request = Request { op, scope, principal: self.principal.clone(), deadline, answer };
-        match tokio::time::timeout_at(deadline, self.requests.send(request)).await {
+        match tokio::time::timeout_at(deadline, requests.send(request)).await {
             Ok(Ok(())) => answered.await.unwrap_or(Err(Fault::Closed)),
             Ok(Err(_)) => Err(Fault::Closed),
             Err(_) => {
@@ -198,8 +213,8 @@ impl Metadata {
     pub(crate) async fn close(&self) -> Result<(), Fault> {
         let left = self.call(v1::op::Kind::CloseSession(v1::CloseSession {}), Scope::Leave).await;
         self.stop.cancel();
-        let task = self.task.lock().expect("nothing panics while it holds the task").take();
-        if let Some(task) = task {
+        let tasks = std::mem::take(&mut *self.tasks.lock().expect("nothing panics while it holds the tasks"));
+        for task in tasks {
             // Only a panic of the task is an error here; it has been reported by the runtime.
             task.await.ok();
         }
@@ -209,4 +224,23 @@ impl Metadata {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// Whether an operation is a query of the state, which every member has. Locks, watches and sessions are the leader's.
+fn is_for_any(op: &v1::op::Kind) -> bool {
+    use v1::op::Kind as Op;
+    matches!(
+        op,
+        Op::Stat(_)
+            | Op::Access(_)
+            | Op::List(_)
+            | Op::Open(_)
+            | Op::Extents(_)
+            | Op::GetXattr(_)
+            | Op::ListXattrs(_)
+            | Op::OpenKey(_)
+            | Op::ListKeys(_)
+            | Op::FindBuckets(_)
+            | Op::FindAccessKeys(_)
+    )
 }

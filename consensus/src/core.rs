@@ -4,6 +4,7 @@ mod changes;
 mod cut;
 mod hand_over;
 mod proposals;
+mod reading;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::{Leadership, Proposal, Refusal, Status};
 
 use hand_over::HandOver;
 use proposals::Waiting;
+use reading::Asking;
 
 const HEARTBEAT_TICKS: usize = 2;
 pub(crate) const ELECTION_TICKS: usize = 16;
@@ -135,6 +137,7 @@ pub struct Core<P, R> {
     waiting: VecDeque<Waiting<P>>,
     waiting_requests: usize,
     reads: Reads<R>,
+    asking: Option<Asking>,
     lease: Lease,
     /// From then on this member votes.
     votes_from: Duration,
@@ -199,6 +202,8 @@ impl<P, R> Core<P, R> {
             node,
             now,
             next_tick: now + settings.tick,
+            reads: Reads::new(settings.node, settings.seed),
+            asking: None,
             settings,
             ticks: 0,
             known: Progressed::default(),
@@ -208,7 +213,6 @@ impl<P, R> Core<P, R> {
             proposals: Vec::new(),
             waiting: VecDeque::new(),
             waiting_requests: 0,
-            reads: Reads::default(),
             lease: Lease::default(),
             votes_from,
             heard: BTreeMap::new(),
@@ -271,10 +275,10 @@ impl<P, R> Core<P, R> {
             self.heard.insert(message.from, now);
         }
         match message.get_msg_type() {
-            // Invariant 2: other members do not propose or read through this one.
-            MessageType::MsgPropose | MessageType::MsgReadIndex => {
-                warn!(from = message.from, "a forwarded proposal or read is dropped");
-            }
+            // Invariant 2: other members do not propose through this one.
+            MessageType::MsgPropose => warn!(from = message.from, "a forwarded proposal is dropped"),
+            MessageType::MsgReadIndex => self.asked(&message),
+            MessageType::MsgReadIndexResp => self.told(&message),
             MessageType::MsgSnapshot => self.take_snapshot(message),
             MessageType::MsgTimeoutNow if self.settles() => debug!("it takes no lead before its snapshot is durable"),
             // It may have heard of a leader just before it stopped, and that one may count on it (see `lease`). A leader
@@ -305,15 +309,6 @@ impl<P, R> Core<P, R> {
     fn is_behind(&self, heartbeat: &Message) -> bool {
         let raft = &self.node.raft;
         heartbeat.term >= raft.term && heartbeat.commit > raft.raft_log.last_index()
-    }
-
-    /// Asks when the state may be read.
-    pub fn read(&mut self, ticket: R) {
-        if self.is_leader() {
-            self.reads.add(ticket);
-        } else {
-            self.outputs.push(Output::ReadRefused(ticket, Refusal::NotLeader));
-        }
     }
 
     /// Messages to this member are being lost.
@@ -384,28 +379,12 @@ impl<P, R> Core<P, R> {
         self.node.mut_store().shrink(durable);
     }
 
-    fn begin_reads(&mut self) {
-        // Before an entry of its own term is committed, a leader does not know what is; the library would drop the
-        // round without a word.
-        if !self.is_leader() || !self.node.raft.commit_to_current_term() {
-            return;
-        }
-        let (now, tick) = (self.now, self.settings.tick);
-        let granted = self.lease.is_valid(now) && self.reads.grant(self.node.raft.raft_log.committed);
-        if let Some(context) = self.reads.begin(granted && self.lease.is_old(now, tick)) {
-            self.lease.asked(now);
-            self.node.read_index(context);
-        }
-    }
-
     fn handle_ready(&mut self) {
         let mut ready = self.node.ready();
         self.take_role();
         self.send(ready.take_messages());
         for state in ready.take_read_states() {
-            if self.reads.prove(&state.request_ctx, state.index) {
-                self.lease.proven(self.node.raft.term, self.settings.tick);
-            }
+            self.lead_proven(&state.request_ctx, state.index);
         }
         if ready.snapshot().is_empty() { self.take_ready(ready) } else { self.install(ready) }
     }
@@ -459,7 +438,11 @@ impl<P, R> Core<P, R> {
         }
         self.lease.end();
         match leading {
-            Some(term) => info!(term, "this member leads"),
+            Some(term) => {
+                // What it asked its predecessor for, it proves itself.
+                self.reads.give_up_round();
+                info!(term, "this member leads");
+            }
             None => info!(term = self.node.raft.term, "this member follows"),
         }
         self.leading = leading;
@@ -468,8 +451,7 @@ impl<P, R> Core<P, R> {
     /// Refuses all that waits: the lead is lost, or the member stops.
     pub fn refuse_all(&mut self) {
         self.refuse_proposals();
-        let reads = self.reads.refuse();
-        self.outputs.extend(reads.map(|ticket| Output::ReadRefused(ticket, Refusal::NotLeader)));
+        self.refuse_reads();
     }
 
     /// Until when this member answers reads without asking others, if it does. No two members ever do at once.

@@ -6,7 +6,8 @@
 //!
 //! Invariants, cited by tests and comments:
 //! 1. A message of a follower or candidate leaves only after everything it acknowledges is durable.
-//! 2. Only the leader proposes, and only itself: nothing is forwarded.
+//! 2. Only the leader proposes, and only itself: no proposal is forwarded. Who does not lead may ask the leader how far its
+//!    state must be for a read, and is told an index, never an answer.
 //! 3. A proposal is answered by the entry that has its index *and* its term; otherwise its outcome is unknown.
 //! 4. Outputs are carried out in their order. An error of the log ends the member.
 //! 5. The log is cut only below what the state of this member has on disk, and below what *every* member has, unless it
@@ -48,7 +49,8 @@ pub const ENTRY_BYTES: usize = 256 << 10;
 /// Why a proposal or a read got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// This member does not lead, or has lost the lead meanwhile. A proposal may still take effect.
+    /// This member does not lead, or has lost the lead meanwhile; or, for a read, hears of no leader how far its state must
+    /// be, or does not get there. A proposal may still take effect.
     NotLeader,
     /// Too much is under way. The proposal has no effect.
     Busy,

@@ -2,14 +2,15 @@
 //!
 //! What happens to an update: the stream of a client (`rpc`) reads it (`wire`), chooses targets if it needs any
 //! (`datanodes`) and proposes it; the threads of `raft` replicate it and run it against the state (`store`); the answer
-//! goes back the same way. A query waits for the proof that this member still leads, and is answered by `readers`. What
-//! nobody asks for and must be done is in `duties`.
+//! goes back the same way. A query waits for the proof that this member still leads, or for the leader's word how far the
+//! state must be, and is answered by `readers`. What nobody asks for and must be done is in `duties`.
 //!
 //! Invariants, cited by tests:
 //! 1. An acknowledged update is on the disks of a majority, and survives any minority of them.
 //! 2. An update sent again with its session and sequence number is applied once and answered the same.
-//! 3. A query sees every update that was acknowledged before it was sent.
-//! 4. Only the leader answers clients and gives tasks, and only with the term that it leads.
+//! 3. A query sees every update that was acknowledged before it was sent, whichever member answers.
+//! 4. Only the leader gives tasks, and answers clients, but for the queries on a stream that is for reads alone; and only
+//!    with the term that it leads.
 //! 5. A directory without an identity, or with another's, is refused.
 
 mod datanodes;

@@ -1,6 +1,6 @@
 //! What listens: the services that clients, datanodes, operators and the other members call.
 //!
-//! Only a leader answers clients and gives tasks. Whoever calls another member is told who leads, if that is known.
+//! Only a leader gives tasks, and answers clients, but for their reads. Whoever calls another member is told who leads, if that is known.
 
 mod admin;
 mod datanodes;

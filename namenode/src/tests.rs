@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod duties;
+mod follower_reads;
 mod inventories;
 mod locks;
 mod membership;
@@ -83,7 +84,7 @@ async fn a_follower_names_the_leader_and_answers_nothing() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let follower = (1..=3).find(|node| *node != leader).expect("two of them");
-    let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: vec![], session: 0, principal: None };
+    let hello = v1::Hello { protocol: proto::PROTOCOL, ..Default::default() };
     let batch = client::hello(cluster.address(follower), hello.clone()).await.expect("an answer");
     let not_leader = batch.not_leader.expect("it does not lead");
     assert_eq!(not_leader.leader, cluster.address(leader).to_string());

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 const PREFIX: &str = "ASHLAR_";
 
 /// These are read by the command line itself.
-const RESERVED: [&str; 2] = ["ASHLAR_CLUSTER", "ASHLAR_CONFIG"];
+const RESERVED: [&str; 3] = ["ASHLAR_CLUSTER", "ASHLAR_CONFIG", "ASHLAR_READ_FROM"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Variable {

@@ -13,7 +13,7 @@ use types::{ClusterId, SessionId};
 
 use super::Request;
 use super::dial::{DialError, Live, Search, dial};
-use super::operations::{Operations, Verdict};
+use super::operations::{Newest, Operations, Verdict};
 use crate::config::Config;
 use crate::error::Fault;
 use crate::object::Defaults;
@@ -50,13 +50,19 @@ enum Event {
     KeepAlive,
 }
 
+/// What only a connection to the leader has to do with.
+pub(super) struct Lead {
+    pub(super) say_leader: watch::Sender<Option<String>>,
+    pub(super) say_welcome: Option<oneshot::Sender<Result<Welcome, Fault>>>,
+    pub(super) watching: Arc<Watching>,
+}
+
 pub(super) struct Connection {
     config: Config,
     requests: mpsc::Receiver<Request>,
-    say_leader: watch::Sender<Option<String>>,
-    say_welcome: Option<oneshot::Sender<Result<Welcome, Fault>>>,
+    /// Without: it is to any member, for queries alone.
+    lead: Option<Lead>,
     stop: CancellationToken,
-    watching: Arc<Watching>,
     started: Instant,
     operations: Operations,
 
@@ -75,22 +81,20 @@ impl Connection {
     pub(super) fn new(
         config: Config,
         requests: mpsc::Receiver<Request>,
-        say_leader: watch::Sender<Option<String>>,
-        say_welcome: oneshot::Sender<Result<Welcome, Fault>>,
+        lead: Option<Lead>,
         stop: CancellationToken,
-        watching: Arc<Watching>,
+        newest: Arc<Newest>,
     ) -> Self {
         let now = Instant::now();
+        let addresses = config.namenodes.clone();
         Self {
-            search: Search::new(config.namenodes.clone()),
+            search: if lead.is_some() { Search::new(addresses) } else { Search::beginning_anywhere(addresses) },
             config,
             requests,
-            say_leader,
-            say_welcome: Some(say_welcome),
+            lead,
             stop,
-            watching,
             started: now,
-            operations: Operations::new(),
+            operations: Operations::new(newest),
             link: Link::Pause { until: now },
             cluster: Vec::new(),
             silence: SILENCE.0,
@@ -99,6 +103,16 @@ impl Connection {
             session_timeout: Duration::from_secs(60),
             keep_alive_due: None,
         }
+    }
+
+    /// Only members of this cluster will do.
+    pub(super) fn of(mut self, cluster: ClusterId) -> Self {
+        self.cluster = cluster.as_bytes().to_vec();
+        self
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.say_welcome.is_some())
     }
 
     pub(super) async fn run(mut self) {
@@ -123,7 +137,7 @@ impl Connection {
     }
 
     async fn event(&mut self) -> Event {
-        let sweeps = self.operations.len() > 0 || self.owed_since.is_some() || self.say_welcome.is_some();
+        let sweeps = self.operations.len() > 0 || self.owed_since.is_some() || self.is_awaited();
         let has_room = self.operations.len() < TAKEN;
         let sendable = self.operations.has_sendable();
         let (sweep_due, keep_alive_due) = (self.sweep_due, self.keep_alive_due);
@@ -173,8 +187,9 @@ impl Connection {
         let address = self.search.address();
         let session = self.operations.session().map_or(0, SessionId::get);
         let principal = Some(wire::principal(&self.config.user));
-        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: self.cluster.clone(), session, principal };
-        debug!(%address, "looking for the leader");
+        let (cluster, reads_only) = (self.cluster.clone(), self.lead.is_none());
+        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster, session, principal, reads_only };
+        debug!(%address, reads_only, "looking for a namenode");
         let attempt = Box::pin(dial(address, hello, self.search.patience(self.config.connect_timeout)));
         self.link = Link::Dialing { attempt };
     }
@@ -182,6 +197,9 @@ impl Connection {
     fn not_dialed(&mut self, address: &str, error: DialError) {
         let now = Instant::now();
         match error {
+            DialError::NotLeader { .. } if self.lead.is_none() => {
+                self.search.failed(address, "knows of no leader".to_owned(), now);
+            }
             DialError::NotLeader { leader } => self.search.not_leader(address, &leader, now),
             DialError::Failed(reason) => {
                 debug!(%address, %reason, "namenode is of no use");
@@ -199,15 +217,19 @@ impl Connection {
         if !self.cluster.is_empty() && live.welcome.cluster != self.cluster {
             return self.not_dialed(&address, DialError::Failed("belongs to another cluster".to_owned()));
         }
-        info!(%address, term = live.welcome.term, "connected to the leader");
         self.cluster.clone_from(&live.welcome.cluster);
         self.session_timeout = defaults.session_timeout;
-        if let Some(say_welcome) = self.say_welcome.take() {
-            say_welcome.send(Ok((cluster, defaults))).ok();
+        if let Some(lead) = &mut self.lead {
+            info!(%address, term = live.welcome.term, "connected to the leader");
+            if let Some(say_welcome) = lead.say_welcome.take() {
+                say_welcome.send(Ok((cluster, defaults))).ok();
+            }
+            lead.say_leader.send_replace(Some(address));
+            lead.watching.stream_began();
+        } else {
+            info!(%address, "connected to a namenode, for reads");
         }
-        self.say_leader.send_replace(Some(address));
         self.link = Link::Live(live);
-        self.watching.stream_began();
         self.owed_since = None;
         // The new leader learns at once that the session lives.
         self.keep_alive_due = self.operations.session().map(|_| Instant::now());
@@ -218,7 +240,7 @@ impl Connection {
         let now = Instant::now();
         if let Link::Live(live) = &self.link {
             let address = live.address.clone();
-            info!(%address, %reason, "lost the leader");
+            info!(%address, %reason, reads_only = self.lead.is_none(), "lost a namenode");
             self.search.failed(&address, reason, now);
         }
         self.leave_stream(now);
@@ -236,10 +258,12 @@ impl Connection {
     }
 
     fn leave_stream(&mut self, now: Instant) {
-        self.say_leader.send_replace(None);
         self.owed_since = None;
         self.operations.stream_lost();
-        self.watching.stream_lost();
+        if let Some(lead) = &self.lead {
+            lead.say_leader.send_replace(None);
+            lead.watching.stream_lost();
+        }
         self.link = Link::Pause { until: now + self.search.pause() };
     }
 
@@ -278,8 +302,8 @@ impl Connection {
     fn replies(&mut self, batch: v1::ReplyBatch) {
         let now = Instant::now();
         let mut behind = false;
-        if let Some(changes) = batch.changes {
-            self.watching.told(changes);
+        if let Some((lead, changes)) = self.lead.as_ref().zip(batch.changes) {
+            lead.watching.told(changes);
         }
         for reply in batch.replies {
             match self.operations.reply(reply, now) {
@@ -294,6 +318,8 @@ impl Connection {
             self.keep_alive_due.get_or_insert(now + self.session_timeout / 4);
         }
         match batch.not_leader {
+            Some(_) if self.lead.is_none() => self.lose("stops".to_owned()),
+            None if behind && self.lead.is_none() => self.lose("cannot answer reads now".to_owned()),
             Some(not_leader) => self.redirect(&not_leader.leader),
             None if behind => self.redirect(""),
             None => self.owed_since = self.operations.is_owed().then_some(now),
@@ -306,7 +332,7 @@ impl Connection {
         let search = &self.search;
         self.operations.sweep(now, || search.summary());
         if now.duration_since(self.started) >= self.config.op_timeout
-            && let Some(say_welcome) = self.say_welcome.take()
+            && let Some(say_welcome) = self.lead.as_mut().and_then(|lead| lead.say_welcome.take())
         {
             let reason = self.search.summary();
             say_welcome.send(Err(Fault::NoAnswer { after: self.config.op_timeout, reason })).ok();

@@ -1,4 +1,4 @@
-//! Finding the leader: which address to try next, how long to pause, and one attempt to open a stream.
+//! Finding the leader, or any member: which address to try next, how long to pause, and one attempt to open a stream.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -125,6 +125,12 @@ impl Search {
             rounds: 0,
             reasons: Vec::new(),
         }
+    }
+
+    /// The same, from any address on, so that clients are spread over all.
+    pub(super) fn beginning_anywhere(addresses: Vec<String>) -> Self {
+        let first = RandomState::new().build_hasher().finish() % addresses.len().max(1) as u64;
+        Self { next: first as usize, ..Self::new(addresses) }
     }
 
     /// The address to try now.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prost::Message;
@@ -63,6 +64,20 @@ enum SessionState {
     Ending,
 }
 
+/// The newest state that the client has seen, on any stream (invariant 5).
+#[derive(Debug, Default)]
+pub(super) struct Newest(AtomicU64);
+
+impl Newest {
+    fn seen(&self, applied: u64) {
+        self.0.fetch_max(applied, Ordering::AcqRel);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// What a reply tells about the member that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -86,12 +101,11 @@ pub(super) struct Operations {
     /// Tags of what is asked for the session's own sake on this stream.
     opening: Option<u64>,
     keeping_alive: Option<u64>,
-    /// The newest state seen (invariant 5).
-    applied: u64,
+    newest: Arc<Newest>,
 }
 
 impl Operations {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(newest: Arc<Newest>) -> Self {
         Self {
             session: SessionState::None,
             next_sequence: 1,
@@ -103,7 +117,7 @@ impl Operations {
             sent: HashMap::new(),
             opening: None,
             keeping_alive: None,
-            applied: 0,
+            newest,
         }
     }
 
@@ -220,7 +234,7 @@ impl Operations {
             }
         };
         pending.sends += 1;
-        pending.applied = self.applied;
+        pending.applied = self.newest.get();
         let tag = self.tag();
         let principal = pending.principal.as_deref().cloned();
         let op = v1::Op { tag, sequence, principal, kind: Some(pending.op.clone()) };
@@ -263,13 +277,16 @@ impl Operations {
             return Verdict::Leads;
         }
         let Some(pending) = self.sent.remove(&tag) else { return Verdict::Leads };
+        if pending.scope == Scope::Read && applied < pending.applied {
+            // That something is not there is an answer too.
+            warn!(applied, seen = pending.applied, "the namenode answered from an old state");
+            self.reads.push_front(pending);
+            return Verdict::Behind;
+        }
+        // Before anybody is told: who is may ask the next thing on another stream.
+        self.newest.seen(applied);
         match (result, code) {
             (Some(v1::reply::Result::Error(error)), Some(code)) => self.refused(pending, &error, code, now),
-            (Some(_), _) if pending.scope == Scope::Read && applied < pending.applied => {
-                warn!(applied, seen = pending.applied, "the namenode answered from an old state");
-                self.reads.push_front(pending);
-                return Verdict::Behind;
-            }
             (Some(result), _) => {
                 let session = self.answered(&pending);
                 if pending.scope == Scope::Leave {
@@ -284,7 +301,6 @@ impl Operations {
                 pending.finish(Err(Fault::Protocol { peer: "the namenode".to_owned(), problem }));
             }
         }
-        self.applied = self.applied.max(applied);
         Verdict::Leads
     }
 

@@ -9,19 +9,19 @@ use crate::tests::{List, NoSnapshots};
 
 const TICK: Duration = Duration::from_millis(50);
 
-struct Alone {
-    core: Core<u64, u64>,
-    now: Duration,
-    progressed: Progressed,
+pub(super) struct Alone {
+    pub(super) core: Core<u64, u64>,
+    pub(super) now: Duration,
+    pub(super) progressed: Progressed,
     outputs: Vec<Output<u64, u64>>,
 }
 
 impl Alone {
-    fn start(voters: &[u64]) -> Self {
+    pub(super) fn start(voters: &[u64]) -> Self {
         Self::with_seed(voters, 7)
     }
 
-    fn with_seed(voters: &[u64], seed: u64) -> Self {
+    pub(super) fn with_seed(voters: &[u64], seed: u64) -> Self {
         let log: Arc<dyn LogStore> = Arc::new(List::default());
         let settings = Settings { node: 1, tick: TICK, truncate_entries: u64::MAX / 2, log_keep: u64::MAX, seed };
         let applied = AppliedState { index: 0, term: 0, group: Group::of(voters) };
@@ -31,27 +31,27 @@ impl Alone {
     }
 
     /// What a shell does after it has taken something in.
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         self.core.advance(self.now, self.progressed, |_| 0);
         self.core.take_outputs(&mut self.outputs);
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.now = self.core.deadline();
         self.turn();
     }
 
-    fn receive(&mut self, message: &Message) {
+    pub(super) fn receive(&mut self, message: &Message) {
         self.core.step(self.now, message.clone());
         self.turn();
     }
 
-    fn taken<T>(&mut self, take: impl Fn(&mut Output<u64, u64>) -> Option<Vec<T>>) -> Vec<T> {
+    pub(super) fn taken<T>(&mut self, take: impl Fn(&mut Output<u64, u64>) -> Option<Vec<T>>) -> Vec<T> {
         self.outputs.iter_mut().filter_map(take).flatten().collect()
     }
 
     /// The kinds of messages that have left for `node` since this was asked.
-    fn sent(&mut self, node: u64) -> Vec<MessageType> {
+    pub(super) fn sent(&mut self, node: u64) -> Vec<MessageType> {
         let kinds = self.taken(|output| match output {
             Output::Send(messages) => Some(messages.extract_if(.., |message| message.to == node).collect()),
             _ => None,
@@ -69,13 +69,13 @@ impl Alone {
     }
 
     /// The log thread has written all that it was given.
-    fn written(&mut self) {
+    pub(super) fn written(&mut self) {
         self.progressed.written = self.core.handed;
         self.turn();
     }
 
     /// Wins, with the vote of member 2, and commits its first entry.
-    fn lead(&mut self) {
+    pub(super) fn lead(&mut self) {
         self.core.node.campaign().expect("it may");
         for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
             self.written();
@@ -89,7 +89,7 @@ impl Alone {
     }
 
     /// Reads that may be answered since this was asked.
-    fn readable(&mut self) -> Vec<u64> {
+    pub(super) fn readable(&mut self) -> Vec<u64> {
         self.taken(|output| match output {
             Output::Readable(ticket, _) => Some(vec![std::mem::take(ticket)]),
             _ => None,
@@ -99,13 +99,36 @@ impl Alone {
         .collect()
     }
 
-    /// Asks for a read, and answers for member 2 whatever the leader asks it.
-    fn read(&mut self, ticket: u64) {
+    /// Reads that were refused since this was asked.
+    pub(super) fn unreadable(&mut self) -> Vec<u64> {
+        self.taken(|output| match output {
+            Output::ReadRefused(ticket, Refusal::NotLeader) => Some(vec![std::mem::take(ticket)]),
+            _ => None,
+        })
+        .into_iter()
+        .filter(|ticket| *ticket != 0)
+        .collect()
+    }
+
+    /// The messages of a kind that have left for `node` since this was asked.
+    pub(super) fn messages(&mut self, node: u64, kind: MessageType) -> Vec<Message> {
+        self.taken(|output| match output {
+            Output::Send(messages) => {
+                let of_kind = |message: &mut Message| message.to == node && message.get_msg_type() == kind;
+                Some(messages.extract_if(.., of_kind).collect())
+            }
+            _ => None,
+        })
+    }
+
+    /// Asks for a read.
+    pub(super) fn read(&mut self, ticket: u64) {
         self.core.read(ticket);
         self.turn();
     }
 
-    fn prove(&mut self) {
+    /// Answers for member 2 what the leader asks it.
+    pub(super) fn prove(&mut self) {
         let asked = self.taken(|output| match output {
             Output::Send(messages) => Some(messages.extract_if(.., |message| message.to == 2).collect()),
             _ => None,
@@ -128,7 +151,7 @@ impl Alone {
     }
 }
 
-fn message(kind: MessageType, term: u64) -> Message {
+pub(super) fn message(kind: MessageType, term: u64) -> Message {
     Message { msg_type: kind, from: 2, to: 1, term, ..Message::default() }
 }
 

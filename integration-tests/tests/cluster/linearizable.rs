@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use client::objects::{Condition, PutOptions};
-use client::{Client, Config, CreateOptions, Error};
+use client::{Client, Config, CreateOptions, Error, ReadFrom};
 use integration_tests::linearizability::{Action, Operation, Outcome, Value, check};
 use integration_tests::{Cluster, Options, Pattern, until};
 use types::{Code, ErrorKind, Path};
@@ -24,6 +24,7 @@ const HASTE: Duration = Duration::from_millis(500);
 /// Names for files whose content lies with the inode, for files in blocks, and for objects.
 const NAMES: [(Door, usize); 3] = [(Door::Inline, 5), (Door::Block, 2), (Door::Object, 3)];
 const BUCKET: &str = "bucket";
+const NAMENODES: [&str; 3] = ["nn1", "nn2", "nn3"];
 
 const DURATION: Duration = Duration::from_secs(12);
 const PAUSE: Duration = Duration::from_millis(3500);
@@ -257,14 +258,14 @@ async fn progress(course: &Course, when: &str) -> Result<()> {
     .await
 }
 
-/// Kills, stops and replaces leaders, each at least once, until the time is over.
+/// Kills, stops and replaces leaders, and stops a member that follows, each at least once, until the time is over.
 async fn trouble(cluster: &mut Cluster, course: &Course, duration: Duration) -> Result<()> {
     for round in 0.. {
-        if round >= 3 && course.start.elapsed() >= duration {
+        if round >= 4 && course.start.elapsed() >= duration {
             break;
         }
         let leader = cluster.leader().await?;
-        match round % 3 {
+        match round % 4 {
             0 => {
                 cluster.pause(&leader)?;
                 // As long as the fault is to last: the old leader must have lost its lease, and not know it.
@@ -274,6 +275,15 @@ async fn trouble(cluster: &mut Cluster, course: &Course, duration: Duration) -> 
                 cluster.resume(&leader)?;
             }
             1 => {
+                // Clients read from it. When it goes on, its state is as old as the time that it was stopped.
+                let follower = NAMENODES.into_iter().find(|name| *name != leader).context("there are others")?;
+                cluster.pause(follower)?;
+                let (others, ()) =
+                    tokio::join!(progress(course, "while a follower is stopped"), tokio::time::sleep(PAUSE));
+                others?;
+                cluster.resume(follower)?;
+            }
+            2 => {
                 cluster.kill(&leader)?;
                 progress(course, "while the leader is dead").await?;
                 cluster.spawn(&leader)?;
@@ -303,15 +313,15 @@ async fn what_clients_see_while_leaders_come_and_go_has_an_order() -> Result<()>
     let mut cluster = Cluster::start(Options::default()).await?;
     let last = cluster.client().await?;
     last.objects().create_bucket(BUCKET, &Path::parse(b"/objects")?, 0o755).await?;
-    let namenodes: Vec<String> =
-        ["nn1", "nn2", "nn3"].into_iter().map(|name| cluster.address(name)).collect::<Result<_>>()?;
+    let namenodes: Vec<String> = NAMENODES.into_iter().map(|name| cluster.address(name)).collect::<Result<_>>()?;
 
     let course = Course { start: Instant::now(), answers: AtomicU64::new(0), over: AtomicBool::new(false) };
     let course = Arc::new(course);
     let mut workers = Vec::new();
     for number in 0..PATIENT + HASTY {
         let op_timeout = if number < PATIENT { Config::default().op_timeout } else { HASTE };
-        let config = Config { namenodes: namenodes.clone(), op_timeout, ..Config::default() };
+        let read_from = if number % 2 == 0 { ReadFrom::Any } else { ReadFrom::Leader };
+        let config = Config { namenodes: namenodes.clone(), op_timeout, read_from, ..Config::default() };
         let worker = Worker::new(number, Client::connect(config).await?, course.clone());
         let course = course.clone();
         workers.push(tokio::spawn(async move {

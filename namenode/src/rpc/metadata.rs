@@ -1,5 +1,8 @@
 //! The stream of a client: operations up, replies down, in any order.
 //!
+//! The leader answers everything. A stream that is for reads alone is answered by any member: from a state of its own, once
+//! the leader has told how far that must be.
+//!
 //! One task owns a stream. It proposes the updates of a batch together and asks for its reads together, and sends every
 //! reply as soon as it is there. What a client may have under way is bounded; past that its stream is not read.
 
@@ -54,6 +57,7 @@ impl metadata_server::Metadata for Metadata {
             replies: sender,
             leadership: self.0.raft.watch(),
             term: 0,
+            reads_only: false,
             session: None,
             principal: None,
             number: self.0.next_stream.fetch_add(1, Ordering::Relaxed),
@@ -89,6 +93,8 @@ struct Client {
     leadership: watch::Receiver<Leadership>,
     /// The term that the client was welcomed in.
     term: u64,
+    /// Queries alone, which this member answers whether it leads or not.
+    reads_only: bool,
     session: Option<SessionId>,
     /// On whose behalf; without one, nothing that the namespace decides is asked of it.
     principal: Option<Arc<Principal>>,
@@ -161,7 +167,11 @@ impl Client {
         let principal = principal.map_err(|error| End::Status(Status::invalid_argument(error.to_string())))?;
         self.principal = principal.map(Arc::new);
         let leadership = *self.leadership.borrow_and_update();
-        if !leadership.serving {
+        self.reads_only = hello.reads_only;
+        if self.reads_only && hello.session != 0 {
+            return Err(End::Status(Status::invalid_argument("a stream for reads has no session")));
+        }
+        if !(leadership.serving || self.reads_only && self.may_be_asked(leadership)) {
             return Err(End::NotLeader);
         }
         self.term = leadership.term;
@@ -209,9 +219,17 @@ impl Client {
         }
     }
 
-    /// A stream belongs to one term: afterwards the client asks again, whoever leads.
+    /// Whether there is a leader to ask how far the state must be, and there is anything in it.
+    fn may_be_asked(&self, leadership: Leadership) -> bool {
+        leadership.leader != 0 && self.service.progress.formatted.load(Ordering::Acquire)
+    }
+
+    /// A stream belongs to one term: afterwards the client asks again, whoever leads. One for reads goes on.
     fn check_lead(&mut self, known: bool) -> Result<(), End> {
         let leadership = *self.leadership.borrow_and_update();
+        if known && self.reads_only {
+            return Ok(());
+        }
         if known && leadership.serving && leadership.term == self.term { Ok(()) } else { Err(End::NotLeader) }
     }
 
@@ -265,6 +283,10 @@ impl Client {
         principal: Option<Arc<Principal>>,
         sorted: &mut Sorted,
     ) -> Result<(), Refused> {
+        if self.reads_only && !matches!(asked, Asked::Query(_)) {
+            let message = "only queries are answered on a stream for reads; ask the leader on another";
+            return Err(refused(Code::NotSupported, message));
+        }
         let time = wall_clock();
         match asked {
             Asked::Query(query) => {
@@ -498,6 +520,9 @@ impl Client {
             }
             Done::Updates { tags, result: Err(refusal) } | Done::ReadsRefused { tags, refusal } => {
                 let (code, message) = match refusal {
+                    Refusal::NotLeader if self.reads_only => {
+                        (Code::NotLeader, "this namenode cannot tell how old its state is; ask another")
+                    }
                     Refusal::NotLeader => return Err(End::NotLeader),
                     Refusal::Busy => (Code::Busy, "too much is under way; send it again in a moment"),
                     Refusal::Unknown => (Code::Unknown, "the leader changed; send it again with the same number"),

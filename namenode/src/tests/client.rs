@@ -41,12 +41,17 @@ async fn dial(address: SocketAddr, hello: v1::Hello) -> Result<(v1::ReplyBatch, 
     Ok((first, Client { ops, replies, tag: 0, early: Vec::new(), told: VecDeque::new() }))
 }
 
+fn superuser() -> v1::Hello {
+    let principal = Some(v1::Principal { uid: 0, gid: 0, groups: Vec::new() });
+    let cluster = CLUSTER.as_bytes().to_vec();
+    v1::Hello { protocol: proto::PROTOCOL, cluster, principal, ..Default::default() }
+}
+
 impl Client {
     /// Finds the leader.
     pub(crate) async fn connect(cluster: &Cluster, session: u64) -> Self {
         let start = Instant::now();
-        let principal = Some(v1::Principal { uid: 0, gid: 0, groups: Vec::new() });
-        let hello = v1::Hello { protocol: proto::PROTOCOL, cluster: CLUSTER.as_bytes().to_vec(), session, principal };
+        let hello = v1::Hello { session, ..superuser() };
         while start.elapsed() < DEADLINE {
             for address in cluster.addresses() {
                 if let Ok((batch, client)) = dial(address, hello.clone()).await
@@ -58,6 +63,21 @@ impl Client {
             pause().await;
         }
         panic!("no leader within {DEADLINE:?}");
+    }
+
+    /// A stream for reads to one member, once it takes it.
+    pub(crate) async fn for_reads(cluster: &Cluster, node: u64) -> Self {
+        let start = Instant::now();
+        let hello = v1::Hello { reads_only: true, ..superuser() };
+        while start.elapsed() < DEADLINE {
+            if let Ok((batch, client)) = dial(cluster.address(node), hello.clone()).await
+                && batch.welcome.is_some()
+            {
+                return client;
+            }
+            pause().await;
+        }
+        panic!("member {node} takes no stream for reads within {DEADLINE:?}");
     }
 
     pub(crate) async fn open_session(&mut self) -> u64 {

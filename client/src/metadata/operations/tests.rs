@@ -47,7 +47,7 @@ fn open(operations: &mut Operations, session: u64) {
 }
 
 fn with_session() -> (Operations, Waiting) {
-    let mut operations = Operations::new();
+    let mut operations = Operations::new(Arc::default());
     let first = ask(&mut operations, Scope::Update, 60);
     open(&mut operations, 5);
     (operations, first)
@@ -110,7 +110,7 @@ fn after_the_session_ended_only_what_was_surely_not_applied_is_done_again() {
 /// Invariant 5.
 #[test]
 fn an_answer_from_before_what_was_seen_is_not_believed() {
-    let mut operations = Operations::new();
+    let mut operations = Operations::new(Arc::default());
     let mut first = ask(&mut operations, Scope::Read, 60);
     let [(tag, _)] = send(&mut operations)[..] else { panic!("one read") };
     assert_eq!(answer(&mut operations, tag, 100, done()), Verdict::Leads);
@@ -122,6 +122,47 @@ fn an_answer_from_before_what_was_seen_is_not_believed() {
     let [(tag, _)] = send(&mut operations)[..] else { panic!("the same read") };
     assert_eq!(answer(&mut operations, tag, 100, done()), Verdict::Leads);
     assert!(second.is_done());
+}
+
+/// Invariant 5: that something is not there, or may not be seen, is an answer too.
+#[test]
+fn a_refusal_from_before_what_was_seen_is_not_believed() {
+    let mut operations = Operations::new(Arc::default());
+    operations.newest.seen(100);
+    let mut read = ask(&mut operations, Scope::Read, 60);
+    for code in [Code::NotFound, Code::Denied, Code::InvalidArgument] {
+        let [(tag, _)] = send(&mut operations)[..] else { panic!("one read") };
+        assert_eq!(answer(&mut operations, tag, 99, refusal(code)), Verdict::Behind);
+        operations.stream_lost();
+        assert_eq!(read.code(), None);
+    }
+    let [(tag, _)] = send(&mut operations)[..] else { panic!("the same read") };
+    assert_eq!(answer(&mut operations, tag, 100, refusal(Code::NotFound)), Verdict::Leads);
+    assert_eq!(read.code(), Some(Code::NotFound));
+}
+
+/// Invariant 5, with two streams: what the leader has answered counts for the member that is read from.
+#[test]
+fn what_was_seen_on_one_stream_is_not_unseen_on_another() {
+    let newest = Arc::<Newest>::default();
+    let (mut leader, mut any) = (Operations::new(newest.clone()), Operations::new(newest));
+    let mut before = ask(&mut any, Scope::Read, 60);
+    let [(early, _)] = send(&mut any)[..] else { panic!("one read") };
+    let mut update = ask(&mut leader, Scope::Update, 60);
+    open(&mut leader, 5);
+    let [(tag, 1)] = send(&mut leader)[..] else { panic!("one update") };
+    answer(&mut leader, tag, 70, done());
+    assert!(update.is_done());
+    let mut after = ask(&mut any, Scope::Read, 60);
+    let [(late, _)] = send(&mut any)[..] else { panic!("one read") };
+    assert_eq!(answer(&mut any, early, 60, done()), Verdict::Leads);
+    assert!(before.is_done(), "it was asked before");
+    assert_eq!(answer(&mut any, late, 69, done()), Verdict::Behind);
+    any.stream_lost();
+    assert!(!after.is_done());
+    let [(late, _)] = send(&mut any)[..] else { panic!("the same read") };
+    assert_eq!(answer(&mut any, late, 70, done()), Verdict::Leads);
+    assert!(after.is_done());
 }
 
 /// Invariant 2.
