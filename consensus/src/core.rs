@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft::eraftpb::{Message, MessageType};
+use raft::eraftpb::{EntryType, Message, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, Ready, SnapshotStatus, StateRole};
 use tracing::{debug, info, warn};
 
@@ -401,7 +401,11 @@ impl<P, R> Core<P, R> {
         // The library asks for this before it is told of an advance.
         self.node.mut_store().show(&entries);
         let number = ready.number();
-        let (hard_state, sync) = (ready.hs().cloned(), ready.must_sync());
+        let (mut hard_state, sync) = (ready.hs().cloned(), ready.must_sync());
+        if entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal) {
+            // Invariant 9. The change before it is committed by now, here too; the library has that synced with nothing.
+            hard_state = Some(self.node.raft.hard_state());
+        }
         self.node.advance_append_async(ready);
         self.last_ready = number;
         if !sync {

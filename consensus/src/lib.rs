@@ -16,6 +16,9 @@
 //! 6. A read is answered by a state that includes everything acknowledged before the read was asked for.
 //! 7. The same inputs at the same times give the same outputs.
 //! 8. Raft sees a snapshot only when all of it is on this member's disk.
+//! 9. A log that has a change of the members tells too that the change before it is committed. A member applies what it
+//!    knows to be committed before it campaigns, so it counts votes by the last change or the one before it, never by an
+//!    older one, whose majorities may have none in common with those of today.
 
 mod core;
 mod dice;

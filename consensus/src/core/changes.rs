@@ -65,9 +65,11 @@ impl<P, R> Core<P, R> {
         let learners = self.node.store().group().learners.iter().copied();
         let ready = learners.clone().find(|node| {
             let progress = raft.prs().get(*node);
+            // After a snapshot it is probed until the next entry comes, and there may be none for long.
             self.lives(self.now, *node)
                 && progress.is_some_and(|progress| {
-                    progress.state == ProgressState::Replicate && progress.matched + CAUGHT_UP >= last
+                    let follows = progress.state == ProgressState::Replicate && progress.matched + CAUGHT_UP >= last;
+                    follows || progress.matched == last
                 })
         });
         if let Some(node) = ready {

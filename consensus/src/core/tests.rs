@@ -4,7 +4,7 @@ use raft::eraftpb::Entry;
 
 use super::*;
 use crate::execute::Waiter;
-use crate::group::Group;
+use crate::group::{Change, Group};
 use crate::tests::{List, NoSnapshots};
 
 const TICK: Duration = Duration::from_millis(50);
@@ -441,6 +441,37 @@ fn entries_sent_again_do_not_pass_for_later_ones() {
     let first = |message: &Message| message.entries.first().map(|entry| (message.index, entry.index));
     let sent: Vec<(u64, u64)> = appends.iter().filter_map(first).collect();
     assert_eq!(sent, [(1, 2)]);
+}
+
+/// Invariant 9: the library has the commit index synced with nothing, and after a power cut it may be forgotten.
+#[test]
+fn a_change_of_members_goes_to_the_log_with_the_commit_index() {
+    let changes = |alone: &mut Alone| {
+        alone.taken(|output| match output {
+            Output::Write(write) => {
+                let change = write.entries.iter().any(|entry| entry.get_entry_type() == EntryType::EntryConfChangeV2);
+                change.then(|| vec![write.hard_state.as_ref().map(|state| (state.term, state.commit))])
+            }
+            _ => None,
+        })
+    };
+    // By the leader, with nothing else new.
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.lead();
+    alone.written();
+    let change = Change::Record(vec![(2, "elsewhere".to_owned())]);
+    assert_eq!(alone.core.change(alone.now, &change, || 7), Ok(()));
+    alone.turn();
+    assert_eq!(changes(&mut alone), [Some((1, 1))]);
+    // By a member that was told of both before.
+    let mut alone = Alone::start(&[1, 2, 3]);
+    alone.receive(&Message { entries: vec![entry(1, 1)].into(), ..message(MessageType::MsgAppend, 1) });
+    alone.receive(&Message { commit: 1, ..message(MessageType::MsgHeartbeat, 1) });
+    alone.written();
+    let change = Entry { entry_type: EntryType::EntryConfChangeV2, ..entry(2, 1) };
+    let append = message(MessageType::MsgAppend, 1);
+    alone.receive(&Message { index: 1, log_term: 1, commit: 1, entries: vec![change].into(), ..append });
+    assert_eq!(changes(&mut alone), [Some((1, 1))]);
 }
 
 /// A majority without this member may commit what is not durable here; applied and flushed, it could be cut. The library

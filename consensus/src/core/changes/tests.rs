@@ -161,6 +161,24 @@ fn a_member_is_added_gets_the_log_and_then_votes() {
     net.until(|net| net.answered.contains(&(8, Ok(()))));
 }
 
+/// After a snapshot the leader probes a member, until there is an entry to send; a cluster may be idle for days.
+#[test]
+fn a_learner_that_has_the_whole_log_votes_without_another_entry() {
+    let mut net = Net::start(&[1, 2, 3]);
+    let founders = Group::founding([1, 2, 3].map(member).to_vec());
+    net.join(4, &founders);
+    assert_eq!(net.change(&Change::Add(member(4)), 7), Ok(()));
+    let leader = net.leader().expect("a leader");
+    for _ in 0..100 {
+        net.tick();
+        let raft = &mut net.nodes.get_mut(&leader).expect("it is one").core.node.raft;
+        if let Some(progress) = raft.mut_prs().get_mut(4) {
+            progress.state = ProgressState::Probe;
+        }
+    }
+    assert!(net.all_vote(&[1, 2, 3, 4]));
+}
+
 /// Invariant 2 of `group`, and that a dead member is not needed for its removal.
 #[test]
 fn a_dead_member_is_removed_and_its_number_is_not_used_again() {
