@@ -3,7 +3,7 @@
 //! Each member is the [`consensus`] core with the queues of the threads around it, a log whose unsynced end may be lost
 //! in a crash, and a state store whose unflushed part is lost. Time is virtual: an event queue. The network loses,
 //! repeats, delays and overtakes; directions are cut; members die at any write or sync, are stopped, have slow disks and
-//! wall clocks that jump; snapshots are cut short. Clients with several operations under way send them again under the
+//! wall clocks that jump; snapshots are cut short; members are added, removed, and lost with their disks. Clients with several operations under way send them again under the
 //! same number until they are answered. Everything is drawn from the seed, so a seed is a run that can be repeated.
 //!
 //! What must hold is in `oracle.rs`. In the end everything heals, and within a bound of virtual time there is one leader,

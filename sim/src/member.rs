@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::{Committed, Core, LogStore, Manifest, Merged, Output, Progressed, Settings, Snapshots, Write};
+use consensus::{Change, Committed, Core, LogStore, Manifest, Merged, Output, Progressed, Settings, Snapshots, Write};
 use namespace::query;
 use types::Timestamp;
 
@@ -32,6 +32,7 @@ pub(crate) enum Input {
     Parcel(Place, Box<Parcel>),
     Fetched { at: (u64, u64), whole: bool },
     Transfer,
+    Change(Change),
 }
 
 #[derive(Debug)]
@@ -124,6 +125,8 @@ pub(crate) struct Member {
     /// The files of a snapshot that are there.
     pub(crate) staging: Option<Files>,
     pub(crate) running: Option<Running>,
+    /// It never starts again: its disk is lost, or it was removed and knows it.
+    pub(crate) retired: bool,
 }
 
 impl Member {
@@ -139,6 +142,7 @@ impl Member {
             marker: None,
             staging: None,
             running: None,
+            retired: false,
         }
     }
 

@@ -81,6 +81,10 @@ impl Network {
         self.cut.insert((Place::Member(from), Place::Member(to)));
     }
 
+    pub(crate) fn is_open(&self, from: u64, to: u64) -> bool {
+        !self.cut.contains(&(Place::Member(from), Place::Member(to)))
+    }
+
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
     }

@@ -3,20 +3,23 @@
 //! Invariants, checked as things happen; a violation panics:
 //! 1. One leader in each term.
 //! 2. Logs match: an index and a term are one entry, with one entry before it, on every disk.
-//! 3. What is committed is on the disks of a majority, and no other entry is ever committed in its place.
+//! 3. What is committed is on the disks of a majority of those who vote on it, and no other entry is ever committed in its
+//!    place. While a change of the members is under way, of those who vote before it, and of those who do after it.
 //! 4. All states at one applied index are equal, and equal to one that took the commands one by one.
 //! 5. The rows of that state are whole: counters are the sums, nothing leaks, nothing is an orphan.
 //! 6. An operation of a session is applied once; all answers to it are the same.
 //! 7. No two members have a lease at one time.
-//! 8. A state that answers a read has everything that was answered before the read was asked for.
+//! 8. A state that answers a read has everything that was answered before the read was asked for, whoever answers.
+//! 9. All members agree on who the members are, as of each index.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use consensus::Group;
 use namespace::codec::Batch;
 use namespace::command::{Origin, Reply, Request};
 use namespace::{invariants, query};
-use raft::eraftpb::Entry;
+use raft::eraftpb::{Entry, EntryType};
 use types::{Sequence, SessionId};
 
 use crate::state::HashedState;
@@ -34,11 +37,13 @@ struct Entered {
     state: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Oracle {
     state: HashedState,
     /// Of index 1 and on.
     committed: Vec<Entered>,
+    /// The members, from each index on.
+    groups: Vec<(u64, Group)>,
     answers: BTreeMap<(SessionId, Sequence), (u64, Outcome)>,
     leaders: BTreeMap<u64, u64>,
     /// By index and term: the entry's content, and the term of the one before it.
@@ -55,7 +60,31 @@ fn hash_of(data: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Whether more than half of them do.
+fn most(nodes: &[u64], holds: impl Fn(u64) -> bool) -> bool {
+    nodes.iter().filter(|node| holds(**node)).count() * 2 > nodes.len()
+}
+
 impl Oracle {
+    pub(crate) fn new(founders: &[u64]) -> Self {
+        Self {
+            state: HashedState::default(),
+            committed: Vec::new(),
+            groups: vec![(0, Group::of(founders))],
+            answers: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            written: BTreeMap::new(),
+            answered: 0,
+            commands: 0,
+            repeated: 0,
+        }
+    }
+
+    /// The members, as of the last that was committed.
+    pub(crate) fn group(&self) -> &Group {
+        &self.groups.last().expect("it began with one").1
+    }
+
     pub(crate) const fn state(&self) -> &HashedState {
         &self.state
     }
@@ -93,24 +122,37 @@ impl Oracle {
         }
     }
 
-    /// A member is told to apply this. `durable` counts the disks that hold it, of `voters`. Invariants 3 to 6.
-    pub(crate) fn commit(&mut self, entry: &Entry, durable: usize, voters: usize) {
+    /// A member is told to apply this, and that the members are `group` from there on, if it is a change of them. `holds`
+    /// tells whether it is on the disk of a member, or was when that was lost. Invariants 3 to 6, and 9.
+    pub(crate) fn commit(&mut self, entry: &Entry, group: Option<&Group>, holds: impl Fn(u64) -> bool) {
         let at = entry.index as usize;
         let told = (entry.term, hash_of(&entry.data));
         if let Some(known) = self.committed.get(at - 1) {
             assert_eq!((known.term, known.data), told, "another entry is committed at {at}");
+            let known = self.groups.iter().find(|(index, _)| *index == entry.index).map(|(_, group)| group);
+            assert_eq!(known, group, "other members from {at} on");
             return;
         }
         assert_eq!(at, self.committed.len() + 1, "committed with a hole");
-        assert!(durable * 2 > voters, "{at} is committed, and on {durable} of {voters} disks");
-        if !entry.data.is_empty() {
+        assert!(self.may_commit(entry, holds), "{at} is committed, and not on most disks of {:?}", self.group());
+        if entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty() {
             let batch = Batch::decode(&entry.data).expect("a member made it");
             batch.requests.iter().for_each(|request| self.apply(at as u64, request));
         }
         self.committed.push(Entered { term: told.0, data: told.1, state: self.state.hash() });
+        self.groups.extend(group.map(|group| (entry.index, group.clone())));
         if self.committed.len().is_multiple_of(LOOK_EVERY) {
             self.look();
         }
+    }
+
+    /// Invariant 3. A leader may have the last change in its log, and not have applied it; but none before that, and not
+    /// when it proposes the next.
+    fn may_commit(&self, entry: &Entry, holds: impl Fn(u64) -> bool) -> bool {
+        let candidates = if entry.get_entry_type() == EntryType::EntryNormal { 2 } else { 1 };
+        self.groups.iter().rev().take(candidates).any(|(_, group)| {
+            most(&group.voters, &holds) && (group.outgoing.is_empty() || most(&group.outgoing, &holds))
+        })
     }
 
     fn apply(&mut self, index: u64, request: &Request) {

@@ -1,6 +1,7 @@
 //! Time, and what happens at each point of it.
 
 mod apply_thread;
+mod churn;
 mod clients;
 mod faults;
 mod healing;
@@ -17,6 +18,7 @@ use crate::member::Member;
 use crate::network::{Network, Parcel, Place};
 use crate::oracle::Oracle;
 use crate::plan::Plan;
+use churn::Operator;
 use clients::Client;
 
 /// What a process does at some time. Dropped when that process has died meanwhile.
@@ -44,6 +46,7 @@ enum Event {
     ClientRetry { client: u64, token: u64, attempt: u64 },
     ClientRedirect { client: u64, token: u64, attempt: u64 },
     Fault,
+    Churn,
 }
 
 /// What a run has seen.
@@ -59,6 +62,9 @@ pub struct Seen {
     pub terms: u64,
     pub crashes: u64,
     pub snapshots: u64,
+    /// Members that came, and those that were lost or removed.
+    pub joined: u64,
+    pub retired: u64,
     /// Of everything that happened, in its order.
     pub trace: u64,
 }
@@ -76,21 +82,24 @@ impl Seen {
         self.terms += other.terms;
         self.crashes += other.crashes;
         self.snapshots += other.snapshots;
+        self.joined += other.joined;
+        self.retired += other.retired;
     }
 }
 
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { members, events, entries, commands, repeated, answered, reads, terms, crashes, snapshots, .. } =
-            self;
+        let Self { members, events, entries, commands, repeated, answered, .. } = self;
+        let Self { reads, terms, crashes, snapshots, joined, retired, .. } = self;
         write!(
             f,
             "{members} members, {events} events, {entries} entries, {commands} commands of which {repeated} again, "
         )?;
         write!(
             f,
-            "{answered} answers, {reads} reads, {terms} terms, {crashes} crashes, {snapshots} snapshots installed"
-        )
+            "{answered} answers, {reads} reads, {terms} terms, {crashes} crashes, {snapshots} snapshots installed, "
+        )?;
+        write!(f, "{joined} members came and {retired} went")
     }
 }
 
@@ -105,6 +114,7 @@ pub(crate) struct World {
     members: Vec<Member>,
     clients: Vec<Client>,
     oracle: Oracle,
+    operator: Operator,
     /// Faults go on.
     stormy: bool,
     seen: Seen,
@@ -130,7 +140,8 @@ impl World {
             network: Network::default(),
             members,
             clients,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(&voters),
+            operator: Operator::new(seed),
             stormy: true,
             seen,
             hasher: DefaultHasher::new(),
@@ -144,6 +155,9 @@ impl World {
             world.after(Duration::from_millis(300), Event::ClientTurn { client });
         }
         world.after(Duration::from_secs(1), Event::Fault);
+        if world.operator.is_there() {
+            world.after(Duration::from_secs(1), Event::Churn);
+        }
         world
     }
 
@@ -191,6 +205,7 @@ impl World {
             Event::ClientRetry { client, token, attempt } => self.client_retry(client, token, attempt),
             Event::ClientRedirect { client, token, attempt } => self.client_redirect(client, token, attempt),
             Event::Fault => self.fault(),
+            Event::Churn => self.churn(),
         }
         true
     }

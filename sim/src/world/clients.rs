@@ -151,6 +151,8 @@ impl World {
     }
 
     fn attempt(&mut self, client: u64, token: u64) {
+        // A read may be asked of any member.
+        let any = self.dice.happens(500_000).then(|| self.any_member());
         let place = self.client(client);
         let leader = place.leader;
         let Some(asked) = place.outstanding.get_mut(&token) else { return };
@@ -161,19 +163,18 @@ impl World {
             Wish::Read => None,
         };
         let call = Call { client: Some(client), token, origin };
-        let parcel = match wish {
-            Wish::Operation(request) => Parcel::Operation { call, request },
-            Wish::Read => Parcel::Read { call },
+        let (to, parcel) = match wish {
+            Wish::Operation(request) => (leader, Parcel::Operation { call, request }),
+            Wish::Read => (any.unwrap_or(leader), Parcel::Read { call }),
         };
-        self.send(Place::Client(client), Place::Member(leader), parcel);
+        self.send(Place::Client(client), Place::Member(to), parcel);
         let delay = self.dice.micros(RETRY.0, RETRY.1);
         self.after(delay, Event::ClientRetry { client, token, attempt });
     }
 
     /// No answer has come. Whether it was done is not known; the same number tells.
     pub(super) fn client_retry(&mut self, client: u64, token: u64, attempt: u64) {
-        let members = self.plan.members;
-        let other = self.dice.between(1, members + 1);
+        let other = self.any_member();
         let place = self.client(client);
         if place.outstanding.get(&token).is_some_and(|asked| asked.attempt == attempt) {
             place.leader = other;
@@ -209,9 +210,9 @@ impl World {
 
     fn refused(&mut self, client: u64, token: u64, attempt: u64, refusal: Refusal, leader: u64) {
         let delay = self.dice.micros(REDIRECT.0, REDIRECT.1);
-        let place = self.client(client);
-        if refusal == Refusal::NotLeader && leader != 0 {
-            place.leader = leader;
+        if refusal == Refusal::NotLeader {
+            // One that was removed never knows of any.
+            self.client(client).leader = if leader == 0 { self.any_member() } else { leader };
         }
         // The longer wait of the attempt is still under way; whoever comes first makes the other one idle.
         self.after(delay, Event::ClientRedirect { client, token, attempt });

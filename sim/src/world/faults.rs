@@ -37,16 +37,22 @@ impl World {
     }
 
     pub(super) fn restart(&mut self, member: u64) {
-        if self.member(member).running.is_none() {
+        if self.member(member).running.is_none() && !self.member(member).retired {
             self.start(member);
         }
     }
 
-    fn any_member(&mut self) -> u64 {
-        self.dice.between(1, self.plan.members + 1)
+    /// All that there ever were.
+    pub(super) fn ids(&self) -> std::ops::RangeInclusive<u64> {
+        1..=self.members.len() as u64
     }
 
-    fn the_leader(&mut self) -> Option<u64> {
+    pub(super) fn any_member(&mut self) -> u64 {
+        let there: Vec<u64> = self.members.iter().filter(|member| !member.retired).map(|member| member.id).collect();
+        self.dice.one_of(&there)
+    }
+
+    pub(super) fn the_leader(&self) -> Option<u64> {
         let leads = |member: &crate::member::Member| {
             let leadership = member.running.as_ref().map(|running| running.core.leadership());
             leadership.is_some_and(|leadership| leadership.leader == member.id)
@@ -68,7 +74,7 @@ impl World {
             0 | 1 => self.crash(member),
             2 => {
                 self.tell(|_| "the power fails".to_owned());
-                (1..=self.plan.members).for_each(|member| self.crash(member));
+                self.ids().for_each(|member| self.crash(member));
             }
             3 | 4 => self.pause(member),
             5 => self.isolate(member, true, true),
@@ -112,7 +118,7 @@ impl World {
     /// Cuts one direction, or both.
     fn isolate(&mut self, member: u64, inward: bool, outward: bool) {
         self.tell(|_| format!("member {member} is cut off, inward {inward}, outward {outward}"));
-        for other in (1..=self.plan.members).filter(|other| *other != member) {
+        for other in self.ids().filter(|other| *other != member) {
             if inward {
                 self.network.cut(other, member);
             }
@@ -125,8 +131,8 @@ impl World {
     fn split(&mut self) {
         let sides = self.dice.number();
         self.tell(|_| format!("the network splits, {sides:b}"));
-        for one in 1..=self.plan.members {
-            for other in 1..=self.plan.members {
+        for one in self.ids() {
+            for other in self.ids() {
                 if (sides >> one ^ sides >> other) & 1 == 1 {
                     self.network.cut(one, other);
                 }

@@ -18,7 +18,7 @@ impl World {
         self.stormy = false;
         self.plan.heal();
         self.network.heal();
-        for member in 1..=self.plan.members {
+        for member in self.ids() {
             let place = self.member(member);
             (place.paused_until, place.slow_until) = (Duration::ZERO, Duration::ZERO);
             self.at(self.now, Event::Restart { member });
@@ -39,24 +39,25 @@ impl World {
         self.oracle.look();
     }
 
-    /// One leader that all know, everything applied everywhere, nobody waiting, no garbage.
+    /// One leader that all members know, everything applied everywhere, nobody waiting, no garbage, no change half done.
     fn converged(&self, fresh: usize) -> bool {
-        let mut leaders = self
-            .members
-            .iter()
-            .map(|member| member.running.as_ref().map_or(0, |running| running.core.leadership().leader));
+        let group = self.oracle.group();
+        let members = || self.members.iter().filter(|member| group.member(member.id).is_some());
+        let mut leaders =
+            members().map(|member| member.running.as_ref().map_or(0, |running| running.core.leadership().leader));
         let leader = leaders.next().expect("there are members");
         let agreed = leader != 0 && leaders.all(|other| other == leader);
-        let serving = self
-            .members
-            .iter()
-            .filter(|member| member.running.as_ref().is_some_and(|running| running.core.leadership().serving));
+        let serving =
+            members().filter(|member| member.running.as_ref().is_some_and(|running| running.core.leadership().serving));
         let committed = self.oracle.committed();
         let (known, state) = (self.oracle.state().hash(), self.oracle.state());
         agreed
             && serving.count() == 1
-            && self.members.iter().all(|member| member.store.applied().index == committed)
-            && self.members.iter().all(|member| member.store.state().hash() == known)
+            && self.operator.is_idle()
+            && group.outgoing.is_empty()
+            && group.learners.is_empty()
+            && members().all(|member| member.store.applied().index == committed)
+            && members().all(|member| member.store.state().hash() == known)
             && self.clients[..fresh].iter().all(|client| client.idle())
             && !query::garbage_pending(state).expect("readable")
     }
@@ -74,6 +75,9 @@ impl World {
         let done = self.clients[fresh].done;
         let committed = self.oracle.committed();
         let garbage = query::garbage_pending(self.oracle.state());
-        format!("{members:?}, {committed} committed, {waiting} clients wait, {done} fresh, garbage {garbage:?}")
+        let (group, operator) = (self.oracle.group(), self.operator.waits_for());
+        format!(
+            "{members:?}, {committed} committed, {waiting} clients wait, {done} fresh, garbage {garbage:?}, {group:?}, {operator}"
+        )
     }
 }

@@ -51,6 +51,11 @@ impl World {
                     self.at(until, Event::Arrival { from, to, parcel: Box::new(parcel) });
                     return;
                 }
+                if let (Place::Member(from), Parcel::Raft { .. } | Parcel::Pull { .. }) = (from, &parcel)
+                    && self.is_refused(member, from)
+                {
+                    return;
+                }
                 match parcel {
                     Parcel::Pull { at, file } => self.serve_file(member, from, at, file),
                     Parcel::File { at, file, bytes } => self.take_file(member, at, file, bytes),
@@ -121,6 +126,11 @@ impl World {
         let (from, parcel) = match input {
             Input::Fetched { at, whole } => return running.core.fetched(at, whole),
             Input::Transfer => return running.core.transfer(now, None),
+            Input::Change(change) => {
+                // Refused, the operator asks again.
+                let _ = running.core.change(now, &change, || Call { client: None, token: 0, origin: None });
+                return;
+            }
             Input::Parcel(from, parcel) => (from, *parcel),
         };
         match parcel {
@@ -132,7 +142,7 @@ impl World {
                 running.progressed.truncatable = running.progressed.truncatable.max(truncatable);
                 messages.into_iter().for_each(|message| running.core.step(now, message));
             }
-            Parcel::Operation { call, .. } | Parcel::Read { call } if !leadership.serving => {
+            Parcel::Operation { call, .. } if !leadership.serving => {
                 self.answer(member, call, Answer::Refused { refusal, leader: leadership.leader });
             }
             Parcel::Operation { call, request } => {
@@ -203,7 +213,8 @@ impl World {
                 self.answer(member, call, Answer::Read);
             }
             Output::ReadRefused(Reading { call, .. }, refusal) => {
-                self.answer(member, call, Answer::Refused { refusal, leader: 0 });
+                let leader = self.member(member).running().core.leadership().leader;
+                self.answer(member, call, Answer::Refused { refusal, leader });
             }
         }
     }
@@ -219,7 +230,7 @@ impl World {
     pub(super) fn send_messages(&mut self, member: u64, messages: Vec<Message>) {
         let progressed = self.member(member).running().progressed;
         let (persisted, truncatable) = (progressed.persisted, progressed.truncatable);
-        for to in 1..=self.plan.members {
+        for to in self.ids() {
             let messages: Vec<Message> = messages.iter().filter(|message| message.to == to).cloned().collect();
             if !messages.is_empty() {
                 self.tell(|_| format!("member {member} to {to}: {}", brief(&messages)));
