@@ -1,5 +1,6 @@
 //! Whole members over real sockets, in one process.
 
+mod bad_input;
 mod client;
 mod cluster;
 mod duties;

@@ -105,6 +105,21 @@ impl Client {
         self.tag
     }
 
+    /// Asks for reads in one batch, and waits for all their answers.
+    pub(crate) async fn read_all(&mut self, kinds: Vec<Kind>) -> Vec<Answer> {
+        let op = |(tag, kind)| v1::Op { tag, sequence: 0, principal: None, kind: Some(kind) };
+        let ops: Vec<v1::Op> = (self.tag + 1..).zip(kinds).map(op).collect();
+        let count = ops.len();
+        self.tag += count as u64;
+        self.ops.send(v1::OpBatch { hello: None, ops }).await.expect("the stream is open");
+        while self.early.len() < count {
+            assert!(self.listen().await, "the stream goes on");
+        }
+        let mut replies = std::mem::take(&mut self.early);
+        replies.sort_unstable_by_key(|reply| reply.tag);
+        replies.into_iter().map(|reply| reply.result.expect("an answer")).collect()
+    }
+
     /// The answer with this tag; none if the stream ends first.
     pub(crate) async fn answer_of(&mut self, tag: u64) -> Option<Answer> {
         loop {

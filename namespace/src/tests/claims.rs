@@ -2,6 +2,7 @@
 
 mod access;
 mod ageing;
+mod bad_input;
 mod buckets;
 mod changes;
 mod content;
