@@ -68,5 +68,5 @@ pub use place::Place;
 pub use reader::FileReader;
 pub use store::Client;
 pub use trash::{TrashItem, Trashed};
-pub use watcher::{Changed, Event, Watcher};
+pub use watcher::{Changed, ChangedChild, Event, Watcher};
 pub use writer::{FileWriter, StoredBlock};

@@ -22,7 +22,7 @@ use crate::error::{Error, Fault};
 use crate::metadata::{Metadata, Scope};
 use crate::store::Client;
 
-/// Inodes with changes, and names in them, that wait to be taken by one watcher.
+/// Inodes with changes, and names and children in them, that wait to be taken by one watcher.
 const PENDING: usize = 4096;
 /// Operations under way while everything is watched again.
 const AT_ONCE: usize = 256;
@@ -42,6 +42,16 @@ pub struct Changed {
     pub names: Vec<Vec<u8>>,
     pub attributes: bool,
     /// The bytes of a file. Then `attributes` is set too.
+    pub content: bool,
+    /// Of a directory: what has, or just had, a name there and is no directory itself, in order. A watch on a directory is
+    /// one on all of these that have at most [`types::WATCHED_NAMES`] names.
+    pub children: Vec<ChangedChild>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedChild {
+    pub inode: InodeId,
+    /// Its bytes, and not only its attributes.
     pub content: bool,
 }
 
@@ -181,7 +191,7 @@ struct Wanted {
     stream: u64,
     inodes: BTreeSet<InodeId>,
     pending: BTreeMap<InodeId, Pending>,
-    /// Inodes and names in `pending`.
+    /// Inodes, names and children in `pending`.
     size: usize,
     everything: bool,
     wake: Arc<Notify>,
@@ -192,6 +202,14 @@ struct Pending {
     names: BTreeSet<Vec<u8>>,
     attributes: bool,
     content: bool,
+    /// And whether their content changed.
+    children: BTreeMap<InodeId, bool>,
+}
+
+impl Pending {
+    fn size(&self) -> usize {
+        1 + self.names.len() + self.children.len()
+    }
 }
 
 enum Next {
@@ -236,7 +254,7 @@ impl Watching {
         let mut state = self.state();
         let wanted = state.watchers.get_mut(&watcher).expect("it is dropped last");
         if let Some(pending) = wanted.pending.remove(&inode) {
-            wanted.size -= 1 + pending.names.len();
+            wanted.size -= pending.size();
         }
         wanted.inodes.remove(&inode) && state.forget(watcher, inode)
     }
@@ -267,12 +285,17 @@ impl Watching {
         if std::mem::take(&mut wanted.everything) {
             return Next::Event(Event::Everything);
         }
-        let Some((inode, Pending { names, attributes, content })) = wanted.pending.pop_first() else {
-            return Next::Nothing;
-        };
-        wanted.size -= 1 + names.len();
-        let attributes = attributes || content;
-        Next::Event(Event::Changed(Changed { inode, names: names.into_iter().collect(), attributes, content }))
+        let Some((inode, pending)) = wanted.pending.pop_first() else { return Next::Nothing };
+        wanted.size -= pending.size();
+        let Pending { names, attributes, content, children } = pending;
+        let children = children.into_iter().map(|(inode, content)| ChangedChild { inode, content });
+        Next::Event(Event::Changed(Changed {
+            inode,
+            names: names.into_iter().collect(),
+            attributes: attributes || content,
+            content,
+            children: children.collect(),
+        }))
     }
 
     /// There is a new stream, on which nothing is watched yet.
@@ -338,6 +361,11 @@ impl Wanted {
             Some(What::Name(name)) => self.size += usize::from(pending.names.insert(name.clone())),
             Some(What::Attributes(_)) => pending.attributes = true,
             Some(What::Content(_)) => pending.content = true,
+            Some(What::Child(v1::ChangedChild { inode, content })) => {
+                let known = pending.children.len();
+                *pending.children.entry(InodeId::new(*inode)).or_default() |= content;
+                self.size += pending.children.len() - known;
+            }
             // Of a newer leader: it can be anything.
             None => return self.doubt(),
         }

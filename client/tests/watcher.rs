@@ -21,7 +21,7 @@ fn tell(name: &str) -> Act {
 
 fn changed(name: &str) -> Option<Event> {
     let names = vec![name.as_bytes().to_vec()];
-    Some(Event::Changed(Changed { inode: DIRECTORY, names, attributes: true, content: false }))
+    Some(Event::Changed(Changed { inode: DIRECTORY, names, attributes: true, content: false, children: vec![] }))
 }
 
 #[tokio::test]

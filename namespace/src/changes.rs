@@ -4,10 +4,13 @@
 //! 2. Sums over what is below a directory are no change of it: every new file would change all directories above.
 //! 3. What is below a removed directory is not listed, only that one itself.
 //! 4. Rows of inodes that nobody watches are not read.
+//! 5. Who watches a directory is told of what has a name there too, until the name goes: of its attributes and its content.
+//!    Not of directories in it, nor of what has more than [`WATCHED_NAMES`]: those are watched themselves.
 
-use types::InodeId;
+use types::{InodeId, WATCHED_NAMES};
 
 use crate::key;
+use crate::names;
 use crate::row::{self, Body, DirectoryRow, EntryRow, InodeRow, Usage};
 use crate::rows::Rows;
 use crate::view::{View, ViewError, Write};
@@ -26,6 +29,11 @@ pub enum What {
     Attributes,
     /// The bytes of the file, and with them its attributes.
     Content,
+    /// Attributes of what has a name in this directory, and its bytes if `content`.
+    Child {
+        inode: InodeId,
+        content: bool,
+    },
 }
 
 /// What the writes of one command change of the inodes that are watched, sorted; `before` is the state without them.
@@ -76,10 +84,18 @@ impl<V: View, W: Fn(InodeId) -> bool> Found<'_, V, W> {
         let before: Option<EntryRow> = self.before.row(key)?;
         if before.as_ref().map(inode_of) != now.as_ref().map(inode_of) {
             self.add(directory, What::Name(key::name_of(key)?.to_vec()));
+            if let Some(before) = &before {
+                self.add(directory, What::Child { inode: inode_of(before), content: false });
+            }
         }
         match (before, now) {
             (Some(EntryRow::Inode(before)), Some(EntryRow::Inode(now))) if before.inode == now.inode => {
                 self.inode(&before, &now);
+                self.child(directory, &before, &now);
+            }
+            // It gets a second name.
+            (Some(EntryRow::Inode(before)), Some(EntryRow::Reference(_))) => {
+                self.add(directory, What::Child { inode: before.inode, content: false });
             }
             // It got another name, or came here from one.
             (_, Some(EntryRow::Inode(now))) => self.add(now.inode, What::Attributes),
@@ -90,14 +106,18 @@ impl<V: View, W: Fn(InodeId) -> bool> Found<'_, V, W> {
     }
 
     fn inode(&mut self, before: &InodeRow, now: &InodeRow) {
-        let content = |row: &InodeRow| match &row.body {
-            Body::Directory | Body::Symlink(_) | Body::Special(_) => None,
-            Body::File(file) => Some((file.length, file.changes, file.data.clone())),
-        };
-        if content(before) != content(now) {
+        if has_other_content(before, now) {
             self.add(now.inode, What::Content);
         } else if before != now {
             self.add(now.inode, What::Attributes);
+        }
+    }
+
+    /// Invariant 5.
+    fn child(&mut self, directory: InodeId, before: &InodeRow, now: &InodeRow) {
+        if before != now && !matches!(now.body, Body::Directory) {
+            let content = has_other_content(before, now);
+            self.add(directory, What::Child { inode: now.inode, content });
         }
     }
 
@@ -116,17 +136,33 @@ impl<V: View, W: Fn(InodeId) -> bool> Found<'_, V, W> {
 
     fn shared(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), ViewError> {
         let inode = key::owner_of(key)?;
-        if !(self.watched)(inode) {
+        let now: Option<InodeRow> = value.map(|value| row::decode(key, value)).transpose()?;
+        let mut directories = Vec::new();
+        if now.as_ref().is_some_and(|now| now.links() <= WATCHED_NAMES) {
+            directories.extend(names::all(self.before, inode)?.into_iter().map(|slot| slot.directory));
+            directories.retain(|directory| (self.watched)(*directory));
+        }
+        if directories.is_empty() && !(self.watched)(inode) {
             return Ok(());
         }
-        let now: Option<InodeRow> = value.map(|value| row::decode(key, value)).transpose()?;
         match (self.before.row::<InodeRow>(key)?, now) {
-            (Some(before), Some(now)) => self.inode(&before, &now),
+            (Some(before), Some(now)) => {
+                self.inode(&before, &now);
+                directories.into_iter().for_each(|directory| self.child(directory, &before, &now));
+            }
             (Some(_), None) | (None, Some(_)) => self.add(inode, What::Attributes),
             (None, None) => {}
         }
         Ok(())
     }
+}
+
+fn has_other_content(before: &InodeRow, now: &InodeRow) -> bool {
+    let content = |row: &InodeRow| match &row.body {
+        Body::Directory | Body::Symlink(_) | Body::Special(_) => None,
+        Body::File(file) => Some((file.length, file.changes, file.data.clone())),
+    };
+    content(before) != content(now)
 }
 
 fn inode_of(entry: &EntryRow) -> InodeId {

@@ -15,6 +15,10 @@ pub mod inventory;
 mod path;
 mod units;
 
+/// Changes of an inode with more names than this are told to those who watch it, but not to those who watch directories
+/// that it has names in.
+pub const WATCHED_NAMES: u32 = 32;
+
 pub use error::{Code, ErrorKind};
 pub use ids::{
     BlockId, ClusterId, DiskId, GenStamp, InodeId, LogIndex, NodeId, ParseIdError, Sequence, SessionId, StorageId,

@@ -31,9 +31,17 @@ fn changes_of_one_inode_are_told_together_and_of_others_not_at_all() {
     watching.add(mine, InodeId::new(2));
     tell(&watching, vec![(2, Some(What::Content(true))), (1, name("b")), (3, Some(What::Attributes(true)))]);
     tell(&watching, vec![(1, name("a")), (1, name("b")), (1, Some(What::Attributes(true)))]);
-    let directory =
-        Changed { inode: InodeId::new(1), names: vec![b"a".to_vec(), b"b".to_vec()], attributes: true, content: false };
-    let file = Changed { inode: InodeId::new(2), names: vec![], attributes: true, content: true };
+    let child = |inode, content| Some(What::Child(v1::ChangedChild { inode, content }));
+    tell(&watching, vec![(1, child(8, false)), (1, child(7, false)), (1, child(8, true)), (1, child(8, false))]);
+    let child = |inode, content| ChangedChild { inode: InodeId::new(inode), content };
+    let directory = Changed {
+        inode: InodeId::new(1),
+        names: vec![b"a".to_vec(), b"b".to_vec()],
+        attributes: true,
+        content: false,
+        children: vec![child(7, false), child(8, true)],
+    };
+    let file = Changed { inode: InodeId::new(2), names: vec![], attributes: true, content: true, children: vec![] };
     assert_eq!(taken(&watching, watcher), [Event::Changed(directory), Event::Changed(file.clone())]);
     assert_eq!(taken(&watching, mine), [Event::Changed(file)]);
     tell(&watching, vec![(2, None)]);
@@ -59,6 +67,12 @@ fn past_the_bound_everything_may_have_changed() {
     tell(&watching, vec![(1, name("x"))]);
     watching.remove(watcher, InodeId::new(1));
     assert_eq!(taken(&watching, watcher), [], "what is not watched any more is not told");
+    assert_eq!(watching.state().watchers[&watcher].size, 0);
+    let child = |inode| Some(What::Child(v1::ChangedChild { inode, content: true }));
+    for number in 0..PENDING as u64 {
+        tell(&watching, vec![(2, child(number))]);
+    }
+    assert_eq!(taken(&watching, watcher), [Event::Everything]);
     assert_eq!(watching.state().watchers[&watcher].size, 0);
 }
 

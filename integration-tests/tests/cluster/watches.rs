@@ -25,7 +25,7 @@ async fn a_watcher_hears_of_others_before_and_after_the_leader_died() -> Result<
     watcher.watch(directory).await?;
     let named = |name: &str| {
         let names = vec![name.as_bytes().to_vec()];
-        Event::Changed(Changed { inode: directory, names, attributes: true, content: false })
+        Event::Changed(Changed { inode: directory, names, attributes: true, content: false, children: vec![] })
     };
 
     // Its own changes are not told: the first that is told is of the other.

@@ -46,17 +46,20 @@ async fn a_change_is_told_when_it_can_be_read_and_not_to_who_made_it() {
     assert_eq!(code(&writer.update(3, delete("/d/f")).await), None);
     let told = watcher.changes().await;
     let attributes = |inode| of(inode, What::Attributes(true));
-    assert_eq!(told.changes, [name(directory, "f"), attributes(directory), attributes(file.inode)]);
+    let child = |directory, inode| of(directory, What::Child(v1::ChangedChild { inode, content: false }));
+    let gone = [name(directory, "f"), attributes(directory), child(directory, file.inode), attributes(file.inode)];
+    assert_eq!(told.changes, gone);
 
     // Unwatched, and by the one itself: the next that is told is the third.
     let unwatch = Kind::Unwatch(v1::Unwatch { inode: file.inode });
     assert!(matches!(watcher.read(unwatch).await, Answer::Done(_)));
     assert_eq!(code(&watcher.update(1, put("/d/mine", b"")).await), None);
-    assert_eq!(code(&writer.update(4, put("/elsewhere", b"")).await), None);
+    let Answer::Attributes(elsewhere) = writer.update(4, put("/elsewhere", b"")).await else { panic!("made") };
     assert!(matches!(watcher.read(watch(ROOT)).await, Answer::Done(_)));
     assert_eq!(code(&writer.update(5, delete("/elsewhere")).await), None);
     let told = watcher.changes().await;
-    assert_eq!(told, v1::Changes { changes: vec![name(ROOT, "elsewhere"), attributes(ROOT)], everything: false });
+    let changes = vec![name(ROOT, "elsewhere"), attributes(ROOT), child(ROOT, elsewhere.inode)];
+    assert_eq!(told, v1::Changes { changes, everything: false });
     assert_eq!(writer.changes().await.changes, [name(directory, "mine"), attributes(directory)]);
     cluster.stop_all().await;
 }

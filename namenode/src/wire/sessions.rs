@@ -107,6 +107,7 @@ pub(crate) fn changes(told: Told) -> v1::Changes {
             What::Name(name) => v1::change::What::Name(name),
             What::Attributes => v1::change::What::Attributes(true),
             What::Content => v1::change::What::Content(true),
+            What::Child { inode, content } => v1::change::What::Child(v1::ChangedChild { inode: inode.get(), content }),
         }),
     };
     match told {
