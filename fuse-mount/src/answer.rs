@@ -9,6 +9,7 @@ use fuser::{
 };
 use tracing::debug;
 
+use crate::coherence::Slot;
 use crate::errno::Failure;
 use crate::filesystem::Mounted;
 
@@ -60,11 +61,16 @@ impl Mounted {
         &self,
         name: &'static str,
         reply: ReplyEntry,
+        slot: Slot,
         found: impl Future<Output = Found> + Send + 'static,
     ) {
-        let (numbers, ttl) = (self.names.numbers, self.options.attr_timeout);
+        let (numbers, coherence) = (self.names.numbers, self.coherence.clone());
+        let ticket = coherence.ask(slot.directory);
         self.answer(name, reply, found, move |reply, attributes| {
-            reply.entry(&ttl, &numbers.attributes(&attributes), GENERATION);
+            let attr = numbers.attributes(&attributes);
+            coherence.tell_entry(ticket, &slot, &attributes, |kept| {
+                reply.entry_with_ttls(&kept.attributes, &kept.name, &attr, GENERATION);
+            });
         });
     }
 
@@ -74,9 +80,11 @@ impl Mounted {
         reply: ReplyAttr,
         found: impl Future<Output = Found> + Send + 'static,
     ) {
-        let (numbers, ttl) = (self.names.numbers, self.options.attr_timeout);
+        let (numbers, coherence) = (self.names.numbers, self.coherence.clone());
+        let ticket = coherence.ticket();
         self.answer(name, reply, found, move |reply, attributes| {
-            reply.attr(&ttl, &numbers.attributes(&attributes));
+            let attr = numbers.attributes(&attributes);
+            coherence.tell_attributes(ticket, &attributes, |kept| reply.attr(&kept, &attr));
         });
     }
 

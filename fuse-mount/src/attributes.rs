@@ -51,6 +51,15 @@ impl Numbers {
     }
 }
 
+/// What stands for `.` and `..` in a listing: the kernel looks at the number alone.
+pub(crate) fn of_dots(ino: INodeNo) -> FileAttr {
+    let epoch = SystemTime::UNIX_EPOCH;
+    let (size, blocks, nlink, uid, gid, rdev, flags) = (0, 0, 1, 0, 0, 0, 0);
+    let (kind, perm, blksize) = (FileType::Directory, 0, PREFERRED_IO);
+    let (atime, mtime, ctime, crtime) = (epoch, epoch, epoch, epoch);
+    FileAttr { ino, size, blocks, atime, mtime, ctime, crtime, kind, perm, nlink, uid, gid, rdev, blksize, flags }
+}
+
 pub(crate) fn file_type(kind: Kind) -> FileType {
     match kind {
         Kind::File => FileType::RegularFile,

@@ -4,10 +4,13 @@
 //! for as long as the directory is open, however it changes: for each page the name that it began behind is kept, and a
 //! name says where to go on. So memory is a name for each thousand entries, and one page.
 
+use std::sync::Arc;
+
 use client::{Client, Entry};
 use tokio::sync::Mutex;
 use types::InodeId;
 
+use crate::coherence::{Coherence, Ticket};
 use crate::errno::Failure;
 
 /// `.` and `..` come first.
@@ -25,11 +28,13 @@ struct Stream {
     /// Where each page began: the number of its first entry, and the name before that.
     starts: Vec<(u64, Vec<u8>)>,
     /// The page at hand: the number of its first entry, the entries, and whether more follow.
-    page: Option<Page>,
+    page: Option<Arc<Page>>,
 }
 
 #[derive(Debug)]
 struct Page {
+    /// When it was asked for.
+    ticket: Ticket,
     first: u64,
     entries: Vec<Entry>,
     more: bool,
@@ -40,65 +45,87 @@ impl Directory {
         Self { inode, stream: Mutex::default() }
     }
 
-    /// Hands entries from number `from` on to `take`, each with the number of the one behind it, until it has enough.
-    /// `from` counts `.` and `..`, which are the caller's.
-    pub(crate) async fn read(
-        &self,
-        client: &Client,
-        from: u64,
-        mut take: impl FnMut(&Entry, u64) -> bool,
-    ) -> Result<(), Failure> {
-        let mut at = from.saturating_sub(DOTS);
+    /// Entries from number `from` on, as many as are at hand; none at the end. `from` counts `.` and `..`.
+    pub(crate) async fn read(&self, client: &Client, coherence: &Arc<Coherence>, from: u64) -> Result<Part, Failure> {
+        let at = from.saturating_sub(DOTS);
         let mut stream = self.stream.lock().await;
         if at == 0 {
             // rewinddir(3): what is there now.
             *stream = Stream::default();
         }
-        loop {
-            let Some(page) = stream.page_with(client, self.inode, at).await? else { return Ok(()) };
-            let offset = usize::try_from(at - page.first).expect("a page is small");
-            for entry in &page.entries[offset..] {
-                at += 1;
-                if !take(entry, at + DOTS) {
-                    return Ok(());
-                }
-            }
-            if !page.more {
-                return Ok(());
-            }
-        }
+        let page = stream.page_with(client, coherence, self.inode, at).await?;
+        let ticket = page.as_ref().map_or_else(|| coherence.ticket(), |page| page.ticket);
+        Ok(Part { directory: self.inode, ticket, from, page })
+    }
+}
+
+/// Some of the entries of a directory.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) directory: InodeId,
+    /// When they were asked for.
+    pub(crate) ticket: Ticket,
+    from: u64,
+    page: Option<Arc<Page>>,
+}
+
+impl Part {
+    /// `.` and `..`, where they come first, each with the number of the entry behind it.
+    pub(crate) fn dots(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        [(1, "."), (2, "..")].into_iter().filter(|(number, _)| *number > self.from)
+    }
+
+    /// The others, each with the number of the one behind it.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        let at = self.from.saturating_sub(DOTS);
+        let (first, entries) = self.page.as_deref().map_or((at, &[][..]), |page| (page.first, &page.entries));
+        let skipped = usize::try_from(at - first).expect("a page is small");
+        entries.iter().enumerate().skip(skipped).map(move |(index, entry)| (first + index as u64 + 1 + DOTS, entry))
     }
 }
 
 impl Stream {
     /// The page that holds entry `at`; nothing behind the end.
-    async fn page_with(&mut self, client: &Client, inode: InodeId, at: u64) -> Result<Option<&Page>, Failure> {
+    async fn page_with(
+        &mut self,
+        client: &Client,
+        coherence: &Arc<Coherence>,
+        inode: InodeId,
+        at: u64,
+    ) -> Result<Option<Arc<Page>>, Failure> {
         loop {
             let held = self.page.as_ref().map(|page| (page.first, page.first + page.entries.len() as u64, page.more));
             match held {
-                Some((first, end, _)) if (first..end).contains(&at) => return Ok(self.page.as_ref()),
+                Some((first, end, _)) if (first..end).contains(&at) => return Ok(self.page.clone()),
                 Some((_, end, false)) if at >= end => return Ok(None),
                 Some((first, end, true)) if at >= end && first <= at => {
                     let page = self.page.as_ref().expect("just seen");
                     let last = page.entries.last().expect("an empty page promises no more");
                     let after = last.name.as_bytes().to_vec();
-                    self.fetch(client, inode, end, after).await?;
+                    self.fetch(client, coherence, inode, (end, after)).await?;
                 }
                 _ => {
                     let start = self.starts.iter().rev().find(|(first, _)| *first <= at).cloned();
                     let (first, after) = start.unwrap_or_default();
-                    self.fetch(client, inode, first, after).await?;
+                    self.fetch(client, coherence, inode, (first, after)).await?;
                 }
             }
         }
     }
 
-    async fn fetch(&mut self, client: &Client, inode: InodeId, first: u64, after: Vec<u8>) -> Result<(), Failure> {
+    async fn fetch(
+        &mut self,
+        client: &Client,
+        coherence: &Arc<Coherence>,
+        inode: InodeId,
+        (first, after): (u64, Vec<u8>),
+    ) -> Result<(), Failure> {
+        let ticket = coherence.ask(inode);
         let (entries, more) = client.list_page(inode, &after).await?;
         if self.starts.last().is_none_or(|(last, _)| *last < first) {
             self.starts.push((first, after));
         }
-        self.page = Some(Page { first, entries, more });
+        self.page = Some(Arc::new(Page { ticket, first, entries, more }));
         Ok(())
     }
 }

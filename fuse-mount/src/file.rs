@@ -10,17 +10,18 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use client::{Attributes, Client, ContentOptions, ExtentMap, FileReader};
 use fuser::Errno;
 use tokio::sync::watch;
 use tracing::warn;
 use types::InodeId;
 
+use crate::append::Appends;
 use crate::attributes::timestamp;
+use crate::coherence::{Coherence, Ticket};
 use crate::dirty::{self, Batch, Dirty};
 use crate::errno::Failure;
-use crate::store;
+use crate::store::{self, Target};
 use crate::write_back::WriteBack;
 
 /// A run of this length is on its way at once; none is longer, so it is what a block of a large file holds.
@@ -29,51 +30,70 @@ const RUN: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) inode: InodeId,
-    client: Client,
-    write_back: Arc<WriteBack>,
+    pub(crate) client: Client,
+    coherence: Arc<Coherence>,
+    pub(crate) write_back: Arc<WriteBack>,
     state: Mutex<State>,
+    /// How many pieces of data that were appended are in the cluster, or never will be.
+    pub(crate) appended: watch::Sender<u64>,
     /// The id of the batch that may be committed next (invariant 2).
     turn: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     dirty: Dirty,
+    pub(crate) appends: Appends,
     /// As the cluster last told.
     attributes: Attributes,
     /// When the newest dirty byte was written.
-    written: Option<SystemTime>,
+    pub(crate) written: Option<SystemTime>,
     /// When the oldest was.
-    dirty_since: Option<Instant>,
+    pub(crate) dirty_since: Option<Instant>,
     /// Somebody has written who may not leave setuid and setgid on the file.
     clear_suid: bool,
     /// Knows where the committed bytes are; let go when they change.
-    reader: Option<Arc<FileReader>>,
-    /// Counts the times that `reader` was let go.
+    map: Option<Map>,
+    /// Counts the times that `map` was let go.
     version: u64,
-    failed: Option<Errno>,
+    pub(crate) failed: Option<Errno>,
     /// Batches frozen so far.
     frozen: u64,
 }
 
+/// What the cluster said of where the bytes are, and when.
+#[derive(Debug, Clone)]
+struct Map {
+    reader: Arc<FileReader>,
+    ticket: Ticket,
+    asked: Instant,
+}
+
 impl File {
-    pub(crate) fn new(client: Client, write_back: Arc<WriteBack>, attributes: Attributes) -> Arc<Self> {
+    pub(crate) fn new(
+        client: Client,
+        coherence: Arc<Coherence>,
+        write_back: Arc<WriteBack>,
+        attributes: Attributes,
+    ) -> Arc<Self> {
         let state = State {
             dirty: Dirty::default(),
+            appends: Appends::default(),
             attributes,
             written: None,
             dirty_since: None,
             clear_suid: false,
-            reader: None,
+            map: None,
             version: 0,
             failed: None,
             frozen: 0,
         };
         let inode = state.attributes.inode;
-        Arc::new(Self { inode, client, write_back, state: Mutex::new(state), turn: watch::Sender::new(0) })
+        let (turn, appended) = (watch::Sender::new(0), watch::Sender::new(0));
+        Arc::new(Self { inode, client, coherence, write_back, state: Mutex::new(state), appended, turn })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,7 +104,7 @@ impl File {
         if attributes.ctime < state.attributes.ctime {
             return state.seen();
         }
-        if state.attributes.length != attributes.length || state.attributes.mtime != attributes.mtime {
+        if state.attributes.length != attributes.length || state.attributes.ctime != attributes.ctime {
             state.let_go();
         }
         state.attributes = attributes;
@@ -114,42 +134,85 @@ impl File {
         Ok(())
     }
 
-    /// Reads into `buffer`; less only at the end of the file.
-    pub(crate) async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let (pieces, covered, length) = {
-            let state = self.lock();
-            let length = state.seen().length.get().saturating_sub(offset).min(buffer.len() as u64);
-            (state.dirty.pieces(offset, length), state.dirty.covers(offset, length), length)
-        };
-        let buffer = &mut buffer[..usize::try_from(length).expect("a buffer is that long")];
-        if !covered {
-            let reader = self.reader().await?;
-            let filled = reader.read_at(offset, buffer).await?;
-            // Behind what is committed there is a hole up to what is dirty.
-            buffer[filled..].fill(0);
+    /// Takes in what an `open` was told.
+    pub(crate) fn opened(&self, reader: FileReader, ticket: Ticket) {
+        let mut state = self.lock();
+        // Answers may overtake each other.
+        if state.map.as_ref().is_none_or(|known| known.ticket <= ticket)
+            && reader.attributes().ctime >= state.attributes.ctime
+        {
+            state.map = Some(Map { reader: Arc::new(reader), ticket, asked: Instant::now() });
         }
-        dirty::overlay(&pieces, offset, buffer);
-        Ok(buffer.len())
     }
 
-    async fn reader(&self) -> Result<Arc<FileReader>, Failure> {
-        let version = {
-            let state = self.lock();
-            if let Some(reader) = &state.reader {
-                return Ok(reader.clone());
+    /// Reads into `buffer`; less only at the end of the file.
+    pub(crate) async fn read(self: &Arc<Self>, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
+        self.settle().await;
+        let (pieces, covered, dirty_end) = {
+            let (state, length) = (self.lock(), buffer.len() as u64);
+            (state.dirty.pieces(offset, length), state.dirty.covers(offset, length), state.dirty.end())
+        };
+        if covered {
+            dirty::overlay(&pieces, offset, buffer);
+            return Ok(buffer.len());
+        }
+        let mut map = self.map(false).await?;
+        let (length, filled) = loop {
+            let length = map.reader.attributes().length.get().max(dirty_end).saturating_sub(offset);
+            let length = usize::try_from(length).map_or(buffer.len(), |length| length.min(buffer.len()));
+            match map.reader.read_at(offset, &mut buffer[..length]).await {
+                Ok(filled) => break (length, filled),
+                Err(error) => {
+                    // The file may have been changed since the map was drawn: once more, with another.
+                    let again = self.map(true).await?;
+                    if again.ticket == map.ticket {
+                        return Err(error.into());
+                    }
+                    map = again;
+                }
             }
-            state.version
+        };
+        // Behind what is committed there is a hole up to what is dirty.
+        buffer[filled..length].fill(0);
+        dirty::overlay(&pieces, offset, &mut buffer[..length]);
+        Ok(length)
+    }
+
+    /// Where the committed bytes are. `again`: what is known was of no use.
+    async fn map(&self, again: bool) -> Result<Map, Failure> {
+        let (version, ticket) = {
+            let (mut state, ticket) = (self.lock(), self.coherence.ticket());
+            if let Some(known) = state.map.take_if(|known| again || !self.holds(known)) {
+                drop(known);
+                state.version += 1;
+            }
+            if let Some(known) = &state.map {
+                return Ok(known.clone());
+            }
+            (state.version, ticket)
         };
         let reader = Arc::new(self.client.open(self.inode).await?);
+        let map = Map { reader, ticket, asked: Instant::now() };
         let mut state = self.lock();
         if state.version == version {
-            state.reader = Some(reader.clone());
+            state.map = Some(map.clone());
         }
-        Ok(reader)
+        Ok(map)
+    }
+
+    /// Whether a map may still be used: nothing else is told, or it is young.
+    fn holds(&self, map: &Map) -> bool {
+        self.coherence.is_fresh(self.inode, map.ticket) || map.asked.elapsed() <= self.coherence.patience()
     }
 
     /// Stores everything that is dirty and waits until the cluster has it (invariant 3).
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), Failure> {
+        self.settle().await;
+        self.flush_runs().await
+    }
+
+    /// As [`Self::flush`], but for what was appended.
+    pub(crate) async fn flush_runs(self: &Arc<Self>) -> Result<(), Failure> {
         let (batch, frozen) = {
             let mut state = self.lock();
             let batch = state.freeze(0);
@@ -171,17 +234,6 @@ impl File {
         let attributes = self.client.truncate(self.inode, length, options).await?;
         self.lock().let_go();
         Ok(self.seen(attributes))
-    }
-
-    /// Writes to the end of the file, wherever that is when the cluster does it, and in one piece.
-    pub(crate) async fn append(self: &Arc<Self>, data: &[u8], clear_suid: bool) -> Result<(), Failure> {
-        self.flush().await?;
-        let options = ContentOptions { clear_suid, ..ContentOptions::default() };
-        let data = Bytes::copy_from_slice(data);
-        let written = self.client.append_whole(self.inode, data, options).await?;
-        self.lock().let_go();
-        self.seen(written.attributes);
-        Ok(())
     }
 
     /// Makes a range read as zeros; the length stays.
@@ -210,7 +262,7 @@ impl File {
     }
 
     /// Where the data is, from `offset` on: the cluster's map, once it has everything.
-    pub(crate) async fn map(self: &Arc<Self>, offset: u64) -> Result<ExtentMap, Failure> {
+    pub(crate) async fn extents(self: &Arc<Self>, offset: u64) -> Result<ExtentMap, Failure> {
         self.flush().await?;
         Ok(self.client.extents(self.inode, offset).await?)
     }
@@ -228,25 +280,30 @@ impl File {
         let Some(batch) = batch else { return };
         let file = self.clone();
         self.write_back.spawn(async move {
-            let (replication, options) = {
+            let (target, options) = {
                 let mut state = file.lock();
                 let clear_suid = std::mem::take(&mut state.clear_suid);
                 let mtime = state.written.map(timestamp);
-                (state.attributes.replication, ContentOptions { mtime, clear_suid, durability: None })
+                (Target::of(&state.attributes), ContentOptions { mtime, clear_suid, durability: None })
             };
             let stored = {
                 let _permit = file.write_back.upload().await;
-                store::prepare(&file.client, replication, &batch).await
+                store::prepare(&file.client, target, &batch).await
             };
             file.turn.subscribe().wait_for(|turn| *turn == batch.id).await.expect("the sender is in this file");
             let failed = file.lock().failed.is_some();
             let committed = match stored {
                 Ok(_) if failed => Err(Errno::EIO.into()),
-                Ok(prepared) => store::commit(&file.client, file.inode, prepared, options).await,
+                Ok(prepared) => store::commit(&file.client, target, prepared, options).await,
                 Err(failure) => Err(failure),
             };
             file.finish(&batch, committed);
         });
+    }
+
+    /// The kernel may have been told a guess.
+    pub(crate) fn changed(&self) {
+        self.coherence.changed_here(self.inode);
     }
 
     /// A batch is in the cluster, or will never be.
@@ -265,26 +322,39 @@ impl File {
                 }
             }
             let freed = state.dirty.release(batch.id);
-            if state.dirty.is_empty() {
-                state.dirty_since = None;
-            }
+            state.settled();
             freed
         };
         self.write_back.give_back(freed);
+        self.changed();
         self.turn.send_modify(|turn| *turn += 1);
     }
 }
 
 impl State {
-    fn let_go(&mut self) {
-        self.reader = None;
+    pub(crate) fn let_go(&mut self) {
+        self.map = None;
         self.version += 1;
+    }
+
+    /// Attributes that a change through this mount was answered with.
+    pub(crate) fn told(&mut self, attributes: Attributes) {
+        self.attributes = attributes;
+    }
+
+    /// Something was stored, or given up.
+    pub(crate) fn settled(&mut self) {
+        if self.dirty.is_empty() && self.appends.is_empty() {
+            self.dirty_since = None;
+        }
     }
 
     fn seen(&self) -> Attributes {
         let mut attributes = self.attributes.clone();
-        attributes.length = attributes.length.max(types::ByteSize::new(self.dirty.end()));
-        if let Some(written) = self.written.filter(|_| !self.dirty.is_empty()) {
+        let length = attributes.length.get().max(self.dirty.end()) + self.appends.bytes();
+        attributes.length = types::ByteSize::new(length);
+        let is_dirty = !self.dirty.is_empty() || !self.appends.is_empty();
+        if let Some(written) = self.written.filter(|_| is_dirty) {
             attributes.mtime = attributes.mtime.max(timestamp(written));
             attributes.ctime = attributes.ctime.max(attributes.mtime);
         }

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use client::{Attributes, Client};
+use client::{Attributes, Client, FileReader};
 use fuser::{Errno, FileHandle};
 use types::InodeId;
 
+use crate::coherence::{Coherence, Ticket};
 use crate::errno::Failure;
 use crate::file::File;
 use crate::holds::Holds;
+use crate::io::Flags;
 use crate::locks::Locks;
 use crate::options::Options;
 use crate::write_back::WriteBack;
@@ -27,7 +29,8 @@ pub(crate) struct OpenFile {
 
 #[derive(Debug)]
 pub(crate) struct Files {
-    client: Client,
+    pub(super) client: Client,
+    pub(super) coherence: Arc<Coherence>,
     pub(crate) write_back: Arc<WriteBack>,
     open: Mutex<HashMap<u64, Arc<OpenFile>>>,
     by_inode: Mutex<HashMap<InodeId, Weak<File>>>,
@@ -37,11 +40,12 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(client: Client, options: &Options) -> Self {
+    pub(crate) fn new(client: Client, coherence: Arc<Coherence>, options: &Options) -> Self {
         Self {
             holds: Holds::new(client.clone()),
             locks: Locks::new(client.clone()),
             client,
+            coherence,
             write_back: WriteBack::new(options.write_memory),
             open: Mutex::default(),
             by_inode: Mutex::default(),
@@ -62,22 +66,44 @@ impl Files {
         }
     }
 
-    pub(crate) fn open(&self, attributes: Attributes, append: bool, sync: bool) -> FileHandle {
+    /// Waits until what was appended to an open file is in the cluster. Tells whether there was anything.
+    pub(crate) async fn settle(&self, inode: InodeId) -> bool {
+        match self.of_inode(inode) {
+            Some(file) => file.settle().await,
+            None => false,
+        }
+    }
+
+    /// A handle of a file; with what is known of its content, if that was asked for.
+    pub(crate) fn open(
+        &self,
+        attributes: Attributes,
+        reader: Option<(FileReader, Ticket)>,
+        flags: Flags,
+    ) -> FileHandle {
         let inode = attributes.inode;
         let file = {
             let mut by_inode = self.by_inode.lock().unwrap_or_else(PoisonError::into_inner);
             match by_inode.get(&inode).and_then(Weak::upgrade) {
                 Some(file) => file,
                 None => {
-                    let file = File::new(self.client.clone(), self.write_back.clone(), attributes.clone());
+                    let file = File::new(
+                        self.client.clone(),
+                        self.coherence.clone(),
+                        self.write_back.clone(),
+                        attributes.clone(),
+                    );
                     by_inode.insert(inode, Arc::downgrade(&file));
                     file
                 }
             }
         };
         file.seen(attributes);
+        if let Some((reader, ticket)) = reader {
+            file.opened(reader, ticket);
+        }
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
-        let open = Arc::new(OpenFile { file, append, sync });
+        let open = Arc::new(OpenFile { file, append: flags.append(), sync: flags.sync() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, open);
         FileHandle(handle)
     }

@@ -9,23 +9,23 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, FileType, FopenFlags, INodeNo, InitFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use tracing::debug;
 
 use crate::answer::GENERATION;
 use crate::attributes;
 use crate::caller;
+use crate::coherence::{Coherence, Slot};
 use crate::files::Files;
 use crate::io::{Flags, WriteTerms};
 use crate::locks::Wish;
 use crate::names::{AttributesWanted, Names, NewObject};
-use crate::options::Options;
 
 /// The longest read or write that the kernel asks for.
 const MAX_IO: u32 = 1 << 20;
@@ -39,19 +39,27 @@ const BACKGROUND: u16 = 256;
 pub(crate) struct Mounted {
     pub(crate) names: Arc<Names>,
     files: Arc<Files>,
+    pub(crate) coherence: Arc<Coherence>,
     pub(crate) runtime: tokio::runtime::Handle,
-    pub(crate) options: Arc<Options>,
 }
 
 impl Mounted {
-    pub(crate) fn new(names: Names, files: Arc<Files>, runtime: tokio::runtime::Handle, options: Arc<Options>) -> Self {
-        Self { names: Arc::new(names), files, runtime, options }
+    pub(crate) fn new(names: Names, files: Arc<Files>, coherence: Arc<Coherence>) -> Self {
+        Self { names: Arc::new(names), files, coherence, runtime: tokio::runtime::Handle::current() }
+    }
+
+    fn slot(&self, directory: INodeNo, name: &[u8]) -> Slot {
+        Slot { directory: self.names.numbers.of_kernel(directory), name: name.to_vec() }
     }
 }
 
-/// How the kernel is to treat its pages of a file.
-fn page_cache(flags: Flags) -> FopenFlags {
-    if flags.direct() { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() }
+/// How the kernel is to treat its pages of a file. `kept`: those that it has are good.
+fn page_cache(flags: Flags, kept: bool) -> FopenFlags {
+    match (flags.direct(), kept) {
+        (true, _) => FopenFlags::FOPEN_DIRECT_IO,
+        (false, true) => FopenFlags::FOPEN_KEEP_CACHE,
+        (false, false) => FopenFlags::empty(),
+    }
 }
 
 impl fuser::Filesystem for Mounted {
@@ -83,7 +91,12 @@ impl fuser::Filesystem for Mounted {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (names, user, name) = (self.names.clone(), caller::of(request), name.as_bytes().to_vec());
-        self.entry("lookup", reply, async move { names.lookup(&user, parent, &name).await });
+        let slot = self.slot(parent, &name);
+        self.entry("lookup", reply, slot, async move { names.lookup(&user, parent, &name).await });
+    }
+
+    fn forget(&self, _: &Request, inode: INodeNo, lookups: u64) {
+        self.coherence.forget(inode, lookups);
     }
 
     fn getattr(&self, request: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
@@ -116,19 +129,30 @@ impl fuser::Filesystem for Mounted {
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let (names, user, name) = (self.names.clone(), caller::of(request), name.as_bytes().to_vec());
-        self.entry("mkdir", reply, async move {
+        let slot = self.slot(parent, &name);
+        self.entry("mkdir", reply, slot, async move {
             names.make_directory(&user, parent, &name, NewObject { mode, umask }).await
         });
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (names, user, name) = (self.names.clone(), caller::of(request), name.as_bytes().to_vec());
-        self.empty("unlink", reply, async move { names.remove(&user, parent, &name, false).await });
+        let (coherence, slot) = (self.coherence.clone(), self.slot(parent, &name));
+        self.empty("unlink", reply, async move {
+            names.remove(&user, parent, &name, false).await?;
+            coherence.moved(&[slot]);
+            Ok(())
+        });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (names, user, name) = (self.names.clone(), caller::of(request), name.as_bytes().to_vec());
-        self.empty("rmdir", reply, async move { names.remove(&user, parent, &name, true).await });
+        let (coherence, slot) = (self.coherence.clone(), self.slot(parent, &name));
+        self.empty("rmdir", reply, async move {
+            names.remove(&user, parent, &name, true).await?;
+            coherence.moved(&[slot]);
+            Ok(())
+        });
     }
 
     fn rename(
@@ -143,46 +167,74 @@ impl fuser::Filesystem for Mounted {
     ) {
         let (names, user) = (self.names.clone(), caller::of(request));
         let (name, newname) = (name.as_bytes().to_vec(), newname.as_bytes().to_vec());
-        self.empty(
-            "rename",
-            reply,
-            async move { names.rename(&user, (parent, &name), (newparent, &newname), flags).await },
-        );
+        let (coherence, slots) = (self.coherence.clone(), [self.slot(parent, &name), self.slot(newparent, &newname)]);
+        self.empty("rename", reply, async move {
+            let renamed = names.rename(&user, (parent, &name), (newparent, &newname), flags).await;
+            // It may have been done, whatever the answer was.
+            coherence.moved(&slots);
+            renamed
+        });
     }
 
     fn opendir(&self, request: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let (names, user) = (self.names.clone(), caller::of(request));
+        self.coherence.ask(names.numbers.of_kernel(inode));
         let opened = async move { names.open_directory(user, inode) };
         self.answer("opendir", reply, opened, |reply, handle| reply.opened(handle, FopenFlags::empty()));
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let names = self.names.clone();
+        let (names, coherence) = (self.names.clone(), self.coherence.clone());
         self.runtime.spawn(async move {
+            let part = match names.read_directory(&coherence, handle, offset).await {
+                Ok(part) => part,
+                Err(failure) => return reply.error(failure.errno()),
+            };
             let numbers = names.numbers;
-            let read = names.read_directory(handle, offset, |number, name, attributes| {
-                let (number_of, kind) = (numbers.to_kernel(attributes.inode), attributes::file_type(attributes.kind));
-                !reply.add(number_of, number, kind, OsStr::from_bytes(name))
-            });
-            match read.await {
-                Ok(()) => reply.ok(),
-                Err(failure) => reply.error(failure.errno()),
+            for (number, name) in part.dots() {
+                if reply.add(numbers.to_kernel(part.directory), number, FileType::Directory, name) {
+                    return reply.ok();
+                }
             }
+            for (number, entry) in part.entries() {
+                let (inode, kind) = (numbers.to_kernel(entry.attributes.inode), entry.attributes.kind);
+                let name = OsStr::from_bytes(entry.name.as_bytes());
+                if reply.add(inode, number, attributes::file_type(kind), name) {
+                    break;
+                }
+            }
+            reply.ok();
         });
     }
 
     fn readdirplus(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let (names, ttl) = (self.names.clone(), self.options.attr_timeout);
+        let (names, files, coherence) = (self.names.clone(), self.files.clone(), self.coherence.clone());
         self.runtime.spawn(async move {
+            let part = match names.read_directory(&coherence, handle, offset).await {
+                Ok(part) => part,
+                Err(failure) => return reply.error(failure.errno()),
+            };
             let numbers = names.numbers;
-            let read = names.read_directory(handle, offset, |number, name, attributes| {
-                let attr = numbers.attributes(attributes);
-                !reply.add(attr.ino, number, OsStr::from_bytes(name), &ttl, &attr, GENERATION)
-            });
-            match read.await {
-                Ok(()) => reply.ok(),
-                Err(failure) => reply.error(failure.errno()),
+            let dot = attributes::of_dots(numbers.to_kernel(part.directory));
+            for (number, name) in part.dots() {
+                // The kernel takes no more than the number of these.
+                if reply.add(dot.ino, number, name, &Duration::ZERO, &dot, GENERATION) {
+                    return reply.ok();
+                }
             }
+            let entries: Vec<_> = part.entries().collect();
+            let seen: Vec<_> = entries.iter().map(|(_, entry)| files.seen(entry.attributes.clone())).collect();
+            coherence.tell_entries(part.ticket, part.directory, |mut telling| {
+                for ((number, entry), attributes) in entries.iter().zip(&seen) {
+                    let (attr, name) = (numbers.attributes(attributes), entry.name.as_bytes());
+                    let kept = telling.entry(name, attributes);
+                    if reply.add(attr.ino, *number, OsStr::from_bytes(name), &kept, &attr, GENERATION) {
+                        telling.take_back(attributes.inode);
+                        break;
+                    }
+                }
+                reply.ok();
+            });
         });
     }
 
@@ -199,7 +251,8 @@ impl fuser::Filesystem for Mounted {
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (names, user, name) = (self.names.clone(), caller::of(request), name.as_bytes().to_vec());
         let target = target.as_os_str().as_bytes().to_vec();
-        self.entry("symlink", reply, async move { names.symlink(&user, parent, &name, target).await });
+        let slot = self.slot(parent, &name);
+        self.entry("symlink", reply, slot, async move { names.symlink(&user, parent, &name, target).await });
     }
 
     fn readlink(&self, request: &Request, inode: INodeNo, reply: ReplyData) {
@@ -220,18 +273,24 @@ impl fuser::Filesystem for Mounted {
     ) {
         let (names, user, name) = (self.names.clone(), caller::of(request), name.as_bytes().to_vec());
         let new = NewObject { mode, umask };
-        self.entry("mknod", reply, async move { names.make_node(&user, parent, &name, new, rdev).await });
+        let slot = self.slot(parent, &name);
+        self.entry("mknod", reply, slot, async move { names.make_node(&user, parent, &name, new, rdev).await });
     }
 
     fn link(&self, request: &Request, inode: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         let (names, user, name) = (self.names.clone(), caller::of(request), newname.as_bytes().to_vec());
-        self.entry("link", reply, async move { names.link(&user, inode, newparent, &name).await });
+        let slot = self.slot(newparent, &name);
+        self.entry("link", reply, slot, async move { names.link(&user, inode, newparent, &name).await });
     }
 
     fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (names, files, user, flags) = (self.names.clone(), self.files.clone(), caller::of(request), Flags(flags.0));
-        let opened = async move { files.open_file(&names.of(&user), names.numbers.of_kernel(inode), flags).await };
-        self.answer("open", reply, opened, move |reply, handle| reply.opened(handle, page_cache(flags)));
+        let (inode, coherence) = (names.numbers.of_kernel(inode), self.coherence.clone());
+        let ticket = coherence.ticket();
+        let opened = async move { files.open_file(names.opens_as(&user), inode, flags, ticket).await };
+        self.answer("open", reply, opened, move |reply, handle| {
+            coherence.tell_opened(inode, ticket, |kept| reply.opened(handle, page_cache(flags, kept)));
+        });
     }
 
     fn create(
@@ -245,13 +304,19 @@ impl fuser::Filesystem for Mounted {
         reply: ReplyCreate,
     ) {
         let (names, files, user, flags) = (self.names.clone(), self.files.clone(), caller::of(request), Flags(flags));
-        let (name, numbers, ttl) = (name.as_bytes().to_vec(), self.names.numbers, self.options.attr_timeout);
+        let (name, numbers, coherence) = (name.as_bytes().to_vec(), self.names.numbers, self.coherence.clone());
+        let slot = self.slot(parent, &name);
+        let ticket = coherence.ask(slot.directory);
         let created = async move {
             let (place, options) = (names.in_directory(parent, &name)?, NewObject { mode, umask }.file(&user));
             files.create_file(&names.of(&user), place, options, flags).await
         };
         self.answer("create", reply, created, move |reply, (attributes, handle)| {
-            reply.created(&ttl, &numbers.attributes(&attributes), GENERATION, handle, page_cache(flags));
+            let attr = numbers.attributes(&attributes);
+            coherence.tell_entry(ticket, &slot, &attributes, |kept| {
+                let kept = kept.name.min(kept.attributes);
+                reply.created(&kept, &attr, GENERATION, handle, page_cache(flags, false));
+            });
         });
     }
 

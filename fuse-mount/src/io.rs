@@ -4,6 +4,7 @@ use client::{Attributes, Client, ContentOptions, HandleOptions, NewHandleFile};
 use fuser::{Errno, FileHandle, LockOwner};
 use types::{InodeId, Name};
 
+use crate::coherence::Ticket;
 use crate::errno::Failure;
 use crate::files::Files;
 
@@ -27,6 +28,10 @@ impl Flags {
 
     pub(crate) fn truncate(self) -> bool {
         self.has(libc::O_TRUNC)
+    }
+
+    pub(crate) fn reads(self) -> bool {
+        self.0 & libc::O_ACCMODE != libc::O_WRONLY
     }
 
     pub(crate) fn exclusive(self) -> bool {
@@ -54,20 +59,32 @@ pub(crate) struct WriteTerms {
 }
 
 impl Files {
-    pub(crate) async fn open_file(&self, client: &Client, inode: InodeId, flags: Flags) -> Result<FileHandle, Failure> {
-        let attributes = if flags.truncate() {
-            match self.of_inode(inode) {
+    pub(crate) async fn open_file(
+        &self,
+        client: Client,
+        inode: InodeId,
+        flags: Flags,
+        ticket: Ticket,
+    ) -> Result<FileHandle, Failure> {
+        self.settle(inode).await;
+        let (attributes, reader) = if flags.truncate() {
+            let truncated = match self.of_inode(inode) {
                 Some(file) => file.truncate(0, false).await?,
                 None => client.truncate(inode, 0, ContentOptions::default()).await?,
-            }
+            };
+            (truncated, None)
+        } else if flags.reads() {
+            // One question for the attributes, and for a short file's content or a long one's map.
+            let reader = client.open(inode).await?;
+            (reader.attributes().clone(), Some((reader, ticket)))
         } else {
-            client.lstat(inode).await?
+            (client.lstat(inode).await?, None)
         };
         if attributes.is_directory() {
             return Err(Errno::EISDIR.into());
         }
         self.holds.open(inode, None);
-        Ok(self.open(attributes, flags.append(), flags.sync()))
+        Ok(self.open(attributes, reader, flags))
     }
 
     pub(crate) async fn create_file(
@@ -85,7 +102,7 @@ impl Files {
         if flags.truncate() && attributes.length.get() > 0 {
             attributes = client.truncate(attributes.inode, 0, ContentOptions::default()).await?;
         }
-        let handle = self.open(attributes.clone(), flags.append(), flags.sync());
+        let handle = self.open(attributes.clone(), None, flags);
         Ok((attributes, handle))
     }
 
@@ -106,9 +123,10 @@ impl Files {
     ) -> Result<(), Failure> {
         let open = self.handle(handle)?;
         if open.append {
-            return open.file.append(data, terms.clear_suid).await;
+            open.file.append(data, terms.clear_suid).await?;
+        } else {
+            open.file.write(offset, data, terms.clear_suid).await?;
         }
-        open.file.write(offset, data, terms.clear_suid).await?;
         if open.sync {
             open.file.flush().await?;
         }
@@ -169,7 +187,7 @@ impl Files {
         let file = &self.handle(handle)?.file;
         let mut at = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
         loop {
-            let map = file.map(at).await?;
+            let map = file.extents(at).await?;
             let length = map.attributes.length.get();
             if at >= length {
                 return Err(Errno::ENXIO.into());

@@ -1,8 +1,10 @@
 //! The POSIX door: a directory of the namespace as a file system of this machine.
 
 mod answer;
+mod append;
 mod attributes;
 mod caller;
+mod coherence;
 mod directory;
 mod dirty;
 mod errno;
@@ -14,6 +16,7 @@ mod io;
 mod locks;
 mod names;
 mod options;
+mod read_ahead;
 mod room;
 mod session;
 mod store;

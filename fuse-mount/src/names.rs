@@ -10,7 +10,8 @@ use fuser::{Errno, FileHandle, INodeNo, RenameFlags, TimeOrNow};
 use types::{InodeId, Name};
 
 use crate::attributes::{Numbers, timestamp};
-use crate::directory::Directory;
+use crate::coherence::Coherence;
+use crate::directory::{Directory, Part};
 use crate::errno::Failure;
 use crate::files::Files;
 use crate::room::{Room, RoomCache};
@@ -67,14 +68,14 @@ struct OpenDirectory {
 }
 
 impl Names {
-    pub(crate) fn new(client: Client, files: Arc<Files>, root: InodeId, root_squash: bool) -> Self {
+    pub(crate) fn new(client: Client, files: Arc<Files>, numbers: Numbers, root_squash: bool) -> Self {
         Self {
             is_superuser: User::of_process().uid == 0,
             root_squash,
             client,
             files,
             room: RoomCache::default(),
-            numbers: Numbers { root },
+            numbers,
             directories: Mutex::default(),
             next_handle: AtomicU64::new(1),
         }
@@ -96,16 +97,30 @@ impl Names {
         }
     }
 
+    /// The client that opens files for `user`: the kernel has checked that one's rights, unless it is somebody else in the
+    /// cluster.
+    pub(crate) fn opens_as(&self, user: &User) -> Client {
+        let is_squashed = self.root_squash && user.uid == 0;
+        if is_squashed { self.of(user) } else { self.client.clone() }
+    }
+
     pub(crate) fn in_directory(&self, parent: INodeNo, name: &[u8]) -> Result<(InodeId, Name), Failure> {
         Ok((self.numbers.of_kernel(parent), self::name(name)?))
     }
 
     pub(crate) async fn lookup(&self, user: &User, parent: INodeNo, name: &[u8]) -> Result<Attributes, Failure> {
-        Ok(self.files.seen(self.of(user).lstat(self.in_directory(parent, name)?).await?))
+        let (client, place) = (self.of(user), self.in_directory(parent, name)?);
+        let mut found = client.lstat(place.clone()).await?;
+        if self.files.settle(found.inode).await {
+            found = client.lstat(place).await?;
+        }
+        Ok(self.files.seen(found))
     }
 
     pub(crate) async fn attributes(&self, user: &User, inode: INodeNo) -> Result<Attributes, Failure> {
-        Ok(self.files.seen(self.of(user).lstat(self.numbers.of_kernel(inode)).await?))
+        let inode = self.numbers.of_kernel(inode);
+        self.files.settle(inode).await;
+        Ok(self.files.seen(self.of(user).lstat(inode).await?))
     }
 
     pub(crate) async fn set_attributes(
@@ -119,9 +134,11 @@ impl Names {
         let open = self.files.of_inode(number);
         let mut resized = None;
         match (size, &open) {
-            (Some(size), Some(file)) => resized = Some(file.truncate(size, false).await?),
+            // As a write by anybody but the superuser, it takes privileges away.
+            (Some(size), Some(file)) => resized = Some(file.truncate(size, user.uid != 0).await?),
             (Some(size), None) => {
-                resized = Some(self.of(user).truncate(number, size, ContentOptions::default()).await?);
+                let options = ContentOptions { clear_suid: user.uid != 0, ..ContentOptions::default() };
+                resized = Some(self.of(user).truncate(number, size, options).await?);
             }
             // Times that are set now must not be overtaken by those of what was written before.
             (None, Some(file)) if atime.is_some() || mtime.is_some() => file.flush().await?,
@@ -261,32 +278,16 @@ impl Names {
         self.directories.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle.0);
     }
 
-    /// Hands entries to `take` from where the kernel is, each with the number of the next, until it has enough.
+    /// Entries of an open directory, from where the kernel is.
     pub(crate) async fn read_directory(
         &self,
+        coherence: &Arc<Coherence>,
         handle: FileHandle,
         from: u64,
-        mut take: impl FnMut(u64, &[u8], &Attributes) -> bool + Send,
-    ) -> Result<(), Failure> {
+    ) -> Result<Part, Failure> {
         let open = self.directories.lock().unwrap_or_else(PoisonError::into_inner).get(&handle.0).cloned();
         let open = open.ok_or(Errno::EBADF)?;
-        let inode = open.directory.inode;
-        if from == 0 {
-            let attributes = open.client.stat(inode).await?;
-            if !take(1, b".", &attributes) {
-                return Ok(());
-            }
-        }
-        if from <= 1 {
-            let attributes = open.client.stat(inode).await?;
-            if !take(2, b"..", &attributes) {
-                return Ok(());
-            }
-        }
-        let read = open.directory.read(&open.client, from, |entry, next| {
-            take(next, entry.name.as_bytes(), &self.files.seen(entry.attributes.clone()))
-        });
-        read.await
+        open.directory.read(&open.client, coherence, from).await
     }
 }
 

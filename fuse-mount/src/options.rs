@@ -14,7 +14,8 @@ pub struct Options {
     /// Uid 0 of this machine is `nobody` in the cluster.
     pub root_squash: bool,
     /// How long the kernel may use attributes and names without asking. It is told at once of changes that are made
-    /// elsewhere, so this bounds only what is missed when the cluster cannot be reached.
+    /// elsewhere, so this bounds only what is missed when the cluster cannot be reached. What it cannot be told of it uses
+    /// for a second at most. Zero: it always asks.
     pub attr_timeout: Duration,
     /// Memory for data that is not written yet, of all files together.
     pub write_memory: ByteSize,
@@ -29,7 +30,7 @@ impl Default for Options {
             read_only: false,
             allow_other: false,
             root_squash: false,
-            attr_timeout: Duration::from_secs(1),
+            attr_timeout: Duration::from_secs(60),
             write_memory: ByteSize::mib(256),
             threads: 4,
         }

@@ -9,10 +9,13 @@ use fuser::{MountOption, Session, SessionACL};
 use rustix::mount::UnmountFlags;
 use tokio::sync::oneshot;
 
+use crate::attributes::Numbers;
+use crate::coherence::Coherence;
 use crate::files::Files;
 use crate::filesystem::Mounted;
 use crate::names::Names;
 use crate::options::Options;
+use crate::read_ahead;
 use crate::write_back::WriteBack;
 
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +48,19 @@ impl Mount {
         let failed = |source| MountError::Mount { point: point.to_owned(), source };
         detach_dead(point).map_err(failed)?;
         let config = config(&options);
-        let files = Arc::new(Files::new(client.clone(), &options));
+        let numbers = Numbers { root: root.inode };
+        let (coherence, notices) = Coherence::new(&client, numbers, options.attr_timeout);
+        let files = Arc::new(Files::new(client.clone(), coherence.clone(), &options));
         let write_back = files.write_back.clone();
-        let names = Names::new(client, files.clone(), root.inode, options.root_squash);
-        let filesystem = Mounted::new(names, files, tokio::runtime::Handle::current(), Arc::new(options));
+        let names = Names::new(client, files.clone(), numbers, options.root_squash);
+        let filesystem = Mounted::new(names, files, coherence.clone());
         let at = point.to_owned();
         let session = tokio::task::spawn_blocking(move || Session::new(filesystem, at, &config));
         let session = session.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
+        coherence.serve(session.notifier(), notices).map_err(failed)?;
+        if let Err(error) = read_ahead::raise(point) {
+            tracing::debug!(%error, "the kernel reads ahead as little as it does by itself");
+        }
         let (sender, ended) = oneshot::channel();
         let run = move || drop(sender.send(session.run()));
         std::thread::Builder::new().name("fuse".to_owned()).spawn(run).map_err(failed)?;

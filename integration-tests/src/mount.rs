@@ -45,6 +45,29 @@ impl Mounted {
         Ok(())
     }
 
+    /// SIGSTOP: what the kernel does not know by itself, nobody answers.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.daemon.id())?).context("a process has an id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// The memory of the daemon, as it is now.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the daemon runs")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
     /// A new daemon takes the place of one that was killed.
     pub fn restart(&mut self, cluster: &Cluster, arguments: &[&str]) -> Result<()> {
         self.daemon = spawn(cluster, self.point.path(), arguments)?;
@@ -53,8 +76,7 @@ impl Mounted {
 
     /// SIGTERM: the daemon writes what is left, unmounts and ends with success.
     pub async fn finish(mut self) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.daemon.id())?).context("a process has an id")?;
-        kill_process(pid, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         until("the mount ends", async || Ok(self.daemon.try_wait()?.is_some())).await?;
         let status = self.daemon.wait()?;
         ensure!(status.success(), "the mount ended with {status}");

@@ -29,7 +29,7 @@ pub(crate) struct MountArgs {
     /// Mount this directory of the namespace instead of its root
     #[arg(long, value_name = "PATH")]
     subdir: Option<String>,
-    /// ro, allow_other, root_squash, attr_timeout=1s, write_memory=256MiB, threads=4, subdir=/path, cluster=host:port;
+    /// ro, allow_other, root_squash, attr_timeout=60s, write_memory=256MiB, threads=4, subdir=/path, cluster=host:port;
     /// several with commas
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     options: Vec<MountOption>,

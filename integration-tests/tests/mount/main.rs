@@ -1,5 +1,6 @@
 //! The mount, as programs use it. One binary, so that it links once.
 
+mod coherence;
 mod differential;
 mod posix;
 mod two_mounts;

@@ -1,0 +1,174 @@
+use client::ChangedChild;
+use types::{ByteSize, Timestamp};
+
+use super::*;
+
+const DIRECTORY: InodeId = InodeId::new(7);
+const FILE: InodeId = InodeId::new(8);
+
+fn attributes(inode: InodeId, kind: Kind, links: u32) -> Attributes {
+    Attributes {
+        inode,
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        length: ByteSize::ZERO,
+        atime: Timestamp::from_nanos(1),
+        mtime: Timestamp::from_nanos(1),
+        ctime: Timestamp::from_nanos(1),
+        links,
+        replication: 0,
+        block_size: ByteSize::ZERO,
+        writing: false,
+        usage: None,
+        quota: None,
+        ttl: None,
+        device: None,
+        target: None,
+    }
+}
+
+fn file() -> Attributes {
+    attributes(FILE, Kind::File, 1)
+}
+
+fn slot(name: &str) -> Slot {
+    Slot { directory: DIRECTORY, name: name.as_bytes().to_vec() }
+}
+
+fn watched(inodes: &[InodeId]) -> State {
+    let mut state = State::default();
+    for inode in inodes {
+        let fresh = Directory { since: None, news: 0, used: Instant::now(), refused: None, names: HashMap::new() };
+        state.directories.insert(*inode, fresh);
+        state.watched(*inode, Ok(()));
+    }
+    state
+}
+
+fn now(state: &State) -> Ticket {
+    Ticket(state.clock)
+}
+
+fn news(names: &[&str], children: &[(InodeId, bool)]) -> Changed {
+    Changed {
+        inode: DIRECTORY,
+        names: names.iter().map(|name| name.as_bytes().to_vec()).collect(),
+        attributes: !names.is_empty(),
+        content: false,
+        children: children.iter().map(|(inode, content)| ChangedChild { inode: *inode, content: *content }).collect(),
+    }
+}
+
+fn names(drops: &Drops) -> Vec<String> {
+    let name = |notice: &Notice| match notice {
+        Notice::Name(slot) => String::from_utf8(slot.name.clone()).expect("text"),
+        Notice::Pages(_) | Notice::Unwatch(_) => panic!("names only"),
+    };
+    drops.names.iter().map(name).collect()
+}
+
+/// Invariants 1 and 2.
+#[test]
+fn only_what_was_asked_for_under_a_watch_and_after_the_last_news_is_kept() {
+    let mut state = watched(&[]);
+    let early = now(&state);
+    assert_eq!(state.grant(early, &slot("f"), &file()), (false, false), "nobody watches");
+    let mut state = watched(&[DIRECTORY]);
+    assert_eq!(state.grant(early, &slot("f"), &file()), (false, false), "it was asked for before");
+    let asked = now(&state);
+    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+    assert!(state.is_fresh(FILE, asked));
+    state.news(news(&[], &[(FILE, false)]));
+    assert!(!state.is_fresh(FILE, asked), "the answer was overtaken");
+    assert_eq!(state.grant(asked, &slot("f"), &file()), (false, false));
+    let asked = now(&state);
+    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+    assert!(state.is_fresh(FILE, asked));
+    assert_eq!(state.grant(asked, &slot("other"), &file()), (false, false), "one name of each is noted");
+    let many = attributes(InodeId::new(9), Kind::File, WATCHED_NAMES + 1);
+    assert_eq!(state.grant(asked, &slot("many"), &many), (true, false), "its directories are not told of it");
+}
+
+#[test]
+fn a_directory_is_known_by_its_own_watch_and_its_name_by_that_above() {
+    let below = InodeId::new(9);
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    assert_eq!(state.grant(asked, &slot("d"), &attributes(below, Kind::Directory, 2)), (true, false));
+    let mut state = watched(&[DIRECTORY, below]);
+    let asked = now(&state);
+    assert_eq!(state.grant(asked, &slot("d"), &attributes(below, Kind::Directory, 2)), (true, true));
+}
+
+#[test]
+fn news_names_what_the_kernel_has_to_drop() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    state.grant(asked, &slot("f"), &file());
+    let drops = state.news(news(&[], &[(FILE, true), (InodeId::new(99), true)]));
+    assert_eq!((names(&drops), drops.attributes, drops.pages), (vec![], vec![FILE], vec![FILE]), "99 is not known");
+    let drops = state.news(news(&["f", "new"], &[(FILE, false)]));
+    assert_eq!(names(&drops), ["f", "new"]);
+    assert_eq!((drops.attributes, drops.pages), (vec![FILE, DIRECTORY, FILE], vec![]));
+    assert_eq!(state.kept, 0);
+    assert!(!state.is_fresh(FILE, now(&state)), "it is somewhere else now, or nowhere");
+}
+
+#[test]
+fn in_doubt_everything_is_dropped_and_noted_again_afterwards() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    state.grant(asked, &slot("f"), &file());
+    let drops = state.doubt();
+    assert_eq!(names(&drops), ["f"]);
+    assert_eq!((drops.attributes, drops.pages), (vec![DIRECTORY, FILE], vec![FILE]));
+    assert_eq!(state.grant(asked, &slot("f"), &file()), (false, false));
+    let asked = now(&state);
+    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+}
+
+/// Invariant 5.
+#[test]
+fn what_the_kernel_forgets_is_not_noted_any_more() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    for _ in 0..3 {
+        state.grant(asked, &slot("f"), &file());
+    }
+    state.forget(FILE, 2);
+    assert!(state.is_fresh(FILE, asked), "it was looked up once more meanwhile");
+    state.forget(FILE, 1);
+    assert_eq!((state.nodes.len(), state.kept), (0, 0));
+    assert!(state.directories[&DIRECTORY].names.is_empty());
+    state.forget(FILE, 1);
+}
+
+#[test]
+fn a_name_that_was_moved_here_is_noted_in_its_new_place() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    state.grant(asked, &slot("f"), &file());
+    assert_eq!(state.drop_name(&slot("f")), Some(FILE));
+    assert_eq!(state.drop_name(&slot("f")), None);
+    assert!(!state.is_fresh(FILE, asked));
+    assert_eq!(state.grant(asked, &slot("g"), &file()), (true, true));
+    // A file that replaced another under its name.
+    let other = InodeId::new(9);
+    assert_eq!(state.grant(asked, &slot("g"), &attributes(other, Kind::File, 1)), (true, true));
+    assert!(!state.is_fresh(FILE, asked) && state.is_fresh(other, asked));
+    assert_eq!(state.kept, 1);
+}
+
+/// Invariant 4.
+#[test]
+fn a_directory_that_is_given_up_takes_along_what_is_in_it() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    state.grant(asked, &slot("f"), &file());
+    let drops = state.leave(DIRECTORY);
+    assert_eq!((names(&drops), drops.attributes), (vec!["f".to_owned()], vec![FILE, DIRECTORY]));
+    assert!(!state.is_current(DIRECTORY, now(&state)) && !state.is_fresh(FILE, now(&state)));
+    assert_eq!(state.kept, 0);
+}
