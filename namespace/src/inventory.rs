@@ -60,8 +60,11 @@ pub enum Difference {
 /// What to do about a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// All is well, or not decided yet.
+    /// All is well, as long as neither side changes.
     Leave,
+    /// It cannot be told now, and may be told later though neither side has changed: the block is being written, is short of
+    /// good replicas, or the replica is on its way out.
+    Wait,
     /// The datanode is to look for the replica that the state lists, and at all of it.
     Check { generation: GenStamp, length: ByteSize },
     /// The block wants one more, and this may be it: to be read whole, then listed.
@@ -124,13 +127,16 @@ fn judge_missing(row: &BlockRow, storage: StorageId) -> Verdict {
     if row.state == BlockState::Committed && is_in(&row.replicas, storage) {
         Verdict::Check { generation: row.generation, length: row.length }
     } else {
-        Verdict::Leave
+        Verdict::Wait
     }
 }
 
 fn judge_unexpected(row: &BlockRow, storage: StorageId, stored: &Stored, facts: &Facts) -> Verdict {
     // Invariant 1.
-    if row.state != BlockState::Committed || is_in(&row.bad, storage) || is_in(&row.leaving, storage) {
+    if row.state != BlockState::Committed || is_in(&row.leaving, storage) {
+        return Verdict::Wait;
+    }
+    if is_in(&row.bad, storage) {
         return Verdict::Leave;
     }
     let fits = (stored.generation, stored.length) == (row.generation, row.length);
@@ -139,10 +145,10 @@ fn judge_unexpected(row: &BlockRow, storage: StorageId, stored: &Stored, facts: 
     }
     // Invariant 2: until the block is whole, every replica may be the one that somebody needs.
     if repair::health(row, facts).short() {
-        return if fits { Verdict::Adopt } else { Verdict::Leave };
+        return if fits { Verdict::Adopt } else { Verdict::Wait };
     }
     // A newer generation than the state knows is not for this state to judge.
-    if stored.generation <= row.generation { Verdict::Drop } else { Verdict::Leave }
+    if stored.generation <= row.generation { Verdict::Drop } else { Verdict::Wait }
 }
 
 #[cfg(test)]

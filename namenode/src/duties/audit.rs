@@ -318,6 +318,8 @@ impl Duties {
                 return Ok(false);
             }
             (Verdict::Leave, ..) => return Ok(false),
+            // The bucket is not settled: it is listed again at the next comparison.
+            (Verdict::Wait, ..) => return Ok(true),
             (Verdict::Check { generation, length }, ..) => {
                 info!(%block, storage = %location.storage, "a replica is not as it should be; its datanode is to look at it");
                 self.board.check(location, block, generation, length);
