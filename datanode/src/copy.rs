@@ -110,6 +110,7 @@ async fn begin(volume: &Arc<Volume>, copy: &Copy) -> Result<Begun, (Code, String
     on_disk(volume, move |volume| {
         let max_length = length.max(ByteSize::new(1));
         let begin = Begin { block, generation, level: Level::Close, max_length, resume: None };
+        volume.forget_deleted(block);
         match volume.begin(&begin) {
             Err(StoreError::Stale { have }) if have == generation => {
                 if volume.verify(block, generation, length).is_ok() {
@@ -118,6 +119,7 @@ async fn begin(volume: &Arc<Volume>, copy: &Copy) -> Result<Begun, (Code, String
                     return Ok(Begun::AlreadyThere);
                 }
                 volume.delete(block, generation)?;
+                volume.forget_deleted(block);
                 volume.begin(&begin).map(|_| Begun::Started)
             }
             begun => begun.map(|_| Begun::Started),

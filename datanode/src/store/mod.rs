@@ -9,6 +9,7 @@
 //! 4. A failed sync fails the volume; it is never tried again, because the kernel may have dropped what it could not
 //!    write and would then report success.
 
+mod deleted;
 mod directories;
 mod durability;
 mod error;

@@ -283,6 +283,21 @@ fn a_deleted_replica_has_no_writer() {
     assert!(matches!(late, Err(StoreError::NoSuchReplica { .. })));
 }
 
+/// A node of the chain was stopped, and passes on what it had received before: by then the block is gone.
+#[test]
+fn a_setup_that_comes_after_the_deletion_makes_nothing() {
+    let bench = Bench::new();
+    bench.volume.delete(block(), GenStamp::new(2)).expect("there is nothing to delete");
+    for late in [1, 2] {
+        assert!(matches!(bench.begin(late, None), Err(StoreError::NoSuchReplica { .. })), "generation {late}");
+        assert!(!bench.writing(late).exists());
+    }
+    bench.begin(3, None).expect("it is newer than what was deleted");
+    bench.volume.delete(block(), GenStamp::new(3)).expect("deletes");
+    bench.volume.forget_deleted(block());
+    bench.begin(3, None).expect("a leader wants it here again");
+}
+
 #[test]
 fn the_reserve_is_kept() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use types::{BlockId, ByteSize, ClusterId, GenStamp, NodeId, StorageId};
 
 use super::StoreError;
+use super::deleted::Deleted;
 use super::directories::{Directories, Fsync, SyncDirectory};
 use super::error::{during, is_failing};
 use super::inventory::{Inventory, Usage};
@@ -39,6 +40,7 @@ pub(crate) struct Volume {
     pub(super) scrubbing: Scrubbing,
     /// Blocks that are being recovered, and under which generation: no older one writes them any more.
     fences: Mutex<BTreeMap<BlockId, GenStamp>>,
+    deleted: Mutex<Deleted>,
     writers: AtomicU32,
 }
 
@@ -124,6 +126,7 @@ impl Volume {
             inventory: Inventory::new(remembered),
             scrubbing: Scrubbing::new(recorded(root, storage)),
             fences: Mutex::default(),
+            deleted: Mutex::default(),
             writers: AtomicU32::new(0),
         })
     }
@@ -242,6 +245,23 @@ impl Volume {
         if fences.get(&block).is_some_and(|fence| *fence <= generation) {
             fences.remove(&block);
         }
+    }
+
+    /// Refuses a writer whose replica was deleted before it began. Asked under the lock of the block.
+    pub(super) fn check_not_deleted(&self, block: BlockId, generation: GenStamp) -> Result<(), StoreError> {
+        match self.deleted.lock().unwrap_or_else(PoisonError::into_inner).has(block, generation) {
+            true => Err(StoreError::NoSuchReplica { reason: "it was deleted before" }),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn note_deleted(&self, block: BlockId, generation: GenStamp) {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).note(block, generation);
+    }
+
+    /// A leader wants a replica of the block here, whatever was deleted before.
+    pub(crate) fn forget_deleted(&self, block: BlockId) {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).forget(block);
     }
 
     /// Works on what is being written of a block, alone. What is left as `None` is forgotten.

@@ -82,6 +82,7 @@ impl Volume {
                 return Err(StoreError::Stale { have });
             }
             self.check_fence(begin.block, begin.generation)?;
+            self.check_not_deleted(begin.block, begin.generation)?;
             let last = match begin.resume {
                 None => None,
                 Some(resume) => self.find_resumable(begin, resume, writing, newest)?,
@@ -310,6 +311,7 @@ impl Volume {
                 return Ok(());
             }
             self.lift_fence(block, generation);
+            self.note_deleted(block, generation);
             let found = slot.take().map_or(generation, |writing| writing.generation);
             match fs::remove_file(writing_path(&self.root, block, found)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

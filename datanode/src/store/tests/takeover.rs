@@ -132,5 +132,6 @@ fn where_nothing_is_nothing_is_offered_and_a_deletion_takes_all() {
     bench.offer().expect("offers");
     bench.volume.delete(block(), RECOVERY).expect("deletes");
     assert!(!bench.writing(1).exists());
+    bench.volume.forget_deleted(block());
     bench.begin(2, None).expect("no fence is left");
 }
