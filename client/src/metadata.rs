@@ -205,6 +205,9 @@ impl Metadata {
             v1::reply::Result::Trashed(_) => "trashed",
             v1::reply::Result::TrashPage(_) => "trash page",
             v1::reply::Result::Emptied(_) => "emptied",
+            v1::reply::Result::Upload(_) => "an upload",
+            v1::reply::Result::Part(_) => "a part",
+            v1::reply::Result::FoundUploads(_) => "uploads",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

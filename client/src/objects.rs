@@ -3,12 +3,14 @@
 //! An object and a file are the same thing: what is put here is found under the bucket's directory, and back.
 
 mod reader;
+mod tags;
+mod uploads;
 mod writer;
 
 use bytes::Bytes;
 use proto::v1;
 use proto::v1::op::Kind as Op;
-use types::{Path, Timestamp};
+use types::{InodeId, Path, Timestamp};
 
 use crate::config::User;
 use crate::error::{Error, Fault};
@@ -17,7 +19,12 @@ use crate::object::Attributes;
 use crate::store::Client;
 use crate::wire;
 
+pub use crate::writer::StoredPart;
 pub use reader::ObjectReader;
+pub use uploads::{
+    Completion, ListUploads, ParseUploadIdError, Part, PartPage, PartWriter, Upload, UploadId, UploadItem, UploadName,
+    UploadPage,
+};
 pub use writer::ObjectWriter;
 
 /// Keys in one page at most.
@@ -63,6 +70,28 @@ pub struct Found {
     /// Whether the content is the one that etag and properties were given with, and not changed since by another door.
     pub as_given: bool,
     pub properties: Vec<u8>,
+    /// The attribute `user.s3.tags`; empty without it.
+    pub tags: Vec<u8>,
+    /// Whether the content lives with the inode, and not in blocks.
+    pub is_inline: bool,
+    /// What is kept about the parts of the object, if that was asked for; empty if it was stored in one piece.
+    pub part_list: Vec<u8>,
+}
+
+/// An object to copy from, as it was seen. If the key has another one by then, [`types::Code::SourceChanged`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub bucket: String,
+    pub key: Vec<u8>,
+    pub inode: InodeId,
+    pub etag: String,
+}
+
+impl Source {
+    fn wire(&self) -> v1::Source {
+        let Self { bucket, key, inode, etag } = self.clone();
+        v1::Source { bucket, key, inode: inode.get(), etag }
+    }
 }
 
 /// Which keys to list. What is empty does not count.
@@ -222,7 +251,7 @@ impl Objects {
         if key.ends_with(b"/") && content.is_empty() {
             let ownership = wire::ownership(&self.0.0.config.user, writer::DIRECTORY_MODE, None, None);
             let publish = writer::publish(bucket, key, Some(v1::publish::Content::Directory(ownership)), options);
-            let stored = writer::ask(&self.0, publish, Scope::Update).await;
+            let stored = writer::stored(&self.0, Op::Publish(publish), Scope::Update).await;
             return stored.map_err(|fault| Error::new("put", show(bucket, key), fault));
         }
         let mut writer = self.writer(bucket, key, Some(content.len() as u64)).await?;
@@ -235,13 +264,41 @@ impl Objects {
         ObjectWriter::create(self.0.clone(), bucket, key, size_hint).await
     }
 
+    /// Stores a copy of an object, which shares its blocks, in one step. What is kept with the source does not come with it
+    /// but for what is known of its parts.
+    pub async fn copy(&self, from: &Source, bucket: &str, key: &[u8], options: PutOptions) -> Result<Stored, Error> {
+        let ownership = Some(wire::ownership(&self.0.0.config.user, writer::FILE_MODE, None, None));
+        let copy = v1::CopyOf { source: Some(from.wire()), ownership, layout: None };
+        let publish = writer::publish(bucket, key, Some(v1::publish::Content::Copied(copy)), options);
+        let stored = writer::stored(&self.0, Op::Publish(publish), Scope::Update).await;
+        stored.map_err(|fault| Error::new("copy to", show(bucket, key), fault))
+    }
+
+    fn client(&self) -> &Client {
+        &self.0
+    }
+
     /// An object, open for reading: it has the content that it has now, whatever is put at the key meanwhile.
     pub async fn open(&self, bucket: &str, key: &[u8]) -> Result<ObjectReader, Error> {
-        ObjectReader::open(self.0.clone(), bucket, key).await
+        ObjectReader::open(self.0.clone(), bucket, key, false).await
+    }
+
+    /// As [`Self::open`], with what is known about the parts.
+    pub async fn open_with_parts(&self, bucket: &str, key: &[u8]) -> Result<ObjectReader, Error> {
+        ObjectReader::open(self.0.clone(), bucket, key, true).await
     }
 
     pub async fn head(&self, bucket: &str, key: &[u8]) -> Result<Found, Error> {
-        let found = reader::ask(&self.0, bucket, key, 0).await.map(|(found, _)| found);
+        self.look(bucket, key, false).await
+    }
+
+    /// As [`Self::head`], with what is known about the parts.
+    pub async fn head_with_parts(&self, bucket: &str, key: &[u8]) -> Result<Found, Error> {
+        self.look(bucket, key, true).await
+    }
+
+    async fn look(&self, bucket: &str, key: &[u8], with_parts: bool) -> Result<Found, Error> {
+        let found = reader::ask(&self.0, bucket, key, (0, with_parts)).await.map(|(found, _)| found);
         found.map_err(|fault| Error::new("look at", show(bucket, key), fault))
     }
 

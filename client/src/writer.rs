@@ -27,11 +27,12 @@ use crate::wire;
 
 pub(crate) use append::recover;
 pub(crate) use file::Closed;
+pub use file::StoredPart;
 pub use once::StoredBlock;
 pub(crate) use once::store;
 pub(crate) use spares::Spares;
 
-use file::{Command, FileTask, NO_TARGETS, Naming, TARGETS_WITHIN};
+use file::{Command, FileTask, Finish, NO_TARGETS, Naming, TARGETS_WITHIN};
 use pipeline::FileFacts;
 
 /// Commands, of up to 1 MiB, that wait for the task.
@@ -166,7 +167,7 @@ impl FileWriter {
         let closed = match (state, place) {
             (State::Held(content), Some(place)) => put_inline(&client, &place, content.into(), &options).await,
             (State::Held(_), None) => Err(Fault::Broken("it has no name".to_owned())),
-            (State::Running(mut running), _) => running.close(None).await.map(|closed| closed.attributes),
+            (State::Running(mut running), _) => running.close(Finish::File).await.and_then(Closed::into_file),
         };
         closed.map_err(|fault| Error::new("close", shown, fault))
     }
@@ -186,7 +187,15 @@ impl FileWriter {
                     other => Err(Metadata::unexpected(&other)),
                 }
             }
-            State::Running(mut running) => running.close(Some(publish)).await,
+            State::Running(mut running) => running.close(Finish::Object(Box::new(publish))).await,
+        }
+    }
+
+    /// Completes a file without a name, which was not to be held, as the part that `put` says.
+    pub(crate) async fn close_as_part(self, put: v1::PutPart) -> Result<StoredPart, Fault> {
+        match self.state {
+            State::Held(_) => Err(Fault::Broken("a part is never held".to_owned())),
+            State::Running(mut running) => running.close(Finish::Part(Box::new(put))).await.and_then(Closed::into_part),
         }
     }
 
@@ -257,10 +266,10 @@ impl Running {
         self.commands.send(command).await.map_err(|_| self.reason())
     }
 
-    async fn close(&mut self, publish: Option<v1::Publish>) -> Result<Closed, Fault> {
+    async fn close(&mut self, finish: Finish) -> Result<Closed, Fault> {
         self.send_tail().await?;
         let (done, waits) = oneshot::channel();
-        self.send(Command::Close { publish: publish.map(Box::new), done }).await?;
+        self.send(Command::Close { finish, done }).await?;
         waits.await.map_err(|_| self.reason())
     }
 

@@ -13,6 +13,7 @@ mod expiry;
 mod inventories;
 mod recovery;
 mod scan;
+mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -160,6 +161,7 @@ struct Term {
     ageing: expiry::Ageing,
     look_due: Instant,
     scan: scan::Scan,
+    uploads: uploads::Uploads,
     audit: audit::Audit,
     recoveries: recovery::Recoveries,
 }
@@ -224,6 +226,7 @@ impl Duties {
             ageing: expiry::Ageing::new(now),
             look_due: now,
             scan: scan::Scan::new(now),
+            uploads: uploads::Uploads::new(now),
             audit: audit::Audit::new(now, self.settings.digest_interval),
             recoveries: recovery::Recoveries::default(),
         }
@@ -330,6 +333,7 @@ impl Duties {
             term.expiring |= self.trash_is_due()?;
             self.expire_sessions()?;
             self.look_for_recoveries(&mut term.recoveries)?;
+            self.expire_uploads(&mut term.uploads)?;
             if self.may_delete(term) {
                 self.offer_deletions()?;
             }

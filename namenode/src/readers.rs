@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender};
 use namespace::command::Principal;
 use namespace::key_listing::{self, KeyQuery};
-use namespace::query;
+use namespace::query::{self, UploadQuery};
 use namespace::view::{View, ViewError};
 use namespace::{Caller, QueryError};
 use proto::v1;
@@ -126,8 +126,13 @@ impl Reader {
             Query::LockHolder { session, inode, wish } => {
                 query::lock_holder(state, caller, *session, *inode, wish).map(wire::lock_holder)
             }
-            Query::OpenKey { bucket, key, offset, length, client_host } => {
-                query::open_key(state, caller, bucket, key, *offset, *length)
+            Query::Uploads { bucket, prefix, delimiter, after, after_id, max } => {
+                let query = UploadQuery { prefix, delimiter, after, after_id: *after_id, max: *max };
+                query::uploads(state, caller, bucket, &query).map(wire::uploads)
+            }
+            Query::Parts { upload, after, max } => query::parts(state, caller, upload, *after, *max).map(wire::parts),
+            Query::OpenKey { bucket, key, offset, length, client_host, with_parts } => {
+                query::open_key(state, caller, bucket, key, *offset, *length, *with_parts)
                     .map(|object| wire::opened_object(object, client_host, &self.datanodes))
             }
             Query::Keys { bucket, prefix, delimiter, after, max } => {

@@ -91,6 +91,9 @@ pub struct Settings {
     /// A new leader deletes no replica for so long.
     #[serde(with = "humantime_serde")]
     pub delete_holdoff: Duration,
+    /// A multipart upload that was begun so long ago and is not complete ends, and its parts go.
+    #[serde(with = "humantime_serde")]
+    pub upload_expiry: Duration,
     /// Time between two scans of all blocks for missing replicas.
     #[serde(with = "humantime_serde")]
     pub scan_interval: Duration,
@@ -146,6 +149,7 @@ impl Default for Settings {
             trash_expiry: Duration::from_secs(24 * 3600),
             ttl_interval: Duration::from_secs(60),
             delete_holdoff: Duration::from_secs(60),
+            upload_expiry: Duration::from_secs(7 * 24 * 3600),
             scan_interval: Duration::from_secs(10),
             digest_interval: Duration::from_secs(600),
             copies_per_node: 4,

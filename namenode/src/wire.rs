@@ -6,9 +6,10 @@ mod keys;
 mod reply;
 mod sessions;
 mod trash;
+mod uploads;
 
 use namespace::command::{
-    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, TimeKind, Where, XattrMode,
+    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, TimeKind, UploadName, Where, XattrMode,
 };
 use namespace::lock::{LockKind, LockWish};
 use namespace::row::{self, NodeRow, Quota};
@@ -24,6 +25,7 @@ pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
 pub(crate) use reply::{done, extents, listing, opened, refusal, reply, stated, xattr, xattr_names};
 pub(crate) use sessions::{changes, lock_holder, lock_query};
 pub(crate) use trash::trash_page;
+pub(crate) use uploads::{parts, uploads};
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
@@ -119,6 +121,20 @@ pub(crate) enum Query {
         offset: u64,
         length: u64,
         client_host: String,
+        with_parts: bool,
+    },
+    Uploads {
+        bucket: String,
+        prefix: Vec<u8>,
+        delimiter: Vec<u8>,
+        after: Vec<u8>,
+        after_id: Option<InodeId>,
+        max: usize,
+    },
+    Parts {
+        upload: UploadName,
+        after: u16,
+        max: usize,
     },
     Keys {
         bucket: String,
@@ -205,6 +221,11 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::ListKeys(list) => return Ok(Asked::Query(keys::list_keys(list)?)),
         Kind::FindBuckets(find) => return Ok(Asked::Query(keys::find_buckets(find)?)),
         Kind::FindAccessKeys(find) => return Ok(Asked::Query(keys::find_access_keys(find)?)),
+        Kind::FindUploads(find) => return Ok(Asked::Query(uploads::find(find)?)),
+        Kind::CreateUpload(wire) => uploads::create(wire)?,
+        Kind::PutPart(wire) => uploads::put_part(wire, settings)?,
+        Kind::CompleteUpload(wire) => uploads::complete(wire, settings)?,
+        Kind::AbortUpload(wire) => uploads::abort(wire)?,
         Kind::Publish(wire) => keys::publish(wire, settings)?,
         Kind::DeleteKey(wire) => keys::delete_key(wire)?,
         Kind::CreateBucket(wire) => keys::create_bucket(wire)?,

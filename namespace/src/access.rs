@@ -129,6 +129,11 @@ impl<'a> Caller<'a> {
         Ok(())
     }
 
+    /// Uid and gid of who asks; the system counts as the superuser.
+    pub(crate) fn ids(self) -> (u32, u32) {
+        self.0.map_or((0, 0), |principal| (principal.uid, principal.gid))
+    }
+
     pub(crate) fn is_unlimited(self) -> bool {
         self.limited().is_none()
     }

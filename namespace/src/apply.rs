@@ -14,6 +14,7 @@ use crate::commands::{
     release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota,
     set_xattr, symlink, trash, truncate, write_extents,
 };
+use crate::commands::{abort_upload, complete_upload, create_upload, put_part};
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, set_bucket_setting};
 use crate::commands::{empty_trash, expire_trash, remove_aged, restore_trash, set_ttl};
 use crate::error::Error;
@@ -100,6 +101,11 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         }
         Command::PutAccessKey { id, row } => access_key::put(txn, id, row),
         Command::RemoveAccessKey { id } => access_key::remove(txn, id),
+        Command::CreateUpload { bucket, key, properties } => create_upload::run(txn, bucket, key, properties),
+        Command::PutPart { upload, number, part } => put_part::run(txn, upload, *number, part),
+        Command::CompleteUpload { completion } => complete_upload::run(txn, completion),
+        Command::AbortUpload { upload } => abort_upload::run(txn, upload),
+        Command::ExpireUpload { directory, key, id } => abort_upload::expire(txn, *directory, key, *id),
         Command::AllocateBlocks { wanted, targets } => allocate_blocks::run(txn, *wanted, targets),
         Command::ReleaseBlocks { blocks } => release_blocks::run(txn, blocks),
         Command::WriteExtents { place, blocks, edits, append, min_replicas, terms, inline } => {

@@ -33,6 +33,8 @@ pub(crate) const MIN_BUCKET: usize = 3;
 const ETAG: &[u8] = b"trusted.s3.etag";
 /// The attribute that holds what the writer of an object wants kept with it.
 pub(crate) const PROPERTIES: &[u8] = b"trusted.s3.properties";
+/// The attribute that holds the tags of an object.
+pub(crate) const TAGS: &[u8] = b"user.s3.tags";
 /// What an object without content has.
 const EMPTY_ETAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
@@ -142,7 +144,7 @@ impl Key {
         self.show_names(self.path.names().len())
     }
 
-    fn show_names(&self, count: usize) -> String {
+    pub(crate) fn show_names(&self, count: usize) -> String {
         let mut shown = self.bucket.clone();
         for name in &self.path.names()[..count] {
             shown.push('/');

@@ -14,8 +14,9 @@ use crate::access_key::AccessKeyRow;
 use crate::ageing::Aged;
 use crate::bucket::{BucketSetting, Condition};
 use crate::lock::LockWish;
-pub use crate::publication::{Attribute, Content, Publication};
+pub use crate::publication::{Attribute, Content, Publication, Source};
 use crate::row::{Attributes, BlockLocation, Kind, NodeRow, Quota};
+pub use crate::upload::{Completion, NewPart, PartContent, PartName, UploadName};
 
 /// One command as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -442,6 +443,53 @@ pub enum Command {
         #[n(2)]
         #[cbor(with = "minicbor::bytes")]
         value: Option<Vec<u8>>,
+    },
+    /// Begins an object that arrives in parts.
+    #[n(115)]
+    CreateUpload {
+        #[n(0)]
+        bucket: String,
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        key: Vec<u8>,
+        /// What was said of the object when it was begun; not looked into.
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        properties: Vec<u8>,
+    },
+    /// Adds a part, in place of one with the same number.
+    #[n(116)]
+    PutPart {
+        #[n(0)]
+        upload: UploadName,
+        #[n(1)]
+        number: u16,
+        #[n(2)]
+        part: NewPart,
+    },
+    /// Puts the object at its key, of some of the parts. The others go.
+    #[n(117)]
+    CompleteUpload {
+        #[n(0)]
+        completion: Completion,
+    },
+    /// Gives an upload up: its parts go.
+    #[n(118)]
+    AbortUpload {
+        #[n(0)]
+        upload: UploadName,
+    },
+    /// The leader's: gives up an upload that nobody went on with, or whose bucket is gone.
+    #[n(119)]
+    ExpireUpload {
+        /// Of the bucket.
+        #[n(0)]
+        directory: InodeId,
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        key: Vec<u8>,
+        #[n(2)]
+        id: InodeId,
     },
     /// Allocates blocks in advance, one for each list of targets: of the session, and of no file yet.
     #[n(40)]
@@ -913,6 +961,24 @@ pub enum Reply {
         attributes: Attributes,
         #[n(1)]
         etag: String,
+    },
+    /// An upload was begun.
+    #[n(49)]
+    Upload {
+        #[n(0)]
+        id: InodeId,
+        #[n(1)]
+        initiated: Timestamp,
+    },
+    /// A part as it was stored.
+    #[n(50)]
+    Part {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        length: ByteSize,
+        #[n(2)]
+        modified: Timestamp,
     },
     /// Blocks allocated in advance.
     #[n(15)]

@@ -655,6 +655,38 @@ pub enum Error {
         #[n(1)]
         item: TrashId,
     },
+    #[error("{place}: there is no such upload; it was completed, aborted, or never begun")]
+    #[n(115)]
+    NoSuchUpload {
+        #[n(0)]
+        place: String,
+    },
+    #[error("{number} is no number of a part; choose 1 to {limit}")]
+    #[n(116)]
+    BadPartNumber {
+        #[n(0)]
+        number: u16,
+        #[n(1)]
+        limit: u16,
+    },
+    #[error("part {number} is not there, or not as it was; list the parts, and put it again if need be")]
+    #[n(117)]
+    NoSuchPart {
+        #[n(0)]
+        number: u16,
+    },
+    #[error("an object is made of 1 to {limit} parts in the order of their numbers; name them so")]
+    #[n(118)]
+    BadParts {
+        #[n(0)]
+        limit: u16,
+    },
+    #[error("{place}: has changed since it was looked at; look again")]
+    #[n(119)]
+    SourceChanged {
+        #[n(0)]
+        place: String,
+    },
     #[error("{place} is being recovered after its writer was lost; retry in a moment")]
     #[n(80)]
     BeingRecovered {
@@ -720,6 +752,8 @@ impl Error {
             | Self::TooManyAged { .. }
             | Self::BadTarget { .. }
             | Self::BadKind { .. }
+            | Self::BadPartNumber { .. }
+            | Self::BadParts { .. }
             | Self::ClientNameTooLong { .. } => Code::InvalidArgument,
             Self::NameTooLong { .. } => Code::NameTooLong,
             Self::SymlinkOnTheWay { .. } => Code::SymbolicLink,
@@ -755,6 +789,9 @@ impl Error {
             | Self::LinkDirectory { .. }
             | Self::UserXattr { .. } => Code::NotPermitted,
             Self::NoSuchBucket { .. } => Code::NoSuchBucket,
+            Self::NoSuchUpload { .. } => Code::NoSuchUpload,
+            Self::NoSuchPart { .. } => Code::NoSuchPart,
+            Self::SourceChanged { .. } => Code::SourceChanged,
             Self::PreconditionFailed { .. } => Code::PreconditionFailed,
             Self::QuotaExceeded { .. } => Code::QuotaExceeded,
             Self::ReplicaInTheWay { .. } => Code::Busy,

@@ -12,6 +12,7 @@ use crate::row::{
     LeaseRow, LinkRow, NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
 };
 use crate::trash::TrashRow;
+use crate::upload::{PartRow, UploadRow};
 
 /// Every row, read and sorted by kind.
 #[derive(Debug, Default)]
@@ -46,6 +47,10 @@ struct Rows {
     trash: BTreeMap<(u32, TrashId), TrashRow>,
     trash_due: BTreeSet<Vec<u8>>,
     ageing: BTreeSet<InodeId>,
+    uploads: BTreeSet<InodeId>,
+    /// By their own inodes.
+    parts: BTreeMap<InodeId, PartRow>,
+    uploads_of_parts: BTreeSet<InodeId>,
 }
 
 fn number(key: &[u8]) -> u64 {
@@ -119,6 +124,17 @@ fn read(state: &MemoryView) -> Rows {
             b'z' => drop(rows.ageing.insert(inode())),
             b'T' => drop(rows.trash_due.insert(key.clone())),
             b'B' => drop(get::<crate::bucket::BucketRow>(key, value)),
+            b'u' => {
+                get::<UploadRow>(key, value);
+                let (_, _, id) = key::upload_of(key).expect("a key");
+                assert!(rows.uploads.insert(id), "{id} is an upload twice");
+            }
+            b'U' => {
+                let (upload, _) = key::part_of(key).expect("a key");
+                rows.uploads_of_parts.insert(upload);
+                let row: PartRow = get(key, value);
+                assert!(rows.parts.insert(row.inode, row).is_none(), "one content in two parts");
+            }
             b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
             b'N' => drop(get::<NodeRow>(key, value)),
             tag => panic!("a row of no known kind: {tag}"),
@@ -145,6 +161,7 @@ pub fn check(state: &MemoryView) {
     });
     assert_eq!(rows.long_xattrs, long.collect(), "long attributes");
     check_files(&rows);
+    check_parts(&rows);
     check_blocks(&rows);
     check_handles(&rows);
     check_locks(&rows);
@@ -302,6 +319,26 @@ fn check_files(rows: &Rows) {
     assert_eq!(rows.leases.len(), written.len(), "a lease on nothing");
 }
 
+/// The invariants of module `upload`: a part belongs to an upload, is no file, and its extents are whole.
+fn check_parts(rows: &Rows) {
+    assert!(rows.uploads_of_parts.is_subset(&rows.uploads), "parts of an upload that is over");
+    for (inode, part) in &rows.parts {
+        let is_file = rows.unnamed.contains_key(inode) || rows.links.contains_key(inode);
+        assert!(!is_file && !rows.leases.contains_key(inode), "{inode} is a part and a file");
+        let (mut end, mut count) = (0, 0);
+        for ((_, offset), extent) in rows.extents.range((*inode, 0)..=(*inode, u64::MAX)) {
+            let block = &rows.blocks[&extent.block];
+            assert!(*offset >= end && extent.length.get() > 0, "extents of the part {inode} at {offset}");
+            assert_eq!(block.state, BlockState::Committed, "{}", extent.block);
+            assert!(extent.block_offset.get() + extent.length.get() <= block.length.get(), "behind {}", extent.block);
+            assert!(block.wanted >= part.replication, "{} wants fewer replicas than {inode}", extent.block);
+            end = offset + extent.length.get();
+            count += 1;
+        }
+        assert!(end <= part.length.get() && count == part.extents, "the part {inode}");
+    }
+}
+
 /// The invariants of module `handles`.
 fn check_handles(rows: &Rows) {
     let marks: BTreeSet<_> = rows.handles.keys().map(|(inode, session)| (*session, *inode)).collect();
@@ -358,7 +395,8 @@ fn check_locks(rows: &Rows) {
 
 /// Invariants 4, 6, 7 and 11.
 fn check_blocks(rows: &Rows) {
-    let inodes: BTreeSet<InodeId> = rows.entries.values().chain(rows.unnamed.values()).map(|row| row.inode).collect();
+    let files = rows.entries.values().chain(rows.unnamed.values()).map(|row| row.inode);
+    let inodes: BTreeSet<InodeId> = files.chain(rows.parts.keys().copied()).collect();
     let mut live: BTreeMap<BlockId, u64> = BTreeMap::new();
     for ((inode, _), extent) in &rows.extents {
         let garbage = rows.garbage.get(inode) == Some(&Kind::File);

@@ -27,6 +27,8 @@
 //! | `t` uid item | [`TrashRow`](crate::trash::TrashRow): what a user moved to the trash |
 //! | `T` due uid item | nothing: such an item, by when it goes for good |
 //! | `z` directory | nothing: a directory with a time to live |
+//! | `u` directory key 0 upload | [`UploadRow`](crate::upload::UploadRow): an object that arrives in parts |
+//! | `U` upload number | [`PartRow`](crate::upload::PartRow) |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 
 use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp, TrashId};
@@ -297,6 +299,33 @@ pub(crate) fn access_keys() -> Range {
     Range::under(vec![b'A'])
 }
 
+/// No key of an object has a zero, so uploads are in the order of their keys, and those of one key in that of their ids.
+pub(crate) fn upload(directory: InodeId, key: &[u8], id: InodeId) -> Vec<u8> {
+    tagged(b'u', &[&directory.get().to_be_bytes(), key, &[0], &id.get().to_be_bytes()])
+}
+
+/// Uploads to keys of a bucket that begin with `prefix`.
+pub(crate) fn uploads(directory: InodeId, prefix: &[u8]) -> Range {
+    Range::under(tagged(b'u', &[&directory.get().to_be_bytes(), prefix]))
+}
+
+/// The least that is behind every upload to `key`, and not behind one to any later key.
+pub(crate) fn behind_uploads(directory: InodeId, key: &[u8]) -> Vec<u8> {
+    tagged(b'u', &[&directory.get().to_be_bytes(), key, &[1]])
+}
+
+pub(crate) fn all_uploads() -> Range {
+    Range::under(vec![b'u'])
+}
+
+pub(crate) fn part(upload: InodeId, number: u16) -> Vec<u8> {
+    tagged(b'U', &[&upload.get().to_be_bytes(), &number.to_be_bytes()])
+}
+
+pub(crate) fn parts(upload: InodeId) -> Range {
+    Range::under(number(b'U', upload.get()))
+}
+
 /// The text in the key of a bucket or of an access key.
 pub(crate) fn text_of(key: &[u8]) -> Result<String, ViewError> {
     let text = key.get(1..).unwrap_or_default().to_vec();
@@ -444,6 +473,24 @@ pub(crate) fn pending_block(key: &[u8]) -> Result<BlockId, ViewError> {
     reader.u64()?;
     let block = reader.block()?;
     reader.end(block)
+}
+
+/// The directory of the bucket, the key and the id of an upload.
+pub(crate) fn upload_of(key: &[u8]) -> Result<(InodeId, &[u8], InodeId), ViewError> {
+    let mut reader = Reader::new(key);
+    let directory = InodeId::new(reader.u64()?);
+    match reader.rest.split_last_chunk::<8>() {
+        Some(([name @ .., 0], id)) => Ok((directory, name, InodeId::new(u64::from_be_bytes(*id)))),
+        Some(_) | None => Err(reader.damaged()),
+    }
+}
+
+/// The upload and the number of a part.
+pub(crate) fn part_of(key: &[u8]) -> Result<(InodeId, u16), ViewError> {
+    let mut reader = Reader::new(key);
+    let upload = InodeId::new(reader.u64()?);
+    let number = u16::from_be_bytes(reader.take()?);
+    reader.end((upload, number))
 }
 
 pub(crate) fn removal_of(key: &[u8]) -> Result<DeletedReplica, ViewError> {

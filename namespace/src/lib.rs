@@ -57,6 +57,7 @@ mod rows;
 mod transaction;
 pub mod trash;
 mod tree;
+pub mod upload;
 pub mod view;
 mod writer;
 mod xattr;

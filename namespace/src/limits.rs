@@ -28,6 +28,12 @@ pub(crate) const MAX_EXTENTS: u32 = if cfg!(test) { 5 } else { 10_000 };
 pub(crate) const MAX_CLONED: usize = if cfg!(test) { 3 } else { 4096 };
 /// Files that one command appends to another.
 pub(crate) const MAX_CONCATENATED: usize = 10_000;
+/// Parts of one object, as for S3 itself.
+pub(crate) const MAX_PARTS: u16 = 10_000;
+/// Extents that one command puts together to an object, or has another file share: enough for 5 TiB in blocks of 128 MiB.
+pub(crate) const MAX_OBJECT_EXTENTS: usize = if cfg!(test) { 64 } else { 1 << 16 };
+/// What is kept about the parts of a whole object, in bytes.
+pub(crate) const MAX_PART_LIST: usize = 1 << 20;
 /// Of one inode.
 pub(crate) const MAX_XATTRS: usize = 128;
 pub(crate) const MAX_XATTR_NAME: usize = 255;

@@ -35,7 +35,7 @@ impl Publication {
     pub fn size(&self) -> usize {
         let content = match &self.content {
             Content::Inline { content, .. } => content.len(),
-            Content::Written { .. } | Content::Directory { .. } => 0,
+            Content::Written { .. } | Content::Copied { .. } | Content::Directory { .. } => 0,
         };
         let attributes = self.attributes.iter().map(|attribute| attribute.name.len() + attribute.value.len());
         content + self.properties.len() + self.key.len() + attributes.sum::<usize>()
@@ -75,10 +75,34 @@ pub enum Content {
         #[n(2)]
         min_replicas: u8,
     },
+    /// Another object, whose blocks are shared, or whose bytes are copied if they live with the inode.
+    #[n(3)]
+    Copied {
+        #[n(0)]
+        ownership: Ownership,
+        #[n(1)]
+        layout: Layout,
+        #[n(2)]
+        source: Source,
+    },
     /// None: the key ends with a slash, and means the directory.
     #[n(2)]
     Directory {
         #[n(0)]
         ownership: Ownership,
     },
+}
+
+/// An object to copy from, as whoever asks has seen it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Source {
+    #[n(0)]
+    pub bucket: String,
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub key: Vec<u8>,
+    #[n(2)]
+    pub inode: InodeId,
+    #[n(3)]
+    pub etag: String,
 }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod trash;
+mod uploads;
 
 use types::{BlockId, ByteSize, ClusterId, InodeId, SessionId, StorageId, Timestamp};
 
@@ -23,6 +24,9 @@ use crate::xattr;
 
 pub use keys::{Bucket, OpenedObject, access_key, access_keys, bucket, buckets, open_key};
 pub use trash::{Trashed, trash, trash_is_due, trash_usage};
+pub use uploads::{
+    Abandoned, MAX_UPLOADS, Part, Parts, Upload, UploadItem, UploadPage, UploadQuery, abandoned_uploads, parts, uploads,
+};
 
 /// The most entries or blocks that one answer holds.
 pub const MAX_PAGE: usize = 10_000;

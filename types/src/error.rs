@@ -123,6 +123,12 @@ codes! {
     /// A symbolic link lies on the way; who asks follows it, up to 40 of them.
     SymbolicLink = 38, Invalid, "ELOOP", "too many levels of symbolic links";
     TooManyLinks = 39, Invalid, "EMLINK", "too many links";
+    /// A multipart upload that is over, or never was.
+    NoSuchUpload = 40, NotFound, "ENOENT", "no such upload";
+    /// A part of a multipart upload that is not there, or not as it was said to be.
+    NoSuchPart = 41, NotFound, "ENOENT", "no such part";
+    /// What was to be copied has changed since it was looked at.
+    SourceChanged = 42, Retry, "EAGAIN", "the source has changed";
 }
 
 impl fmt::Display for Code {

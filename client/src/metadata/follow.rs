@@ -210,6 +210,11 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         | Op::NextGeneration(_)
         | Op::AbandonBlock(_)
         | Op::Abandon(_)
+        | Op::CreateUpload(_)
+        | Op::PutPart(_)
+        | Op::CompleteUpload(_)
+        | Op::AbortUpload(_)
+        | Op::FindUploads(_)
         | Op::ReportBadReplica(_) => [None, None],
     };
     places.into_iter().flatten().collect()

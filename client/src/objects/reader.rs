@@ -19,10 +19,10 @@ pub struct ObjectReader {
 }
 
 impl ObjectReader {
-    pub(super) async fn open(client: Client, bucket: &str, key: &[u8]) -> Result<Self, Error> {
+    pub(super) async fn open(client: Client, bucket: &str, key: &[u8], with_parts: bool) -> Result<Self, Error> {
         let shown = show(bucket, key);
         let opened = async {
-            let (found, opened) = ask(&client, bucket, key, u64::MAX).await?;
+            let (found, opened) = ask(&client, bucket, key, (u64::MAX, with_parts)).await?;
             let file = FileReader::of_object(client, shown.clone(), found.attributes.clone(), opened)?;
             Ok(Self { found, file })
         };
@@ -45,16 +45,22 @@ impl ObjectReader {
     }
 }
 
-/// The object, and where up to `length` bytes of it are.
-pub(super) async fn ask(client: &Client, bucket: &str, key: &[u8], length: u64) -> Result<(Found, v1::Opened), Fault> {
+/// The object, and where up to `length` bytes of it are, with what is known of its parts if that is wanted.
+pub(super) async fn ask(
+    client: &Client,
+    bucket: &str,
+    key: &[u8],
+    (length, with_parts): (u64, bool),
+) -> Result<(Found, v1::Opened), Fault> {
     let client_host = client.0.config.host.clone();
-    let op = v1::OpenKey { bucket: bucket.to_owned(), key: key.to_vec(), offset: 0, length, client_host };
+    let op = v1::OpenKey { bucket: bucket.to_owned(), key: key.to_vec(), offset: 0, length, client_host, with_parts };
     match client.0.metadata.call(Op::OpenKey(op), Scope::Read).await?.0 {
         v1::reply::Result::Object(object) => {
-            let v1::Object { attributes, etag, as_given, properties, opened } = object;
+            let v1::Object { attributes, etag, as_given, properties, opened, tags, part_list } = object;
             let attributes = attributes.ok_or_else(|| wire::broken("an object has no attributes"))?;
-            let found = Found { attributes: wire::attributes(attributes)?, etag, as_given, properties };
-            Ok((found, opened.unwrap_or_default()))
+            let (attributes, opened) = (wire::attributes(attributes)?, opened.unwrap_or_default());
+            let is_inline = opened.inline.is_some();
+            Ok((Found { attributes, etag, as_given, properties, tags, is_inline, part_list }, opened))
         }
         other => Err(Metadata::unexpected(&other)),
     }

@@ -11,9 +11,9 @@ use crate::metadata::{Metadata, Scope};
 use crate::object::CreateOptions;
 use crate::store::Client;
 use crate::wire;
-use crate::writer::FileWriter;
+use crate::writer::{Closed, FileWriter};
 
-const FILE_MODE: u32 = 0o644;
+pub(super) const FILE_MODE: u32 = 0o644;
 pub(super) const DIRECTORY_MODE: u32 = 0o755;
 
 /// An object being written. Dropped without [`ObjectWriter::finish`], nothing of it is left.
@@ -49,10 +49,11 @@ impl ObjectWriter {
     /// Puts the object at its key, as durable as the cluster wants it.
     pub async fn finish(self, options: PutOptions) -> Result<Stored, Error> {
         let Self { bucket, key, file } = self;
-        let stored = file.close_as(publish(&bucket, &key, None, options)).await.and_then(|closed| {
-            let etag = closed.etag.ok_or_else(|| wire::broken("a stored object has no etag"))?;
-            Ok(Stored { attributes: closed.attributes, etag })
-        });
+        let stored = match file.close_as(publish(&bucket, &key, None, options)).await {
+            Ok(Closed::Object { attributes, etag }) => Ok(Stored { attributes, etag }),
+            Ok(Closed::File(_) | Closed::Part(_)) => Err(wire::broken("an object became something else")),
+            Err(fault) => Err(fault),
+        };
         stored.map_err(|fault| Error::new("put", show(&bucket, &key), fault))
     }
 
@@ -85,8 +86,9 @@ pub(super) fn condition(condition: Condition) -> v1::Condition {
     v1::Condition { kind: Some(kind) }
 }
 
-pub(super) async fn ask(client: &Client, publish: v1::Publish, scope: Scope) -> Result<Stored, Fault> {
-    match client.0.metadata.call(Op::Publish(publish), scope).await?.0 {
+/// What is answered with an object as it was stored.
+pub(super) async fn stored(client: &Client, op: Op, scope: Scope) -> Result<Stored, Fault> {
+    match client.0.metadata.call(op, scope).await?.0 {
         v1::reply::Result::Object(v1::Object { attributes: Some(attributes), etag, .. }) => {
             Ok(Stored { attributes: wire::attributes(attributes)?, etag })
         }

@@ -9,7 +9,7 @@ use proto::v1::op::Kind as Op;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
-use types::{ByteSize, Code, NodeId, Timestamp};
+use types::{ByteSize, Code, InodeId, NodeId, Timestamp};
 
 use super::pipeline::{FileFacts, Pipeline, PipelineError};
 use crate::error::Fault;
@@ -36,32 +36,60 @@ const SETUPS: usize = 8;
 #[derive(Debug)]
 pub(super) enum Command {
     Write(Bytes),
-    Flush {
-        sync: bool,
-        done: oneshot::Sender<()>,
-    },
-    /// As an object, if that is said; then it had no name.
-    Close {
-        publish: Option<Box<v1::Publish>>,
-        done: oneshot::Sender<Closed>,
-    },
-    Abort {
-        done: oneshot::Sender<()>,
-    },
+    Flush { sync: bool, done: oneshot::Sender<()> },
+    Close { finish: Finish, done: oneshot::Sender<Closed> },
+    Abort { done: oneshot::Sender<()> },
 }
 
-/// A file that is complete.
+/// What a file becomes that is closed. But for a file it had no name.
 #[derive(Debug)]
-pub(crate) struct Closed {
-    pub(crate) attributes: Attributes,
-    /// Of an object.
-    pub(crate) etag: Option<String>,
+pub(super) enum Finish {
+    File,
+    Object(Box<v1::Publish>),
+    Part(Box<v1::PutPart>),
+}
+
+/// What a file became.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    File(Attributes),
+    Object { attributes: Attributes, etag: String },
+    Part(StoredPart),
+}
+
+/// A part of a multipart upload, as it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPart {
+    pub inode: InodeId,
+    pub length: u64,
+    pub modified: Timestamp,
+}
+
+impl StoredPart {
+    pub(crate) fn of(wire: &v1::Part) -> Self {
+        let (inode, modified) = (InodeId::new(wire.inode), Timestamp::from_nanos(wire.modified));
+        Self { inode, length: wire.length, modified }
+    }
 }
 
 impl Closed {
     pub(crate) fn object(object: v1::Object) -> Result<Self, Fault> {
         let attributes = object.attributes.ok_or_else(|| wire::broken("a stored object has no attributes"))?;
-        Ok(Self { attributes: wire::attributes(attributes)?, etag: Some(object.etag) })
+        Ok(Self::Object { attributes: wire::attributes(attributes)?, etag: object.etag })
+    }
+
+    pub(super) fn into_file(self) -> Result<Attributes, Fault> {
+        match self {
+            Self::File(attributes) | Self::Object { attributes, .. } => Ok(attributes),
+            Self::Part(_) => Err(wire::broken("a file became a part")),
+        }
+    }
+
+    pub(super) fn into_part(self) -> Result<StoredPart, Fault> {
+        match self {
+            Self::Part(part) => Ok(part),
+            Self::File(_) | Self::Object { .. } => Err(wire::broken("a part became a file")),
+        }
     }
 }
 
@@ -147,8 +175,8 @@ impl FileTask {
                     self.flush(sync).await?;
                     done.send(()).ok();
                 }
-                Some(Command::Close { publish, done }) => {
-                    let closed = self.close(publish).await?;
+                Some(Command::Close { finish, done }) => {
+                    let closed = self.close(finish).await?;
                     done.send(closed).ok();
                     return Ok(None);
                 }
@@ -204,14 +232,15 @@ impl FileTask {
         Ok(())
     }
 
-    async fn close(&mut self, publish: Option<Box<v1::Publish>>) -> Result<Closed, Fault> {
+    async fn close(&mut self, finish: Finish) -> Result<Closed, Fault> {
         self.end_unused();
         self.end_block().await?;
         self.replace_in_need().await?;
         let last = self.previous.clone();
-        let closed = match publish {
-            Some(publish) => self.publish(*publish, last).await?,
-            None => Closed { attributes: self.complete(last).await?, etag: None },
+        let closed = match finish {
+            Finish::Object(publish) => self.publish(*publish, last).await?,
+            Finish::Part(put) => self.put_part(*put, last).await?,
+            Finish::File => Closed::File(self.complete(last).await?),
         };
         self.previous = None;
         // What is complete is not given up any more.
@@ -224,6 +253,15 @@ impl FileTask {
         publish.content = Some(v1::publish::Content::Written(complete));
         match self.call_when_copied(Op::Publish(publish)).await? {
             v1::reply::Result::Object(object) => Closed::object(object),
+            other => Err(Metadata::unexpected(&other)),
+        }
+    }
+
+    async fn put_part(&mut self, mut put: v1::PutPart, last: Option<v1::BlockDone>) -> Result<Closed, Fault> {
+        let complete = v1::Complete { inode: self.facts.inode.get(), last, publish: None, mtime: None };
+        put.content = Some(v1::put_part::Content::Written(complete));
+        match self.call_when_copied(Op::PutPart(put)).await? {
+            v1::reply::Result::Part(part) => Ok(Closed::Part(StoredPart::of(&part))),
             other => Err(Metadata::unexpected(&other)),
         }
     }

@@ -454,6 +454,9 @@ impl Client {
                 Command::PutInline { content, .. } => content.len(),
                 Command::SetXattr { value, .. } => value.len(),
                 Command::Publish { publication } => publication.size(),
+                Command::CompleteUpload { completion } => completion.size(),
+                Command::CreateUpload { properties, .. } => properties.len(),
+                Command::PutPart { part, .. } => part.properties.len(),
                 command => wire::size(command).unwrap_or(0),
             } + request.principal.as_ref().map_or(0, |principal| 5 * principal.groups.len());
             if piece.0.len() >= ENTRY_REQUESTS || bytes + size > ENTRY_BYTES {

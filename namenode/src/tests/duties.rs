@@ -133,3 +133,32 @@ async fn the_replicas_of_a_lost_datanode_are_made_anew() {
     .await;
     cluster.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_nobody_goes_on_with_ends() {
+    let cluster = Cluster::with(1, Settings { upload_expiry: Duration::from_millis(50), ..hasty() }).await;
+    let mut client = Client::connect(&cluster, 0).await;
+    client.open_session().await;
+    let place = Some(v1::Where { base: 0, path: b"/bucket".to_vec() });
+    let ownership = Some(v1::Ownership { mode: 0o755, ..Default::default() });
+    let create = v1::CreateBucket { bucket: "bucket".to_owned(), place, ownership };
+    assert_eq!(client::code(&client.update(1, v1::op::Kind::CreateBucket(create)).await), None);
+    let begin = v1::CreateUpload { bucket: "bucket".to_owned(), key: b"k".to_vec(), properties: Vec::new() };
+    let Answer::Upload(upload) = client.update(2, v1::op::Kind::CreateUpload(begin)).await else {
+        panic!("it was begun")
+    };
+    let start = std::time::Instant::now();
+    loop {
+        let query = v1::UploadQuery { bucket: "bucket".to_owned(), max: 10, ..Default::default() };
+        let find = v1::FindUploads { kind: Some(v1::find_uploads::Kind::Uploads(query)) };
+        let Answer::FoundUploads(found) = client.read(v1::op::Kind::FindUploads(find)).await else {
+            panic!("the bucket is there")
+        };
+        if found.items.is_empty() {
+            break;
+        }
+        assert!(start.elapsed() < DEADLINE, "the upload {} does not end", upload.id);
+        pause().await;
+    }
+    cluster.stop_all().await;
+}

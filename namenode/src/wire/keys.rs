@@ -37,24 +37,39 @@ pub(super) fn publish(wire: v1::Publish, settings: &Settings) -> Result<Command,
             last: complete.last.map(|wire| block_done(wire, "Publish.written")).transpose()?,
             min_replicas: settings.min_replicas,
         },
+        Wire::Copied(copy) => Content::Copied {
+            ownership: ownership(copy.ownership)?,
+            layout: layout(copy.layout, settings)?,
+            source: super::uploads::source(copy.source)?,
+        },
         Wire::Directory(wire) => Content::Directory { ownership: ownership(Some(wire))? },
     };
-    let size: usize = wire.attributes.iter().map(|attribute| attribute.name.len() + attribute.value.len()).sum();
-    if wire.properties.len() > MAX_XATTR || wire.attributes.len() > FEW || size > MAX_ATTRIBUTES {
-        let message = "what is to be kept with the object is longer than 64 KiB".to_owned();
-        return Err(Refused { code: Code::TooLarge, message });
-    }
-    let attribute = |wire: v1::Attribute| Ok(Attribute { name: xattr_name(wire.name)?, value: wire.value });
+    let attributes = kept(&wire.properties, wire.attributes)?;
     let publication = Publication {
         bucket: label(wire.bucket, "Publish.bucket")?,
         key: key(wire.key, "Publish.key")?,
         content,
         etag: wire.etag.map(|etag| label(etag, "Publish.etag")).transpose()?,
         properties: wire.properties,
-        attributes: wire.attributes.into_iter().map(attribute).collect::<Result<_, WireError>>()?,
+        attributes,
         condition: wire.condition.map(condition).transpose()?,
     };
     Ok(Command::Publish { publication })
+}
+
+/// The attributes that come with an object, if they and what else is kept with it are not too long.
+pub(super) fn kept(properties: &[u8], attributes: Vec<v1::Attribute>) -> Result<Vec<Attribute>, Refused> {
+    let size: usize = attributes.iter().map(|attribute| attribute.name.len() + attribute.value.len()).sum();
+    if properties.len() > MAX_XATTR || attributes.len() > FEW || size > MAX_ATTRIBUTES {
+        return Err(too_long());
+    }
+    let attribute = |wire: v1::Attribute| Ok(Attribute { name: xattr_name(wire.name)?, value: wire.value });
+    Ok(attributes.into_iter().map(attribute).collect::<Result<_, WireError>>()?)
+}
+
+pub(super) fn too_long() -> Refused {
+    let message = "what is to be kept with the object is longer than 64 KiB".to_owned();
+    Refused { code: Code::TooLarge, message }
 }
 
 pub(super) fn delete_key(wire: v1::DeleteKey) -> Result<Command, WireError> {
@@ -107,8 +122,9 @@ pub(super) fn remove_access_key(wire: v1::RemoveAccessKey) -> Result<Command, Wi
 }
 
 pub(super) fn open_key(wire: v1::OpenKey) -> Result<Query, WireError> {
-    let (bucket, key) = (label(wire.bucket, "OpenKey.bucket")?, key(wire.key, "OpenKey.key")?);
-    Ok(Query::OpenKey { bucket, key, offset: wire.offset, length: wire.length, client_host: wire.client_host })
+    let v1::OpenKey { bucket, key: name, offset, length, client_host, with_parts } = wire;
+    let (bucket, key) = (label(bucket, "OpenKey.bucket")?, key(name, "OpenKey.key")?);
+    Ok(Query::OpenKey { bucket, key, offset, length, client_host, with_parts })
 }
 
 pub(super) fn list_keys(wire: v1::ListKeys) -> Result<Query, WireError> {
@@ -137,7 +153,7 @@ pub(super) fn find_access_keys(wire: v1::FindAccessKeys) -> Result<Query, WireEr
     })
 }
 
-fn condition(wire: v1::Condition) -> Result<Condition, WireError> {
+pub(super) fn condition(wire: v1::Condition) -> Result<Condition, WireError> {
     use v1::condition::Kind;
     match wire.kind.ok_or(wrong("Condition.kind", "is missing"))? {
         Kind::Absent(_) => Ok(Condition::Absent),
@@ -150,22 +166,22 @@ fn condition(wire: v1::Condition) -> Result<Condition, WireError> {
     }
 }
 
-fn label(text: String, field: &'static str) -> Result<String, WireError> {
+pub(super) fn label(text: String, field: &'static str) -> Result<String, WireError> {
     if text.len() > MAX_LABEL { Err(wrong(field, "is too long")) } else { Ok(text) }
 }
 
 /// Whether it is a legal key is decided with the rest; this only keeps rubbish out of the log.
-fn key(bytes: Vec<u8>, field: &'static str) -> Result<Vec<u8>, WireError> {
+pub(super) fn key(bytes: Vec<u8>, field: &'static str) -> Result<Vec<u8>, WireError> {
     if bytes.len() > 2 * MAX_PATH { Err(wrong(field, "is too long")) } else { Ok(bytes) }
 }
 
 pub(super) fn object(row: &Attributes, etag: String) -> Answer {
     let attributes = Some(attributes(row));
-    Answer::Object(v1::Object { attributes, etag, as_given: true, properties: Vec::new(), opened: None })
+    Answer::Object(v1::Object { attributes, etag, as_given: true, ..Default::default() })
 }
 
 pub(crate) fn opened_object(object: OpenedObject, client_host: &str, datanodes: &Datanodes) -> Answer {
-    let OpenedObject { opened, etag, as_given, properties } = object;
+    let OpenedObject { opened, etag, as_given, properties, tags, part_list } = object;
     let mut opened = opened_parts(opened, client_host, datanodes);
     Answer::Object(v1::Object {
         attributes: opened.attributes.take(),
@@ -173,6 +189,8 @@ pub(crate) fn opened_object(object: OpenedObject, client_host: &str, datanodes: 
         as_given,
         properties,
         opened: Some(opened),
+        tags,
+        part_list,
     })
 }
 

@@ -41,6 +41,8 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
         // The leader's own command answers this; no client asks for it.
         Ok(Reply::Node { .. }) => Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's")),
         Ok(Reply::Object { attributes: row, etag }) => super::keys::object(&row, etag),
+        Ok(Reply::Upload { id, initiated }) => super::uploads::begun(id, initiated),
+        Ok(Reply::Part { inode, length, modified }) => super::uploads::stored(inode, length, modified),
         Err(error) => Answer::Error(refusal(&error)),
     }
 }

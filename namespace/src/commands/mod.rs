@@ -2,6 +2,7 @@
 
 pub(crate) mod abandon;
 pub(crate) mod abandon_block;
+pub(crate) mod abort_upload;
 pub(crate) mod access_key;
 pub(crate) mod add_block;
 pub(crate) mod add_replica;
@@ -9,9 +10,11 @@ pub(crate) mod allocate_blocks;
 pub(crate) mod append;
 pub(crate) mod clone_range;
 pub(crate) mod complete;
+pub(crate) mod complete_upload;
 pub(crate) mod concat;
 pub(crate) mod create;
 pub(crate) mod create_bucket;
+pub(crate) mod create_upload;
 pub(crate) mod delete;
 pub(crate) mod delete_bucket;
 pub(crate) mod delete_key;
@@ -33,6 +36,7 @@ pub(crate) mod publish;
 pub(crate) mod punch;
 pub(crate) mod put_blocks;
 pub(crate) mod put_inline;
+pub(crate) mod put_part;
 pub(crate) mod recover_lease;
 pub(crate) mod recovery;
 pub(crate) mod register_datanode;

@@ -1,7 +1,7 @@
 use types::{ByteSize, InodeId};
 
 use crate::bucket::{self, Key};
-use crate::command::{Content, Publication, Reply};
+use crate::command::{Content, Layout, Ownership, Publication, Reply, Source};
 use crate::commands::complete;
 use crate::error::Error;
 use crate::key;
@@ -11,6 +11,7 @@ use crate::row::{Body, Data, InodeRow};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree::{self, NewFile};
+use crate::upload;
 use crate::view::View;
 use crate::writer::OpenFile;
 
@@ -36,6 +37,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, publication: &Publicati
             complete::finish_content(txn, &mut open, last.as_ref(), *min_replicas)?;
             unname(txn, open)?
         }
+        Content::Copied { ownership, layout, source } => copy(txn, source, *ownership, *layout, &key)?,
         Content::Directory { ownership } => {
             let (slot, mut row) = directory(txn, &bucket, &key, *ownership)?;
             bucket::describe(txn, &mut row, None, properties, attributes, || key.show())?;
@@ -57,6 +59,33 @@ fn object(row: InodeRow) -> Outcome<Reply> {
     Ok(Reply::Object { attributes: row.attributes(None), etag })
 }
 
+/// A new file with the content of an object, about to get a name.
+fn copy<V: View>(
+    txn: &mut Transaction<'_, V>,
+    source: &Source,
+    ownership: Ownership,
+    layout: Layout,
+    key: &Key,
+) -> Outcome<InodeRow> {
+    let (_, from) = upload::source(txn, source)?;
+    let file = from.need_file()?;
+    let data = match &file.data {
+        Data::Inline { content, .. } => Data::Inline { content: content.clone(), next_block: None },
+        Data::Blocks { .. } => Data::Blocks { next_block: 0, extents: 0 },
+    };
+    let (mtime, length) = (txn.now, file.length);
+    let mut row = tree::new_file(txn, NewFile { ownership, layout, mtime, writing: false, length, data })?;
+    let inode = row.inode;
+    if let Data::Blocks { extents, .. } = &mut row.need_file_mut()?.data {
+        *extents = upload::share(txn, from.inode, (0, length.get()), inode, layout.replication)?;
+    }
+    if bucket::is_as_given(&from)? {
+        let list = upload::part_list(&txn.rows, &from)?;
+        upload::put_part_list(txn, &mut row, &list, key)?;
+    }
+    Ok(row)
+}
+
 /// A written file that is about to get a name.
 fn unname<V: View>(txn: &mut Transaction<'_, V>, open: OpenFile) -> Outcome<InodeRow> {
     let inode: InodeId = open.inode();
@@ -73,7 +102,7 @@ fn directory<V: View>(
     txn: &mut Transaction<'_, V>,
     bucket: &bucket::BucketRow,
     key: &Key,
-    ownership: crate::command::Ownership,
+    ownership: Ownership,
 ) -> Outcome<(Slot, InodeRow)> {
     if !key.is_directory {
         return Err(Error::NotDirectory { place: key.show() }.into());

@@ -11,6 +11,7 @@ use crate::key;
 use crate::resolve;
 use crate::row::{self, Attributes, Body, DirectoryRow};
 use crate::rows::Rows;
+use crate::upload;
 use crate::view::{View, ViewError};
 use crate::xattr;
 
@@ -23,6 +24,10 @@ pub struct OpenedObject {
     pub as_given: bool,
     /// What its writer wanted kept with it; empty if nothing.
     pub properties: Vec<u8>,
+    /// Its tags, as the attribute holds them; empty if it has none.
+    pub tags: Vec<u8>,
+    /// What is known about its parts, if that was asked for and still is so; empty for an object in one piece.
+    pub part_list: Vec<u8>,
 }
 
 /// A bucket, and its directory.
@@ -35,7 +40,8 @@ pub struct Bucket {
     pub settings: Vec<(BucketSetting, Vec<u8>)>,
 }
 
-/// The object at a key of a bucket, and where the bytes `[offset, offset + length)` of it are, as for [`super::open`].
+/// The object at a key of a bucket, and where the bytes `[offset, offset + length)` of it are, as for [`super::open`]. What is
+/// known about its parts is told only if that is asked for.
 pub fn open_key(
     view: &impl View,
     caller: Caller<'_>,
@@ -43,6 +49,7 @@ pub fn open_key(
     key: &[u8],
     offset: u64,
     length: u64,
+    with_parts: bool,
 ) -> Result<OpenedObject, QueryError> {
     let record = bucket::open(view, caller, bucket)?;
     let key = Key::parse(bucket, key)?;
@@ -58,7 +65,9 @@ pub fn open_key(
     };
     let opened = Opened { attributes, content };
     let (etag, as_given) = (bucket::etag(&row)?, bucket::is_as_given(&row)?);
-    Ok(OpenedObject { opened, etag, as_given, properties: bucket::properties(view, &row)? })
+    let (properties, tags) = (bucket::properties(view, &row)?, xattr::stored(view, &row, bucket::TAGS)?);
+    let part_list = if with_parts && as_given { upload::part_list(view, &row)? } else { Vec::new() };
+    Ok(OpenedObject { opened, etag, as_given, properties, tags: tags.unwrap_or_default(), part_list })
 }
 
 /// A bucket that the caller can get to, with its directory.

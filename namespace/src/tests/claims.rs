@@ -19,6 +19,7 @@ mod sessions;
 mod trash;
 mod tree;
 mod unlisted;
+mod uploads;
 mod writers;
 mod xattr;
 

@@ -5,6 +5,7 @@ mod handles;
 mod links;
 mod locks;
 mod trash;
+mod uploads;
 
 use proptest::prelude::*;
 use proptest::sample::Index;

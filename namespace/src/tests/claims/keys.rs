@@ -38,7 +38,7 @@ fn with_bucket() -> Cluster {
 }
 
 fn open(cluster: &Cluster, key: &[u8]) -> Result<query::OpenedObject, crate::QueryError> {
-    query::open_key(&cluster.state, Caller::SYSTEM, BUCKET, key, 0, u64::MAX)
+    query::open_key(&cluster.state, Caller::SYSTEM, BUCKET, key, 0, u64::MAX, true)
 }
 
 /// Every key, page by page.
