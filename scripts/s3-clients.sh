@@ -27,7 +27,6 @@ done
 grep -q 'ashlar is ready' "$dir/out" || { echo "the cluster did not get ready"; cat "$dir/out"; exit 1; }
 . "$dir/cluster/s3.env"
 export AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=$dir/aws-config
-printf '[default]\ns3 =\n  multipart_threshold = 5GB\n' >"$AWS_CONFIG_FILE"
 
 # A second user, who owns nothing.
 export OTHER_ACCESS_KEY_ID=OTHERUSER OTHER_SECRET_ACCESS_KEY=the-secret-of-another
@@ -35,14 +34,18 @@ printf '%s' "$OTHER_SECRET_ACCESS_KEY" | ASHLAR_CONFIG=$dir/cluster/client.toml 
     --user 4242 --access-key "$OTHER_ACCESS_KEY_ID" --secret-key-stdin --secrets-key "$dir/cluster/secrets.key" >/dev/null
 
 "$venv/bin/python" scripts/s3-boto3.py
+ASHLAR=$ashlar "$venv/bin/python" scripts/s3-gateways.py "$dir/cluster"
 
 aws=$venv/bin/aws
 "$aws" s3 mb s3://tree >/dev/null
 "$aws" s3 sync --quiet docs s3://tree/docs
-head -c 20000000 /dev/urandom >"$dir/large"
+head -c 67108864 /dev/urandom >"$dir/large"
 "$aws" s3 cp --quiet "$dir/large" s3://tree/large
 "$aws" s3 sync --quiet s3://tree/docs "$dir/back"
 "$aws" s3 cp --quiet s3://tree/large "$dir/large.back"
+"$aws" s3api head-object --bucket tree --key large --query ETag | grep -q -- '-8'
+"$aws" s3 cp --quiet s3://tree/large s3://tree/large.copy
+"$aws" s3 cp --quiet s3://tree/large.copy - | cmp "$dir/large" -
 diff -r docs "$dir/back"
 cmp "$dir/large" "$dir/large.back"
 export ASHLAR_CONFIG=$dir/cluster/client.toml

@@ -48,13 +48,47 @@ impl Sum {
         match self {
             Self::Crc(crc) => {
                 let value = crc.finalize().to_be_bytes();
-                let length = if matches!(algorithm, Algorithm::Crc64Nvme) { 8 } else { 4 };
-                value[value.len() - length..].to_vec()
+                value[value.len() - algorithm.size()..].to_vec()
             }
             Self::Sha1(sha) => sha.finalize().to_vec(),
             Self::Sha256(sha) => sha.finalize().to_vec(),
         }
     }
+}
+
+/// The checksum of bytes that are all here.
+pub(crate) fn of(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
+    let mut sum = Sum::new(algorithm);
+    sum.update(bytes);
+    sum.finish(algorithm)
+}
+
+/// A checksum as it is written in headers.
+pub(crate) fn text(sum: &[u8]) -> String {
+    BASE64_STANDARD.encode(sum)
+}
+
+/// The bytes of a checksum, if it is one of its algorithm.
+pub(crate) fn raw(checksum: &Checksum) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(&checksum.value).ok().filter(|raw| raw.len() == checksum.algorithm.size())
+}
+
+/// The checksum of pieces that follow each other, from the checksums and lengths of the pieces. None if the algorithm
+/// needs the bytes for that.
+pub(crate) fn joined(algorithm: Algorithm, pieces: &[(Vec<u8>, u64)]) -> Option<Vec<u8>> {
+    let crc = match algorithm {
+        Algorithm::Crc32 => CrcAlgorithm::Crc32IsoHdlc,
+        Algorithm::Crc32c => CrcAlgorithm::Crc32Iscsi,
+        Algorithm::Crc64Nvme => CrcAlgorithm::Crc64Nvme,
+        Algorithm::Sha1 | Algorithm::Sha256 => return None,
+    };
+    let number = |sum: &[u8]| sum.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let joined = pieces.iter().fold(None, |before, (sum, length)| match before {
+        None => Some(number(sum)),
+        Some(before) => Some(crc_fast::checksum_combine(crc, before, number(sum), *length)),
+    });
+    let bytes = joined?.to_be_bytes();
+    Some(bytes[bytes.len() - algorithm.size()..].to_vec())
 }
 
 struct Digests {

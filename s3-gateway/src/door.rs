@@ -4,17 +4,25 @@
 use client::objects::BucketSetting;
 use http::StatusCode;
 use s3s::dto::{
-    BucketVersioningStatus, CreateBucketInput, CreateBucketOutput, DeleteBucketCorsInput, DeleteBucketCorsOutput,
-    DeleteBucketInput, DeleteBucketOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteObjectInput,
-    DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletePublicAccessBlockInput,
-    DeletePublicAccessBlockOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketLocationInput,
-    GetBucketLocationOutput, GetBucketPolicyInput, GetBucketPolicyOutput, GetBucketPolicyStatusInput,
-    GetBucketPolicyStatusOutput, GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectInput, GetObjectOutput,
-    GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
-    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
-    ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutBucketCorsInput,
-    PutBucketCorsOutput, PutBucketPolicyInput, PutBucketPolicyOutput, PutObjectInput, PutObjectOutput,
-    PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, BucketVersioningStatus, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketCorsInput, DeleteBucketCorsOutput,
+    DeleteBucketInput, DeleteBucketOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteBucketTaggingInput,
+    DeleteBucketTaggingOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput,
+    DeleteObjectTaggingOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletePublicAccessBlockInput,
+    DeletePublicAccessBlockOutput, GetBucketAclInput, GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
+    GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
+    GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectAclInput, GetObjectAclOutput,
+    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, GetObjectTaggingInput,
+    GetObjectTaggingOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput,
+    HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
+    ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput,
+    PutBucketCorsInput, PutBucketCorsOutput, PutBucketPolicyInput, PutBucketPolicyOutput, PutBucketTaggingInput,
+    PutBucketTaggingOutput, PutObjectAclInput, PutObjectAclOutput, PutObjectInput, PutObjectOutput,
+    PutObjectTaggingInput, PutObjectTaggingOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use types::Path;
@@ -22,7 +30,9 @@ use types::Path;
 use crate::access::Caller;
 use crate::buckets::Buckets;
 use crate::failure;
-use crate::operations::{bucket, delete, get, list, put, settings};
+use crate::operations::{
+    acl, attributes, bucket, complete, copy, delete, get, list, put, settings, tags, upload, uploads,
+};
 
 /// Everything that operations need.
 #[derive(Clone)]
@@ -221,6 +231,179 @@ impl S3 for Door {
     ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
         let caller = self.caller(&request).await?;
         list::versions(&caller, request.input).await.map(S3Response::new)
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let caller = self.caller(&request).await?;
+        upload::create(&caller, &request.input).await.map(S3Response::new)
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let caller = self.caller(&request).await?;
+        upload::part(&caller, request).await.map(S3Response::new)
+    }
+
+    async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        let caller = self.caller(&request).await?;
+        copy::part(&caller, request.input).await.map(S3Response::new)
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let caller = self.caller(&request).await?;
+        complete::complete(&caller, request.input).await.map(S3Response::new)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let caller = self.caller(&request).await?;
+        upload::abort(&caller, &request.input).await.map(S3Response::new)
+    }
+
+    async fn list_parts(&self, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        let caller = self.caller(&request).await?;
+        uploads::parts(&caller, request.input).await.map(S3Response::new)
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let caller = self.caller(&request).await?;
+        uploads::uploads(&caller, request.input).await.map(S3Response::new)
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let caller = self.caller(&request).await?;
+        copy::object(&caller, request.input).await.map(S3Response::new)
+    }
+
+    async fn get_object_attributes(
+        &self,
+        request: S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        let caller = self.caller(&request).await?;
+        let output = attributes::get(&caller, &request.input).await.map_err(|error| caller.absence(error))?;
+        Ok(S3Response::new(output))
+    }
+
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        let caller = self.caller(&request).await?;
+        let input = &request.input;
+        let tagged = tags::Tagged { bucket: &input.bucket, key: &input.key, version: input.version_id.as_deref() };
+        let tag_set = tagged.get(&caller).await.map_err(|error| caller.absence(error))?;
+        Ok(S3Response::new(GetObjectTaggingOutput { tag_set, ..Default::default() }))
+    }
+
+    async fn put_object_tagging(
+        &self,
+        request: S3Request<PutObjectTaggingInput>,
+    ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        let caller = self.caller(&request).await?;
+        let input = &request.input;
+        let tagged = tags::Tagged { bucket: &input.bucket, key: &input.key, version: input.version_id.as_deref() };
+        tagged.put(&caller, &input.tagging).await?;
+        Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    }
+
+    async fn delete_object_tagging(
+        &self,
+        request: S3Request<DeleteObjectTaggingInput>,
+    ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        let caller = self.caller(&request).await?;
+        let input = &request.input;
+        let tagged = tags::Tagged { bucket: &input.bucket, key: &input.key, version: input.version_id.as_deref() };
+        tagged.delete(&caller).await?;
+        Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    }
+
+    async fn get_bucket_tagging(
+        &self,
+        request: S3Request<GetBucketTaggingInput>,
+    ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
+        let caller = self.caller(&request).await?;
+        let tag_set = tags::of_bucket(&caller, &request.input.bucket).await?;
+        Ok(S3Response::new(GetBucketTaggingOutput { tag_set }))
+    }
+
+    async fn put_bucket_tagging(
+        &self,
+        request: S3Request<PutBucketTaggingInput>,
+    ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
+        let caller = self.caller(&request).await?;
+        tags::set_of_bucket(&caller, &request.input.bucket, &request.input.tagging.tag_set).await?;
+        Ok(S3Response::new(PutBucketTaggingOutput {}))
+    }
+
+    async fn delete_bucket_tagging(
+        &self,
+        request: S3Request<DeleteBucketTaggingInput>,
+    ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
+        let caller = self.caller(&request).await?;
+        tags::set_of_bucket(&caller, &request.input.bucket, &[]).await?;
+        Ok(S3Response::new(DeleteBucketTaggingOutput {}))
+    }
+
+    async fn get_bucket_acl(&self, request: S3Request<GetBucketAclInput>) -> S3Result<S3Response<GetBucketAclOutput>> {
+        let caller = self.caller(&request).await?;
+        let uid = acl::owner_of_bucket(&caller, &request.input.bucket).await?;
+        let (grants, owner) = (Some(acl::grants(uid)), Some(bucket::owner(uid)));
+        Ok(S3Response::new(GetBucketAclOutput { grants, owner }))
+    }
+
+    async fn get_object_acl(&self, request: S3Request<GetObjectAclInput>) -> S3Result<S3Response<GetObjectAclOutput>> {
+        let caller = self.caller(&request).await?;
+        let GetObjectAclInput { bucket, key, version_id, .. } = &request.input;
+        let uid = acl::owner_of_object(&caller, bucket, key, version_id.as_deref()).await;
+        let uid = uid.map_err(|error| caller.absence(error))?;
+        let (grants, owner) = (Some(acl::grants(uid)), Some(bucket::owner(uid)));
+        Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..Default::default() }))
+    }
+
+    async fn put_bucket_acl(&self, request: S3Request<PutBucketAclInput>) -> S3Result<S3Response<PutBucketAclOutput>> {
+        let caller = self.caller(&request).await?;
+        let input = &request.input;
+        let wish = acl::Wish {
+            canned: input.acl.as_ref().map(|acl| acl.as_str()),
+            granted: input.grant_full_control.is_some()
+                || input.grant_read.is_some()
+                || input.grant_read_acp.is_some()
+                || input.grant_write.is_some()
+                || input.grant_write_acp.is_some(),
+            policy: input.access_control_policy.as_ref(),
+        };
+        acl::check(&wish, acl::owner_of_bucket(&caller, &input.bucket).await?)?;
+        Ok(S3Response::new(PutBucketAclOutput {}))
+    }
+
+    async fn put_object_acl(&self, request: S3Request<PutObjectAclInput>) -> S3Result<S3Response<PutObjectAclOutput>> {
+        let caller = self.caller(&request).await?;
+        let input = &request.input;
+        let wish = acl::Wish {
+            canned: input.acl.as_ref().map(|acl| acl.as_str()),
+            granted: input.grant_full_control.is_some()
+                || input.grant_read.is_some()
+                || input.grant_read_acp.is_some()
+                || input.grant_write.is_some()
+                || input.grant_write_acp.is_some(),
+            policy: input.access_control_policy.as_ref(),
+        };
+        let uid = acl::owner_of_object(&caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
+        acl::check(&wish, uid)?;
+        Ok(S3Response::new(PutObjectAclOutput::default()))
     }
 }
 

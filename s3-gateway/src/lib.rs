@@ -22,6 +22,7 @@ mod identity;
 mod idle;
 mod key;
 mod operations;
+mod parts;
 mod policy;
 mod preflight;
 mod properties;

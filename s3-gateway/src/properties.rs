@@ -53,6 +53,71 @@ pub(crate) enum Algorithm {
     Sha256,
 }
 
+impl Algorithm {
+    /// As headers and answers name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        let all = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+        all.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    /// Bytes of its sums.
+    pub(crate) const fn size(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+}
+
+impl Checksum {
+    /// That of an object which was put together of parts may be made of theirs.
+    pub(crate) fn is_composite(&self) -> bool {
+        self.value.contains('-')
+    }
+}
+
+/// Inputs and outputs have a field for each algorithm, and no type in common.
+macro_rules! set_checksum {
+    ($output:expr, $checksum:expr) => {{
+        let $crate::properties::Checksum { algorithm, value } = $checksum;
+        let value = Some(value);
+        match algorithm {
+            $crate::properties::Algorithm::Crc32 => $output.checksum_crc32 = value,
+            $crate::properties::Algorithm::Crc32c => $output.checksum_crc32c = value,
+            $crate::properties::Algorithm::Crc64Nvme => $output.checksum_crc64nvme = value,
+            $crate::properties::Algorithm::Sha1 => $output.checksum_sha1 = value,
+            $crate::properties::Algorithm::Sha256 => $output.checksum_sha256 = value,
+        }
+    }};
+}
+pub(crate) use set_checksum;
+
+/// What was given of each algorithm.
+macro_rules! given_checksums {
+    ($input:expr) => {
+        [
+            ($crate::properties::Algorithm::Crc32, &$input.checksum_crc32),
+            ($crate::properties::Algorithm::Crc32c, &$input.checksum_crc32c),
+            ($crate::properties::Algorithm::Crc64Nvme, &$input.checksum_crc64nvme),
+            ($crate::properties::Algorithm::Sha1, &$input.checksum_sha1),
+            ($crate::properties::Algorithm::Sha256, &$input.checksum_sha256),
+        ]
+    };
+}
+pub(crate) use given_checksums;
+
 impl Properties {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];

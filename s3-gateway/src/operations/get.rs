@@ -5,17 +5,19 @@ use client::objects::{Found, ObjectReader};
 use futures::stream;
 use http::{HeaderMap, StatusCode};
 use s3s::dto::{
-    ChecksumType, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Metadata, Range,
-    StreamingBlob,
+    ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Metadata, Range, StreamingBlob,
+    Timestamp, TimestampFormat,
 };
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::bucket::timestamp;
+use super::complete::checksum_type;
 use crate::access::Caller;
 use crate::condition::{Verdict, Wanted};
 use crate::failure::{self, not_implemented};
 use crate::key;
-use crate::properties::{Algorithm, Checksum, Properties};
+use crate::parts::{Kept as _, PartList};
+use crate::properties::{Checksum, Properties, set_checksum};
 
 /// What S3 says of an object that was stored without a type.
 const NO_TYPE: &str = "binary/octet-stream";
@@ -25,37 +27,39 @@ struct Part {
     start: u64,
     end: u64,
     content_range: Option<String>,
+    /// Of the parts that the object was made of, if one was asked for.
+    count: Option<i32>,
+    checksum: Option<Checksum>,
 }
 
 /// The two answers have the same fields and no type in common.
 macro_rules! output {
-    ($output:ident, $found:ident, $part:ident, $described:ident) => {{
+    ($output:ident, $input:ident, $found:ident, $part:ident, $described:ident) => {{
         let Described { properties, metadata, checksum } = $described;
         let mut output = $output {
             accept_ranges: Some("bytes".to_owned()),
-            cache_control: properties.cache_control,
-            content_disposition: properties.content_disposition,
-            content_encoding: properties.content_encoding,
-            content_language: properties.content_language,
+            cache_control: $input.response_cache_control.clone().or(properties.cache_control),
+            content_disposition: $input.response_content_disposition.clone().or(properties.content_disposition),
+            content_encoding: $input.response_content_encoding.clone().or(properties.content_encoding),
+            content_language: $input.response_content_language.clone().or(properties.content_language),
             content_length: i64::try_from($part.end - $part.start).ok(),
             content_range: $part.content_range,
-            content_type: Some(properties.content_type.unwrap_or_else(|| NO_TYPE.to_owned())),
+            content_type: $input
+                .response_content_type
+                .clone()
+                .or(properties.content_type)
+                .or_else(|| Some(NO_TYPE.to_owned())),
+            parts_count: $part.count,
+            tag_count: super::tags::count(&$found),
             e_tag: Some(ETag::Strong($found.etag)),
-            expires: properties.expires,
+            expires: http_date($input.response_expires.as_ref())?.or(properties.expires),
             last_modified: Some(timestamp($found.attributes.mtime)),
             metadata,
             ..Default::default()
         };
-        if let Some(Checksum { algorithm, value }) = checksum {
-            output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
-            let value = Some(value);
-            match algorithm {
-                Algorithm::Crc32 => output.checksum_crc32 = value,
-                Algorithm::Crc32c => output.checksum_crc32c = value,
-                Algorithm::Crc64Nvme => output.checksum_crc64nvme = value,
-                Algorithm::Sha1 => output.checksum_sha1 = value,
-                Algorithm::Sha256 => output.checksum_sha256 = value,
-            }
+        if let Some(checksum) = checksum {
+            output.checksum_type = Some(checksum_type(&checksum));
+            set_checksum!(output, checksum);
         }
         output
     }};
@@ -67,7 +71,12 @@ pub(crate) async fn get(caller: &Caller, input: &GetObjectInput) -> S3Result<Get
     }
     key::check(&input.key)?;
     key::check_version(input.version_id.as_deref())?;
-    let reader = caller.objects.open(&input.bucket, input.key.as_bytes()).await.map_err(failure::of)?;
+    let (bucket, key) = (&input.bucket, input.key.as_bytes());
+    let reader = match input.part_number {
+        None => caller.objects.open(bucket, key).await,
+        Some(_) => caller.objects.open_with_parts(bucket, key).await,
+    };
+    let reader = reader.map_err(failure::of)?;
     let found = reader.found().clone();
     let wanted = Wanted {
         if_match: input.if_match.as_ref(),
@@ -77,10 +86,9 @@ pub(crate) async fn get(caller: &Caller, input: &GetObjectInput) -> S3Result<Get
     };
     check_condition(&wanted, &found)?;
     let part = part(&found, input.range.as_ref(), input.part_number)?;
-    let whole = part.content_range.is_none();
-    let described = Described::of(&found, whole && is_enabled(input.checksum_mode.as_ref().map(|mode| mode.as_str())));
+    let described = Described::of(&found, &part, input.checksum_mode.as_ref().map(|mode| mode.as_str()));
     let body = Some(body(reader, part.start, part.end));
-    Ok(GetObjectOutput { body, ..output!(GetObjectOutput, found, part, described) })
+    Ok(GetObjectOutput { body, ..output!(GetObjectOutput, input, found, part, described) })
 }
 
 pub(crate) async fn head(caller: &Caller, input: &HeadObjectInput) -> S3Result<HeadObjectOutput> {
@@ -89,7 +97,12 @@ pub(crate) async fn head(caller: &Caller, input: &HeadObjectInput) -> S3Result<H
     }
     key::check(&input.key)?;
     key::check_version(input.version_id.as_deref())?;
-    let found = caller.objects.head(&input.bucket, input.key.as_bytes()).await.map_err(failure::of)?;
+    let (bucket, key) = (&input.bucket, input.key.as_bytes());
+    let found = match input.part_number {
+        None => caller.objects.head(bucket, key).await,
+        Some(_) => caller.objects.head_with_parts(bucket, key).await,
+    };
+    let found = found.map_err(failure::of)?;
     let wanted = Wanted {
         if_match: input.if_match.as_ref(),
         if_none_match: input.if_none_match.as_ref(),
@@ -98,9 +111,8 @@ pub(crate) async fn head(caller: &Caller, input: &HeadObjectInput) -> S3Result<H
     };
     check_condition(&wanted, &found)?;
     let part = part(&found, input.range.as_ref(), input.part_number)?;
-    let whole = part.content_range.is_none();
-    let described = Described::of(&found, whole && is_enabled(input.checksum_mode.as_ref().map(|mode| mode.as_str())));
-    Ok(output!(HeadObjectOutput, found, part, described))
+    let described = Described::of(&found, &part, input.checksum_mode.as_ref().map(|mode| mode.as_str()));
+    Ok(output!(HeadObjectOutput, input, found, part, described))
 }
 
 /// What was kept with an object.
@@ -111,18 +123,25 @@ struct Described {
 }
 
 impl Described {
-    fn of(found: &Found, with_checksum: bool) -> Self {
+    fn of(found: &Found, part: &Part, mode: Option<&str>) -> Self {
         let mut properties = Properties::decode(&found.properties);
-        // A checksum says nothing of what another door has written since.
-        let checksum = properties.checksum.take().filter(|_| with_checksum && found.as_given);
+        // That of the whole is not that of a part, and says nothing of what another door has written since.
+        let whole = properties.checksum.take().filter(|_| part.content_range.is_none() && found.as_given);
+        let checksum = part.checksum.clone().or(whole).filter(|_| mode == Some("ENABLED"));
         let metadata = std::mem::take(&mut properties.metadata);
         let metadata = (!metadata.is_empty()).then(|| metadata.into_iter().collect());
         Self { properties, metadata, checksum }
     }
 }
 
-fn is_enabled(mode: Option<&str>) -> bool {
-    mode == Some("ENABLED")
+/// A time as headers have it.
+fn http_date(asked: Option<&Timestamp>) -> S3Result<Option<String>> {
+    let write = |at: &Timestamp| {
+        let mut text = Vec::new();
+        at.format(TimestampFormat::HttpDate, &mut text).map_err(S3Error::internal_error)?;
+        String::from_utf8(text).map_err(S3Error::internal_error)
+    };
+    asked.map(write).transpose()
 }
 
 pub(crate) fn check_condition(wanted: &Wanted<'_>, found: &Found) -> S3Result<()> {
@@ -135,6 +154,11 @@ pub(crate) fn check_condition(wanted: &Wanted<'_>, found: &Found) -> S3Result<()
             let mut headers = HeaderMap::new();
             if let Ok(etag) = ETag::Strong(found.etag.clone()).to_http_header() {
                 headers.insert(http::header::ETAG, etag);
+            }
+            if let Ok(Some(modified)) = http_date(Some(&timestamp(found.attributes.mtime)))
+                && let Ok(modified) = modified.parse()
+            {
+                headers.insert(http::header::LAST_MODIFIED, modified);
             }
             error.set_headers(headers);
             Err(error)
@@ -149,13 +173,8 @@ fn part(found: &Found, range: Option<&Range>, number: Option<i32>) -> S3Result<P
             S3ErrorCode::InvalidRequest,
             "a range and a part number cannot both be asked for",
         )),
-        (None, None) => Ok(Part { start: 0, end: length, content_range: None }),
-        // An object that was stored in one piece is its own first part.
-        (None, Some(1)) => {
-            let content_range = (length > 0).then(|| format!("bytes 0-{}/{length}", length - 1));
-            Ok(Part { start: 0, end: length, content_range })
-        }
-        (None, Some(_)) => Err(failure::custom("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE)),
+        (None, None) => Ok(Part { start: 0, end: length, content_range: None, count: None, checksum: None }),
+        (None, Some(number)) => numbered(found, number),
         (Some(range), None) => {
             let range = range.check(length).map_err(|_| {
                 let mut error = S3Error::new(S3ErrorCode::InvalidRange);
@@ -167,9 +186,25 @@ fn part(found: &Found, range: Option<&Range>, number: Option<i32>) -> S3Result<P
                 error
             })?;
             let content_range = Some(format!("bytes {}-{}/{length}", range.start, range.end - 1));
-            Ok(Part { start: range.start, end: range.end, content_range })
+            Ok(Part { start: range.start, end: range.end, content_range, count: None, checksum: None })
         }
     }
+}
+
+/// One of the parts that the object was made of.
+fn numbered(found: &Found, number: i32) -> S3Result<Part> {
+    let length = found.attributes.length.get();
+    let number = usize::from(super::upload::number(number)?);
+    let list = PartList::of_bytes(&found.part_list)?;
+    let (start, end) = match list.range(number) {
+        Some(range) => range,
+        // An object that was stored in one piece is its own first part.
+        None if list.lengths.is_empty() && number == 1 => (0, length),
+        None => return Err(failure::custom("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE)),
+    };
+    let content_range = (end > start).then(|| format!("bytes {start}-{}/{length}", end - 1));
+    let count = i32::try_from(list.lengths.len()).ok().filter(|count| *count > 0);
+    Ok(Part { start, end, content_range, count, checksum: list.checksum(number) })
 }
 
 /// The bytes of a part, each verified. An error ends the connection: a reader never takes a short body for a whole one.

@@ -29,13 +29,13 @@ struct Asked<'a> {
 
 /// How keys are written in the answer.
 #[derive(Clone, Copy)]
-enum Encoding {
+pub(super) enum Encoding {
     Plain,
     Url,
 }
 
 impl Encoding {
-    fn of(asked: Option<&EncodingType>) -> S3Result<Self> {
+    pub(super) fn of(asked: Option<&EncodingType>) -> S3Result<Self> {
         match asked.map(EncodingType::as_str) {
             None => Ok(Self::Plain),
             Some("url") => Ok(Self::Url),
@@ -43,14 +43,14 @@ impl Encoding {
         }
     }
 
-    fn key(self, key: &[u8]) -> String {
+    pub(super) fn key(self, key: &[u8]) -> String {
         match self {
             Self::Plain => String::from_utf8_lossy(key).into_owned(),
             Self::Url => encode(key),
         }
     }
 
-    fn text(self, text: Option<&str>) -> Option<String> {
+    pub(super) fn text(self, text: Option<&str>) -> Option<String> {
         text.map(|text| self.key(text.as_bytes()))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use client::objects::{ObjectWriter, PutOptions, Stored};
+use client::objects::{ObjectWriter, PartWriter, PutOptions, Stored};
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
 use s3s::dto::{ChecksumType, ETag, Metadata, PutObjectInput, PutObjectOutput, StreamingBlob};
@@ -13,15 +13,18 @@ use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
 use s3s::{BodySizeLimitExceeded, S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders};
 
+use super::unsupported::{properties_of, unsupported};
 use crate::access::Caller;
 use crate::condition;
 use crate::digest::{Digested, Digester};
 use crate::failure::{self, invalid, not_implemented};
 use crate::key;
-use crate::properties::{Algorithm, Checksum, Properties};
+use crate::properties::{Algorithm, Checksum, Properties, given_checksums, set_checksum};
 
 /// Of the user's metadata, as S3 has it.
 const MAX_METADATA: usize = 2 << 10;
+/// Of a body that is not wanted.
+const DRAINED: usize = 1 << 20;
 /// The attribute that holds the tags of an object, as a query string.
 pub(crate) const TAGS: &[u8] = b"user.s3.tags";
 
@@ -31,7 +34,8 @@ pub(crate) async fn object(caller: &Caller, request: S3Request<PutObjectInput>) 
     refuse_unsupported(&input)?;
     let condition = condition::of_change(input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let expected = Expected::of(&input, &headers)?;
-    let mut properties = properties(&input)?;
+    let mut properties = properties_of!(input);
+    check_metadata(&properties)?;
     let attributes = tags(input.tagging.as_deref())?;
     let length = input.content_length.and_then(|length| u64::try_from(length).ok());
     let body = input.body.take().unwrap_or_else(|| StreamingBlob::from_bytes(Bytes::new()));
@@ -53,27 +57,56 @@ pub(crate) async fn object(caller: &Caller, request: S3Request<PutObjectInput>) 
     Ok(answer(&stored.0, &stored.1.checksum))
 }
 
+/// Takes in what is left of a short body that nobody wants, so that the client can use the connection again.
+pub(crate) async fn drain(mut body: StreamingBlob) {
+    let mut taken = 0;
+    while taken < DRAINED
+        && let Some(Ok(chunk)) = body.next().await
+    {
+        taken += chunk.len();
+    }
+}
+
 fn answer(stored: &Stored, checksum: &Checksum) -> PutObjectOutput {
     let mut output = PutObjectOutput { e_tag: Some(ETag::Strong(stored.etag.clone())), ..Default::default() };
-    let value = Some(checksum.value.clone());
     output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
-    match checksum.algorithm {
-        Algorithm::Crc32 => output.checksum_crc32 = value,
-        Algorithm::Crc32c => output.checksum_crc32c = value,
-        Algorithm::Crc64Nvme => output.checksum_crc64nvme = value,
-        Algorithm::Sha1 => output.checksum_sha1 = value,
-        Algorithm::Sha256 => output.checksum_sha256 = value,
-    }
+    set_checksum!(output, checksum.clone());
     output
 }
 
+/// Where a body goes.
+pub(crate) trait Sink: Send {
+    fn write(&mut self, data: Bytes) -> impl Future<Output = Result<(), client::Error>> + Send;
+    fn position(&self) -> u64;
+}
+
+impl Sink for ObjectWriter {
+    async fn write(&mut self, data: Bytes) -> Result<(), client::Error> {
+        Self::write(self, data).await
+    }
+
+    fn position(&self) -> u64 {
+        Self::position(self)
+    }
+}
+
+impl Sink for PartWriter {
+    async fn write(&mut self, data: Bytes) -> Result<(), client::Error> {
+        Self::write(self, data).await
+    }
+
+    fn position(&self) -> u64 {
+        Self::position(self)
+    }
+}
+
 /// Takes the body in, through the digests, into the file. What is half-sent leaves nothing (invariant 2).
-pub(crate) async fn receive(
-    mut writer: ObjectWriter,
+pub(crate) async fn receive<S: Sink>(
+    mut writer: S,
     mut body: StreamingBlob,
     length: Option<u64>,
     algorithm: Algorithm,
-) -> S3Result<(ObjectWriter, Digested)> {
+) -> S3Result<(S, Digested)> {
     let mut digester = Digester::new(algorithm);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(broken_body)?;
@@ -112,53 +145,19 @@ fn broken_body(error: StdError) -> S3Error {
 }
 
 fn refuse_unsupported(input: &PutObjectInput) -> S3Result<()> {
-    let encrypted = input.server_side_encryption.is_some()
-        || input.sse_customer_algorithm.is_some()
-        || input.sse_customer_key.is_some()
-        || input.ssekms_key_id.is_some();
-    let locked = input.object_lock_mode.is_some()
-        || input.object_lock_legal_hold_status.is_some()
-        || input.object_lock_retain_until_date.is_some();
+    unsupported!(input).refuse()?;
     let other_sums = input.checksum_sha512.is_some()
         || input.checksum_md5.is_some()
         || input.checksum_xxhash3.is_some()
         || input.checksum_xxhash64.is_some()
         || input.checksum_xxhash128.is_some();
-    for (asked, what) in [
-        (encrypted, "server-side encryption"),
-        (locked, "object lock"),
-        (other_sums, "this checksum algorithm"),
-        (input.website_redirect_location.is_some(), "website redirection"),
-        (input.write_offset_bytes.is_some(), "appending at an offset"),
-    ] {
-        if asked {
-            return Err(not_implemented(what));
-        }
+    if other_sums {
+        return Err(not_implemented("this checksum algorithm"));
     }
-    let acl = input.acl.as_ref().map(|acl| acl.as_str());
-    let granted = input.grant_full_control.is_some() || input.grant_read.is_some() || input.grant_write_acp.is_some();
-    if granted || !matches!(acl, None | Some("private" | "bucket-owner-full-control")) {
-        return Err(S3Error::new(S3ErrorCode::AccessControlListNotSupported));
-    }
-    if input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD") {
-        return Err(S3Error::new(S3ErrorCode::InvalidStorageClass));
+    if input.write_offset_bytes.is_some() {
+        return Err(not_implemented("appending at an offset"));
     }
     Ok(())
-}
-
-fn properties(input: &PutObjectInput) -> S3Result<Properties> {
-    let properties = Properties {
-        content_type: input.content_type.clone(),
-        cache_control: input.cache_control.clone(),
-        content_disposition: input.content_disposition.clone(),
-        content_encoding: input.content_encoding.as_deref().and_then(without_framing),
-        content_language: input.content_language.clone(),
-        expires: input.expires.clone(),
-        metadata: metadata(input.metadata.as_ref()),
-        checksum: None,
-    };
-    check_metadata(&properties)?;
-    Ok(properties)
 }
 
 pub(crate) fn check_metadata(properties: &Properties) -> S3Result<()> {
@@ -182,7 +181,7 @@ pub(crate) fn without_framing(encoding: &str) -> Option<String> {
 /// Tags as an attribute; none for no tags.
 pub(crate) fn tags(header: Option<&str>) -> S3Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let Some(header) = header.filter(|header| !header.is_empty()) else { return Ok(Vec::new()) };
-    crate::tagging::check(&crate::tagging::parse(header)?)?;
+    crate::tagging::check(&crate::tagging::parse(header)?, crate::tagging::Limits::OBJECT)?;
     Ok(vec![(TAGS.to_vec(), header.as_bytes().to_vec())])
 }
 
@@ -212,14 +211,12 @@ fn header_of(algorithm: Algorithm) -> &'static str {
 
 impl Expected {
     fn of(input: &PutObjectInput, headers: &HeaderMap) -> S3Result<Self> {
-        let given = [
-            (Algorithm::Crc32, &input.checksum_crc32),
-            (Algorithm::Crc32c, &input.checksum_crc32c),
-            (Algorithm::Crc64Nvme, &input.checksum_crc64nvme),
-            (Algorithm::Sha1, &input.checksum_sha1),
-            (Algorithm::Sha256, &input.checksum_sha256),
-        ];
-        Self::read(input.content_md5.as_deref(), given, headers)
+        Self::read(input.content_md5.as_deref(), given_checksums!(input), headers)
+    }
+
+    /// Whether there is a checksum to compare with, besides the MD5.
+    pub(crate) fn is_given(&self) -> bool {
+        self.value.is_some() || self.in_trailer
     }
 
     pub(crate) fn read(
