@@ -8,6 +8,7 @@
 //! 2. What prints an id or a unit also parses it back ([`std::fmt::Display`] and [`std::str::FromStr`] agree).
 //! 3. A [`Path`] is always in normal form: no empty, `.` or `..` component, no NUL, within the limits.
 
+pub mod acl;
 pub mod checksum;
 mod error;
 mod ids;
