@@ -234,7 +234,7 @@ impl Client {
             return crate::writer::put_inline(self, to, content, options).await;
         }
         let create = v1::Create {
-            ownership: Some(wire::ownership(&self.0.config.user, options.mode, options.uid, options.gid)),
+            ownership: Some(wire::file_ownership(&self.0.config.user, options)),
             layout: Some(wire::layout(options)),
             ..Default::default()
         };

@@ -36,6 +36,7 @@
 //! 6. Memory and queues are bounded: operations in flight, unacknowledged packets of a writer, read-ahead of a reader.
 //! 7. A replica is reported as holding a block only if it acknowledged every byte of it at the durability level asked for.
 
+mod acl;
 mod admin;
 mod config;
 mod content;
@@ -62,7 +63,7 @@ pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,
     HeldLock, Kind, Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus, MkdirOptions,
-    NewHandleFile, ParseDurabilityError, Quota, Redundancy, ScrubPass, StorageReport, Usage, XattrMode,
+    NewHandleFile, NodeOptions, ParseDurabilityError, Quota, Redundancy, ScrubPass, StorageReport, Usage, XattrMode,
 };
 pub use place::Place;
 pub use reader::FileReader;

@@ -208,6 +208,7 @@ impl Metadata {
             v1::reply::Result::Upload(_) => "an upload",
             v1::reply::Result::Part(_) => "a part",
             v1::reply::Result::FoundUploads(_) => "uploads",
+            v1::reply::Result::Supergroup(_) => "supergroup",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

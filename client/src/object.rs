@@ -49,6 +49,10 @@ pub struct Attributes {
     /// Of symbolic links: where it leads.
     #[serde(skip)]
     pub target: Option<Vec<u8>>,
+    /// Whether it has an access control list that says more than the mode.
+    pub access_acl: bool,
+    /// Of directories: whether what is made in it inherits a list.
+    pub default_acl: bool,
 }
 
 impl Attributes {
@@ -163,13 +167,14 @@ pub struct MkdirOptions {
     pub parents: bool,
     pub mode: u32,
     /// As in [`CreateOptions`].
+    pub umask: u32,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
 }
 
 impl Default for MkdirOptions {
     fn default() -> Self {
-        Self { parents: false, mode: 0o755, uid: None, gid: None }
+        Self { parents: false, mode: 0o755, umask: 0, uid: None, gid: None }
     }
 }
 
@@ -180,6 +185,8 @@ pub struct CreateOptions {
     /// Make missing parent directories.
     pub parents: bool,
     pub mode: u32,
+    /// Bits that the mode loses, unless the directory has a default access control list: then that decides.
+    pub umask: u32,
     /// The client's own user unless given; only the superuser may give another, or a group it is not in.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -201,6 +208,7 @@ impl Default for CreateOptions {
             overwrite: false,
             parents: false,
             mode: 0o644,
+            umask: 0,
             uid: None,
             gid: None,
             replication: None,
@@ -368,12 +376,24 @@ pub struct HandleOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NewHandleFile {
     pub mode: u32,
+    /// As in [`CreateOptions`].
+    pub umask: u32,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
     pub replication: Option<u8>,
     pub block_size: Option<ByteSize>,
     /// Nothing may be there.
     pub exclusive: bool,
+}
+
+/// What a special file gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeOptions {
+    pub mode: u32,
+    /// As in [`CreateOptions`].
+    pub umask: u32,
+    /// The number of a device, as its maker encodes it.
+    pub device: u64,
 }
 
 /// Locks of fcntl(2) and of flock(2) know nothing of each other.

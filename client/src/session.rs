@@ -31,7 +31,10 @@ impl Client {
     ) -> Result<(Attributes, SessionId), Error> {
         let at = &at.into();
         let create = options.create.map(|new| v1::NewOpenFile {
-            ownership: Some(wire::ownership(&self.0.config.user, new.mode, new.uid, new.gid)),
+            ownership: Some(v1::Ownership {
+                umask: new.umask,
+                ..wire::ownership(&self.0.config.user, new.mode, new.uid, new.gid)
+            }),
             layout: Some(v1::Layout {
                 replication: new.replication.map_or(0, u32::from),
                 block_size: new.block_size.map_or(0, ByteSize::get),

@@ -20,7 +20,8 @@ use crate::error::{Error, Fault};
 use crate::listing::{self, Listing};
 use crate::metadata::{Metadata, Scope};
 use crate::object::{
-    AppendOptions, AttrChange, Attributes, CreateOptions, Defaults, Entry, Kind, MkdirOptions, Quota, XattrMode,
+    AppendOptions, AttrChange, Attributes, CreateOptions, Defaults, Entry, Kind, MkdirOptions, NodeOptions, Quota,
+    XattrMode,
 };
 use crate::place::Place;
 use crate::reader::FileReader;
@@ -126,6 +127,7 @@ impl Client {
     pub async fn mkdir(&self, at: impl Into<Place>, options: MkdirOptions) -> Result<Attributes, Error> {
         let at = &at.into();
         let ownership = wire::ownership(&self.0.config.user, options.mode, options.uid, options.gid);
+        let ownership = v1::Ownership { umask: options.umask, ..ownership };
         let place = Some(wire::place(at));
         let op = Op::Mkdir(v1::Mkdir { place, ownership: Some(ownership), parents: options.parents });
         self.changed(op, at).await.map_err(|fault| Error::new("make directory", at, fault))
@@ -157,11 +159,13 @@ impl Client {
         self.lstat(at).await?.target.ok_or_else(no_link)
     }
 
-    /// Makes a fifo or a socket, or as the superuser a device with this number.
-    pub async fn mknod(&self, at: impl Into<Place>, kind: Kind, mode: u32, device: u64) -> Result<Attributes, Error> {
+    /// Makes a fifo or a socket, or as the superuser a device.
+    pub async fn mknod(&self, at: impl Into<Place>, kind: Kind, options: NodeOptions) -> Result<Attributes, Error> {
         let at = &at.into();
-        let (place, ownership) = (Some(wire::place(at)), Some(wire::ownership(&self.0.config.user, mode, None, None)));
-        let op = Op::Mknod(v1::Mknod { place, kind: wire::kind(kind).into(), ownership, device });
+        let NodeOptions { mode, umask, device } = options;
+        let ownership = v1::Ownership { umask, ..wire::ownership(&self.0.config.user, mode, None, None) };
+        let (place, kind) = (Some(wire::place(at)), wire::kind(kind).into());
+        let op = Op::Mknod(v1::Mknod { place, kind, ownership: Some(ownership), device });
         self.changed(op, at).await.map_err(|fault| Error::new("make the special file", at, fault))
     }
 

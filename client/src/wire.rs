@@ -39,7 +39,12 @@ pub(crate) fn principal(user: &User) -> v1::Principal {
 
 /// What a new object gets: the client's own user and group unless others are given.
 pub(crate) fn ownership(user: &User, mode: u32, uid: Option<u32>, gid: Option<u32>) -> v1::Ownership {
-    v1::Ownership { uid: uid.unwrap_or(user.uid), gid: gid.unwrap_or(user.gid), mode }
+    v1::Ownership { uid: uid.unwrap_or(user.uid), gid: gid.unwrap_or(user.gid), mode, umask: 0 }
+}
+
+/// What a new file gets.
+pub(crate) fn file_ownership(user: &User, options: &CreateOptions) -> v1::Ownership {
+    v1::Ownership { umask: options.umask, ..ownership(user, options.mode, options.uid, options.gid) }
 }
 
 pub(crate) fn layout(options: &CreateOptions) -> v1::Layout {
@@ -117,6 +122,8 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
         ttl: wire.ttl.map(Duration::from_nanos),
         device: (wire.device != 0).then_some(wire.device),
         target: (kind == Kind::Symlink).then_some(wire.target),
+        access_acl: wire.access_acl,
+        default_acl: wire.default_acl,
     })
 }
 

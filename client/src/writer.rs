@@ -178,7 +178,7 @@ impl FileWriter {
         match state {
             State::Held(content) => {
                 let user = &client.0.config.user;
-                let ownership = Some(wire::ownership(user, options.mode, options.uid, options.gid));
+                let ownership = Some(wire::file_ownership(user, &options));
                 let layout = Some(wire::layout(&options));
                 let put = v1::PutInline { ownership, layout, content: content.into(), ..Default::default() };
                 publish.content = Some(v1::publish::Content::Inline(put));
@@ -307,7 +307,7 @@ pub(crate) async fn put_block(
     let block = store(client, content, replication, level(client, options.durability)).await?;
     let put = v1::PutBlocks {
         destination: Some(wire::destination(place, options)),
-        ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
+        ownership: Some(wire::file_ownership(&client.0.config.user, options)),
         layout: Some(wire::layout(options)),
         blocks: vec![block.done()],
         mtime: options.mtime.map(types::Timestamp::nanos),
@@ -326,7 +326,7 @@ pub(crate) async fn put_inline(
 ) -> Result<Attributes, Fault> {
     let put = v1::PutInline {
         destination: Some(wire::destination(place, options)),
-        ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
+        ownership: Some(wire::file_ownership(&client.0.config.user, options)),
         layout: Some(wire::layout(options)),
         content,
         mtime: options.mtime.map(types::Timestamp::nanos),
@@ -347,7 +347,7 @@ async fn start(client: &Client, place: Option<&Place>, options: &CreateOptions) 
     let destination = place.map(|place| wire::destination(place, options));
     let create = v1::Create {
         destination: destination.clone().filter(|_| !options.atomic),
-        ownership: Some(wire::ownership(&client.0.config.user, options.mode, options.uid, options.gid)),
+        ownership: Some(wire::file_ownership(&client.0.config.user, options)),
         layout: Some(wire::layout(options)),
         with_block: options.atomic || options.size_hint.is_some_and(|hint| hint > 0),
         exclude: Vec::new(),

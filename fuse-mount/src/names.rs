@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
-use client::{AttrChange, Attributes, Client, ContentOptions, CreateOptions, Kind, MkdirOptions, NewHandleFile, User};
+use client::{
+    AttrChange, Attributes, Client, ContentOptions, CreateOptions, Kind, MkdirOptions, NewHandleFile, NodeOptions, User,
+};
 use fuser::{Errno, FileHandle, INodeNo, RenameFlags, TimeOrNow};
 use types::{InodeId, Name};
 
@@ -30,7 +31,8 @@ pub(crate) struct AttributesWanted {
     pub(crate) mtime: Option<TimeOrNow>,
 }
 
-/// The mode that a program gives a new object, and what its umask takes away.
+/// The mode that a program gives a new object, and what its umask takes away where the directory has no default access
+/// control list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewObject {
     pub(crate) mode: u32,
@@ -39,13 +41,13 @@ pub(crate) struct NewObject {
 
 impl NewObject {
     pub(crate) fn permissions(self) -> u32 {
-        self.mode & !self.umask & 0o7777
+        self.mode & 0o7777
     }
 
     /// A new file of `user`.
     pub(crate) fn file(self, user: &User) -> NewHandleFile {
         let (uid, gid) = (Some(user.uid), Some(user.gid));
-        NewHandleFile { mode: self.permissions(), uid, gid, ..NewHandleFile::default() }
+        NewHandleFile { mode: self.permissions(), umask: self.umask, uid, gid, ..NewHandleFile::default() }
     }
 }
 
@@ -153,19 +155,20 @@ impl Names {
         {
             return Ok(attributes);
         }
-        let at = |time: TimeOrNow| match time {
-            TimeOrNow::SpecificTime(time) => timestamp(time),
-            TimeOrNow::Now => timestamp(SystemTime::now()),
+        let given = |time: Option<TimeOrNow>| match time {
+            Some(TimeOrNow::SpecificTime(time)) => Some(timestamp(time)),
+            Some(TimeOrNow::Now) | None => None,
         };
+        // The present is the cluster's, and whoever may write may have both times set to it.
         let now = |time: Option<TimeOrNow>| matches!(time, Some(TimeOrNow::Now));
-        let touch = now(atime) && now(mtime);
         let change = AttrChange {
             mode: mode.map(|mode| mode & 0o7777),
             uid,
             gid,
-            atime: atime.filter(|_| !touch).map(at),
-            mtime: mtime.filter(|_| !touch).map(at),
-            touch,
+            atime: given(atime),
+            mtime: given(mtime),
+            atime_now: now(atime),
+            mtime_now: now(mtime),
             ..AttrChange::default()
         };
         Ok(self.files.seen(self.of(user).set_attr(number, change).await?))
@@ -178,8 +181,8 @@ impl Names {
         name: &[u8],
         new: NewObject,
     ) -> Result<Attributes, Failure> {
-        let options =
-            MkdirOptions { parents: false, mode: new.permissions(), uid: Some(user.uid), gid: Some(user.gid) };
+        let (uid, gid) = (Some(user.uid), Some(user.gid));
+        let options = MkdirOptions { parents: false, mode: new.permissions(), umask: new.umask, uid, gid };
         Ok(self.of(user).mkdir(self.in_directory(parent, name)?, options).await?)
     }
 
@@ -225,12 +228,13 @@ impl Names {
             libc::S_IFCHR => Kind::CharDevice,
             libc::S_IFBLK => Kind::BlockDevice,
             0 | libc::S_IFREG => {
-                let options = CreateOptions { mode: new.permissions(), ..CreateOptions::default() };
+                let options = CreateOptions { mode: new.permissions(), umask: new.umask, ..CreateOptions::default() };
                 return Ok(client.put(place, bytes::Bytes::new(), options).await?);
             }
             _ => return Err(Errno::EINVAL.into()),
         };
-        Ok(client.mknod(place, kind, new.permissions(), device.into()).await?)
+        let options = NodeOptions { mode: new.permissions(), umask: new.umask, device: device.into() };
+        Ok(client.mknod(place, kind, options).await?)
     }
 
     pub(crate) async fn remove(

@@ -93,7 +93,8 @@ impl Reader {
             let snapshot = Recent::new(state.snapshot());
             let mut replies = Vec::with_capacity(queries.len());
             for (tag, query, principal) in queries {
-                let caller = Caller::from(principal.as_deref());
+                let principal = principal.as_deref();
+                let caller = Caller::of_query(&snapshot, principal).map_err(|error| error.to_string())?;
                 let result = self.answer(&snapshot, caller, &query).map_err(|error| error.to_string())?;
                 replies.push(v1::Reply { tag, applied, result: Some(result) });
             }
@@ -141,6 +142,7 @@ impl Reader {
             }
             Query::Bucket(name) => query::bucket(state, caller, name).map(|bucket| wire::buckets(vec![bucket])),
             Query::Buckets { after } => Ok(wire::buckets(query::buckets(state, after, BUCKETS)?)),
+            Query::Supergroup => Ok(wire::supergroup(query::supergroup(state)?)),
             Query::AccessKey(id) => {
                 query::access_key(state, caller, id).map(|row| wire::access_keys(vec![(id.clone(), row)]))
             }

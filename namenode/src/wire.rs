@@ -22,7 +22,7 @@ use crate::settings::Settings;
 pub(crate) use content::size;
 pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
-pub(crate) use reply::{done, extents, listing, opened, refusal, reply, stated, xattr, xattr_names};
+pub(crate) use reply::{done, extents, listing, opened, refusal, reply, stated, supergroup, xattr, xattr_names};
 pub(crate) use sessions::{changes, lock_holder, lock_query};
 pub(crate) use trash::trash_page;
 pub(crate) use uploads::{parts, uploads};
@@ -156,6 +156,7 @@ pub(crate) enum Query {
         uid: Option<u32>,
         after: Option<(u32, TrashId)>,
     },
+    Supergroup,
     /// Whether a session lives.
     Session(SessionId),
 }
@@ -233,6 +234,8 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::SetBucketSetting(wire) => keys::set_bucket_setting(wire)?,
         Kind::PutAccessKey(wire) => keys::put_access_key(wire)?,
         Kind::RemoveAccessKey(wire) => keys::remove_access_key(wire)?,
+        Kind::SetSupergroup(v1::SetSupergroup { gid }) => Command::SetSupergroup { gid },
+        Kind::FindSupergroup(v1::FindSupergroup {}) => return Ok(Asked::Query(Query::Supergroup)),
         Kind::Create(create) => {
             let targets = Targets { exclude: few(create.exclude, "Create.exclude")?, client_host: create.client_host };
             let command = Command::Create {
@@ -448,8 +451,8 @@ fn special(kind: v1::Kind) -> Result<row::Kind, WireError> {
 }
 
 fn ownership(wire: Option<v1::Ownership>) -> Result<Ownership, WireError> {
-    let v1::Ownership { uid, gid, mode } = wire.ok_or(wrong("ownership", "is missing"))?;
-    Ok(Ownership { uid, gid, mode })
+    let v1::Ownership { uid, gid, mode, umask } = wire.ok_or(wrong("ownership", "is missing"))?;
+    Ok(Ownership { uid, gid, mode, umask: (umask != 0).then_some(umask) })
 }
 
 fn layout(wire: Option<v1::Layout>, settings: &Settings) -> Result<Layout, WireError> {
@@ -660,7 +663,7 @@ mod tests {
         assert_eq!(code(Some(Kind::Abandon(v1::Abandon { inode: 0 }))), Code::InvalidArgument);
         let mut put = v1::PutInline {
             destination: Some(v1::Destination { place: root(), overwrite: false, parents: false }),
-            ownership: Some(v1::Ownership { uid: 1, gid: 2, mode: 0o644 }),
+            ownership: Some(v1::Ownership { uid: 1, gid: 2, mode: 0o644, umask: 0 }),
             layout: None,
             content: vec![0; 16 << 10].into(),
             mtime: None,

@@ -1,6 +1,6 @@
-//! Who may do what: the bits of owner, group and others, as on Linux.
+//! Who may do what: the bits of owner, group and others, or an access control list (module `acl`), as on Linux.
 //!
-//! 1. A request without a principal is the system's own; it and uid 0 may do everything.
+//! 1. A request without a principal is the system's own; it, uid 0 and the members of the supergroup may do everything.
 //! 2. Every directory on the way from the root to an object must let the caller through, also when the object is named
 //!    by its inode: a number that was guessed opens nothing.
 //! 3. What is granted when a file is opened for writing lasts as long as its lease.
@@ -9,7 +9,9 @@ use std::fmt;
 
 use minicbor::{Decode, Encode};
 use types::InodeId;
+use types::acl::Permissions;
 
+use crate::acl;
 use crate::command::{AttrChange, Ownership, Principal};
 use crate::error::Error;
 use crate::key;
@@ -41,7 +43,9 @@ pub enum Right {
 }
 
 impl Right {
-    const fn bit(self) -> u32 {
+    const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Search];
+
+    pub(crate) const fn bit(self) -> u32 {
         match self {
             Self::Read => 0o4,
             Self::Write => 0o2,
@@ -60,50 +64,73 @@ impl fmt::Display for Right {
     }
 }
 
-/// Who asks.
+/// Who asks, and the group whose members may do everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller<'a>(Option<&'a Principal>);
+pub struct Caller<'a> {
+    principal: Option<&'a Principal>,
+    supergroup: Option<u32>,
+}
 
+/// Where there is no supergroup.
+#[cfg(test)]
 impl<'a> From<Option<&'a Principal>> for Caller<'a> {
     fn from(principal: Option<&'a Principal>) -> Self {
-        Self(principal)
+        Self::new(principal, None)
     }
 }
 
 impl<'a> Caller<'a> {
     /// The system itself.
-    pub const SYSTEM: Self = Self(None);
+    pub const SYSTEM: Self = Self::new(None, None);
+
+    pub(crate) const fn new(principal: Option<&'a Principal>, supergroup: Option<u32>) -> Self {
+        Self { principal, supergroup }
+    }
+
+    /// Who asks a question of a state.
+    pub fn of_query(view: &impl View, principal: Option<&'a Principal>) -> Result<Self, ViewError> {
+        let supergroup = match principal {
+            Some(principal) if principal.uid != 0 => view.system()?.and_then(|system| system.supergroup),
+            Some(_) | None => None,
+        };
+        Ok(Self::new(principal, supergroup))
+    }
 
     /// The principal whose rights are to be looked at; none for those who may do everything.
     fn limited(self) -> Option<&'a Principal> {
-        self.0.filter(|principal| principal.uid != 0)
+        let is_super =
+            |principal: &Principal| principal.uid == 0 || self.supergroup.is_some_and(|group| principal.is_in(group));
+        self.principal.filter(|principal| !is_super(principal))
     }
 
     /// The uid that counts as the caller's.
     pub(crate) fn uid(self) -> u32 {
-        self.0.map_or(0, |principal| principal.uid)
+        self.principal.map_or(0, |principal| principal.uid)
     }
 
     /// Refuses unless the bits of `row` grant `right`; `place` is what the refusal names.
     pub(crate) fn check(self, row: &InodeRow, right: Right, place: impl FnOnce() -> String) -> Result<(), Error> {
-        match self.limited() {
-            Some(principal) if !grants(principal, row, right) => {
-                Err(Error::AccessDenied { place: place(), uid: principal.uid, right })
-            }
-            _ => Ok(()),
+        self.check_all(row, right.bit(), place)
+    }
+
+    /// Refuses unless `row` grants every right of a mask together: of an access control list, one entry must have them all.
+    pub(crate) fn check_all(self, row: &InodeRow, mask: u32, place: impl FnOnce() -> String) -> Result<(), Error> {
+        let Some(principal) = self.limited() else { return Ok(()) };
+        if acl::grants(principal, row, Permissions::of_bits(mask)) {
+            return Ok(());
         }
+        let asked = || Right::ALL.into_iter().filter(|right| mask & right.bit() != 0);
+        let lacks = |right: &Right| !acl::grants(principal, row, Permissions::of_bits(right.bit()));
+        let right = asked().find(lacks).or_else(|| asked().next()).expect("a mask that is refused asks for something");
+        Err(Error::AccessDenied { place: place(), uid: principal.uid, right })
     }
 
     /// Refuses unless `row` grants every right of a mask. What nobody may execute, not even the superuser does.
     pub(crate) fn check_access(self, row: &InodeRow, mask: u32, place: impl Fn() -> String) -> Result<(), Error> {
-        for right in [Right::Read, Right::Write, Right::Search] {
-            if mask & right.bit() != 0 {
-                self.check(row, right, &place)?;
-            }
-        }
+        self.check_all(row, mask, &place)?;
         let is_executable = row.body == Body::Directory || row.mode & EXECUTE != 0;
         if mask & Right::Search.bit() != 0 && !is_executable {
-            let uid = self.0.map_or(0, |principal| principal.uid);
+            let uid = self.principal.map_or(0, |principal| principal.uid);
             return Err(Error::AccessDenied { place: place(), uid, right: Right::Search });
         }
         Ok(())
@@ -131,7 +158,7 @@ impl<'a> Caller<'a> {
 
     /// Uid and gid of who asks; the system counts as the superuser.
     pub(crate) fn ids(self) -> (u32, u32) {
-        self.0.map_or((0, 0), |principal| (principal.uid, principal.gid))
+        self.principal.map_or((0, 0), |principal| (principal.uid, principal.gid))
     }
 
     pub(crate) fn is_unlimited(self) -> bool {
@@ -193,10 +220,8 @@ impl<'a> Caller<'a> {
             if usage.entries == 0 {
                 continue;
             }
-            for right in [Right::Read, Right::Write, Right::Search] {
-                let shown = || if row.inode == top.inode { place.to_owned() } else { row.inode.to_string() };
-                self.check(&row, right, shown)?;
-            }
+            let shown = || if row.inode == top.inode { place.to_owned() } else { row.inode.to_string() };
+            self.check_all(&row, Permissions::ALL.bits(), shown)?;
             if usage.directories == 0 && row.mode & STICKY == 0 {
                 continue;
             }
@@ -261,18 +286,19 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Gives a new object the group of a setgid directory; a new directory is setgid itself then.
+    /// Gives a new object what it has from its directory: the group of a setgid directory (a new directory is setgid itself
+    /// then), and what a default access control list grants.
     pub(crate) fn inherit(self, view: &impl View, directory: InodeId, row: &mut InodeRow) -> Result<(), ViewError> {
         let (holder, _) = directory_entry(view, directory)?;
-        if holder.mode & SETGID == 0 {
-            return Ok(());
+        if holder.mode & SETGID != 0 {
+            row.gid = holder.gid;
+            if row.body == Body::Directory {
+                row.mode |= SETGID;
+            } else if (row.mode | row.withheld.unwrap_or(0)) & GROUP_EXECUTE != 0 {
+                row.mode = self.settable(row.mode, row.gid);
+            }
         }
-        row.gid = holder.gid;
-        if row.body == Body::Directory {
-            row.mode |= SETGID;
-        } else if row.mode & GROUP_EXECUTE != 0 {
-            row.mode = self.settable(row.mode, row.gid);
-        }
+        acl::inherit(&holder, row);
         Ok(())
     }
 }
@@ -282,18 +308,6 @@ impl<'a> Caller<'a> {
 pub(crate) const fn without_privileges(mode: u32) -> u32 {
     let mode = mode & !SETUID;
     if mode & GROUP_EXECUTE != 0 { mode & !SETGID } else { mode }
-}
-
-/// The first class that the caller is in decides: an owner has no more than the owner's bits.
-fn grants(principal: &Principal, row: &InodeRow, right: Right) -> bool {
-    let class = if principal.uid == row.uid {
-        6
-    } else if principal.is_in(row.gid) {
-        3
-    } else {
-        0
-    };
-    (row.mode >> class) & right.bit() != 0
 }
 
 fn is_kept_by_sticky(principal: &Principal, directory: &InodeRow, row: &InodeRow) -> bool {

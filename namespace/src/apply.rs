@@ -12,7 +12,7 @@ use crate::commands::{
     delete, drop_unlisted, end_session, exchange, extend, format, gc_step, handles, link, mkdir, mknod,
     next_generation, open_session, punch, put_blocks, put_inline, recover_lease, recovery, register_datanode,
     release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota,
-    set_xattr, symlink, trash, truncate, write_extents,
+    set_supergroup, set_xattr, symlink, trash, truncate, write_extents,
 };
 use crate::commands::{abort_upload, complete_upload, create_upload, put_part};
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, set_bucket_setting};
@@ -99,6 +99,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::SetBucketSetting { bucket, setting, value } => {
             set_bucket_setting::run(txn, bucket, *setting, value.as_deref())
         }
+        Command::SetSupergroup { gid } => set_supergroup::run(txn, *gid),
         Command::PutAccessKey { id, row } => access_key::put(txn, id, row),
         Command::RemoveAccessKey { id } => access_key::remove(txn, id),
         Command::CreateUpload { bucket, key, properties } => create_upload::run(txn, bucket, key, properties),

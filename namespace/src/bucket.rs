@@ -293,7 +293,7 @@ pub(crate) fn slot_of<V: View>(
             None => {
                 txn.caller.check_add(&txn.rows, directory, || key.show_names(at))?;
                 let slot = Slot { directory, name: name.as_bytes().to_vec() };
-                let made = tree::add_directory(txn, &slot, owner, tree::PARENT_MODE)?;
+                let made = tree::add_directory(txn, &slot, tree::parent(owner))?;
                 set_implicit(txn, made.inode, true)?;
                 made.inode
             }

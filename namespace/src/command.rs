@@ -35,7 +35,7 @@ pub struct Request {
     pub principal: Option<Principal>,
 }
 
-/// A user and the groups it is in. Uid 0 is the superuser.
+/// A user and the groups it is in. Uid 0 is the superuser, and so is everybody in the supergroup.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Principal {
     #[n(0)]
@@ -82,6 +82,9 @@ pub struct Ownership {
     /// Permission bits, including setuid, setgid and sticky; not the file type.
     #[n(2)]
     pub mode: u32,
+    /// Bits that the mode loses, unless the directory has a default access control list: then that decides.
+    #[n(3)]
+    pub umask: Option<u32>,
 }
 
 /// How a new file is laid out.
@@ -369,7 +372,7 @@ pub enum Command {
     SetXattr {
         #[n(0)]
         place: Where,
-        /// Begins with `user.`, `trusted.` or `security.`
+        /// Begins with `user.`, `trusted.` or `security.`, or is that of an access control list.
         #[n(1)]
         #[cbor(with = "minicbor::bytes")]
         name: Vec<u8>,
@@ -490,6 +493,12 @@ pub enum Command {
         key: Vec<u8>,
         #[n(2)]
         id: InodeId,
+    },
+    /// Has the members of a group do what the superuser may, from now on, in place of another group; or of none.
+    #[n(100)]
+    SetSupergroup {
+        #[n(0)]
+        gid: Option<u32>,
     },
     /// Allocates blocks in advance, one for each list of targets: of the session, and of no file yet.
     #[n(40)]

@@ -501,6 +501,26 @@ pub enum Error {
         #[n(0)]
         place: String,
     },
+    #[error("{place}: the access control list makes no sense: {reason}")]
+    #[n(100)]
+    BadAcl {
+        #[n(0)]
+        place: String,
+        #[n(1)]
+        reason: String,
+    },
+    #[error("{place}: a symbolic link has no access control list; name what it leads to")]
+    #[n(101)]
+    AclOfSymlink {
+        #[n(0)]
+        place: String,
+    },
+    #[error("{place}: permission denied: only a directory has a default access control list")]
+    #[n(102)]
+    DefaultAclOfFile {
+        #[n(0)]
+        place: String,
+    },
     #[error("{inode} is locked: {} has a {} lock on the bytes {}", .held.owner.session, .held.kind, .held.range)]
     #[n(70)]
     LockConflict {
@@ -751,6 +771,7 @@ impl Error {
             | Self::BadTtl { .. }
             | Self::TooManyAged { .. }
             | Self::BadTarget { .. }
+            | Self::BadAcl { .. }
             | Self::BadKind { .. }
             | Self::BadPartNumber { .. }
             | Self::BadParts { .. }
@@ -779,9 +800,9 @@ impl Error {
             | Self::TooManyPending { .. }
             | Self::TooManyExtents { .. }
             | Self::TreeTooLarge { .. } => Code::TooLarge,
-            Self::XattrName { .. } | Self::InlineBeyondBlock { .. } => Code::NotSupported,
+            Self::XattrName { .. } | Self::AclOfSymlink { .. } | Self::InlineBeyondBlock { .. } => Code::NotSupported,
             Self::NoXattr { .. } => Code::NoAttribute,
-            Self::LastReplica { .. } | Self::AccessDenied { .. } => Code::Denied,
+            Self::LastReplica { .. } | Self::AccessDenied { .. } | Self::DefaultAclOfFile { .. } => Code::Denied,
             Self::NotOwner { .. }
             | Self::OwnerFixed { .. }
             | Self::Sticky { .. }

@@ -160,6 +160,7 @@ pub fn check(state: &MemoryView) {
         long.map(|xattr| (row.inode, xattr.name.clone()))
     });
     assert_eq!(rows.long_xattrs, long.collect(), "long attributes");
+    check_lists(&rows);
     check_files(&rows);
     check_parts(&rows);
     check_blocks(&rows);
@@ -167,6 +168,18 @@ pub fn check(state: &MemoryView) {
     check_locks(&rows);
     check_trash(&rows);
     check_ageing(&rows);
+}
+
+/// That a mode shows the access control list beside it, and that nothing with a name waits for a directory to decide.
+fn check_lists(rows: &Rows) {
+    for row in rows.entries.values().chain(rows.unnamed.values()) {
+        if let Some(acl) = &row.acl {
+            assert!(acl.is_extended(), "a list that the mode says already");
+            assert_eq!(row.mode & 0o777, acl.mode());
+        }
+        assert!(row.default_acl.is_none() || row.body == Body::Directory);
+        assert!(row.withheld.is_none() || row.links() == 0);
+    }
 }
 
 /// Invariant 3, and that each entry and its way back agree.

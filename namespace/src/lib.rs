@@ -20,6 +20,7 @@
 
 mod access;
 pub mod access_key;
+mod acl;
 pub mod ageing;
 mod apply;
 pub mod bucket;

@@ -398,6 +398,11 @@ pub fn garbage_pending(view: &impl View) -> Result<bool, ViewError> {
     Ok(!view.page(&key::all_garbage(), 1)?.is_empty())
 }
 
+/// The group whose members may do what uid 0 may.
+pub fn supergroup(view: &impl View) -> Result<Option<u32>, ViewError> {
+    Ok(view.system()?.and_then(|system| system.supergroup))
+}
+
 /// The cluster, once it is formatted.
 pub fn cluster(view: &impl View) -> Result<Option<ClusterId>, ViewError> {
     Ok(view.system()?.and_then(|system| system.cluster))

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
+use types::acl::Acl;
 use types::{
     BlockId, BlockOffset, ByteSize, ClusterId, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp,
 };
 
-use crate::command::Reply;
+use crate::acl;
+use crate::command::{Ownership, Reply};
 use crate::error::Error;
 use crate::key;
 use crate::view::ViewError;
@@ -79,6 +81,21 @@ pub struct Attributes {
     /// Of directories that have one of their own: the time to live of what is below, in nanoseconds.
     #[n(17)]
     pub ttl_nanos: Option<u64>,
+    /// Which access control lists it has that say more than the mode.
+    #[n(18)]
+    pub lists: Option<Lists>,
+}
+
+/// The access control lists of an object, where it has any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Lists {
+    #[n(0)]
+    Access,
+    #[n(1)]
+    Default,
+    #[n(2)]
+    Both,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
@@ -240,6 +257,9 @@ pub(crate) struct SystemRow {
     pub(crate) blocks: u64,
     #[n(6)]
     pub(crate) sessions: u64,
+    /// The group whose members may do what uid 0 may.
+    #[n(7)]
+    pub(crate) supergroup: Option<u32>,
 }
 
 /// An inode: part of the entry of its only name, or a row of its own (module `home`).
@@ -263,6 +283,15 @@ pub(crate) struct InodeRow {
     /// Of a row under `h`: how many entries refer to it. Absent in an entry, which is the only one then.
     #[n(7)]
     pub(crate) names: Option<u32>,
+    /// Where it says more than the mode, which shows it (module `acl`).
+    #[n(8)]
+    pub(crate) acl: Option<Box<Acl>>,
+    /// Of directories: the list that decides what is granted of what is made in it.
+    #[n(9)]
+    pub(crate) default_acl: Option<Box<Acl>>,
+    /// Of what has no name yet: bits that a umask took from the mode, and that a default list gives back.
+    #[n(10)]
+    pub(crate) withheld: Option<u32>,
 }
 
 /// What stands under a name.
@@ -367,6 +396,25 @@ pub(crate) struct FileBody {
 }
 
 impl InodeRow {
+    /// Something new that has no name yet.
+    pub(crate) fn new(inode: InodeId, ownership: Ownership, now: Timestamp, body: Body) -> Self {
+        let Ownership { uid, gid, mode, umask } = ownership;
+        let withheld = mode & umask.unwrap_or(0);
+        Self {
+            inode,
+            mode: mode & !withheld,
+            uid,
+            gid,
+            atime: now,
+            body,
+            xattrs: None,
+            names: None,
+            acl: None,
+            default_acl: None,
+            withheld: (withheld != 0).then_some(withheld),
+        }
+    }
+
     /// The body of what a lease, a block or another row says is a file.
     pub(crate) fn need_file(&self) -> Result<&FileBody, ViewError> {
         match &self.body {
@@ -432,6 +480,7 @@ impl InodeRow {
             device: None,
             target: None,
             ttl_nanos: directory.and_then(|row| row.ttl_nanos),
+            lists: acl::lists(self),
         };
         if let Some(directory) = directory {
             attributes.mtime = directory.mtime;

@@ -47,13 +47,14 @@ impl<'a, V: View> Transaction<'a, V> {
             next_node: types::NodeId::new(FIRST_DATANODE),
             blocks: 0,
             sessions: 0,
+            supergroup: None,
         });
         Ok(Self {
             rows: Overlay::new(view),
             now: system.time.max(request.time),
+            caller: Caller::new(request.principal.as_ref(), system.supergroup),
             system,
             session: request.origin.map(|origin| origin.session),
-            caller: Caller::from(request.principal.as_ref()),
             effects: Vec::new(),
             quotas: BTreeSet::new(),
             handed_over: BTreeMap::new(),
@@ -88,6 +89,13 @@ impl<'a, V: View> Transaction<'a, V> {
             self.rows.put(key::SYSTEM.to_vec(), row::encode(&self.system));
         }
         Applied { reply: Ok(reply), writes: self.rows.into_writes(), effects: self.effects }
+    }
+
+    /// Names the group whose members may do everything, or none.
+    pub(crate) fn set_supergroup(&mut self, gid: Option<u32>) {
+        self.system.supergroup = gid;
+        // Only a command that writes something writes the row that this stands in.
+        self.rows.put(key::SYSTEM.to_vec(), row::encode(&self.system));
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {

@@ -55,7 +55,7 @@ fn make_top<V: View>(txn: &mut Transaction<'_, V>) -> Result<InodeId, ViewError>
         return Ok(top);
     }
     let slot = Slot { directory: InodeId::NONE, name: TOP.to_vec() };
-    Ok(tree::add_directory(txn, &slot, (0, 0), TOP_MODE)?.inode)
+    Ok(tree::add_directory(txn, &slot, Ownership { uid: 0, gid: 0, mode: TOP_MODE, umask: None })?.inode)
 }
 
 fn slot_of(top: InodeId, item: TrashId) -> Slot {
@@ -136,7 +136,7 @@ pub(crate) fn restore<V: View>(
     let (from, mut row, kept) = find(txn, uid, item)?;
     let place = to.unwrap_or(&kept.from);
     let slot = if parents {
-        let owner = txn.caller.ownership(Ownership { uid: row.uid, gid: row.gid, mode: 0 });
+        let owner = txn.caller.ownership(Ownership { uid: row.uid, gid: row.gid, mode: 0, umask: None });
         tree::slot_with_parents(txn, place, (owner.uid, owner.gid))?
     } else {
         resolve::slot(&txn.rows, txn.caller, place)?

@@ -19,8 +19,14 @@ use crate::transaction::{Outcome, Transaction};
 use crate::view::{View, ViewError};
 use crate::xattr;
 
-/// The mode of parents that are made because they are missing.
-pub(crate) const PARENT_MODE: u32 = 0o755;
+/// The mode of parents that are made because they are missing, where no default access control list decides.
+const PARENT_MODE: u32 = 0o777;
+const PARENT_UMASK: u32 = 0o022;
+
+/// Of parents that are made because they are missing.
+pub(crate) const fn parent((uid, gid): (u32, u32)) -> Ownership {
+    Ownership { uid, gid, mode: PARENT_MODE, umask: Some(PARENT_UMASK) }
+}
 
 /// What a change adds to the sums of every directory above it; taken away by [`Delta::negated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -195,11 +201,10 @@ pub(crate) fn hand_over<V: View>(
 pub(crate) fn add_directory<V: View>(
     txn: &mut Transaction<'_, V>,
     slot: &Slot,
-    (uid, gid): (u32, u32),
-    mode: u32,
+    ownership: Ownership,
 ) -> Result<InodeRow, ViewError> {
     let inode = txn.next_inode();
-    let mut row = InodeRow { inode, mode, uid, gid, atime: txn.now, body: Body::Directory, xattrs: None, names: None };
+    let mut row = InodeRow::new(inode, ownership, txn.now, Body::Directory);
     if !slot.is_root() {
         txn.caller.inherit(&txn.rows, slot.directory, &mut row)?;
     }
@@ -239,7 +244,7 @@ pub(crate) fn slot_with_parents<V: View>(
             None => {
                 txn.caller.check_add(&txn.rows, directory, || resolve::show_names(place.base, &path, at))?;
                 let slot = Slot { directory, name: name.as_bytes().to_vec() };
-                add_directory(txn, &slot, owner, PARENT_MODE)?.inode
+                add_directory(txn, &slot, parent(owner))?.inode
             }
         };
     }
@@ -620,9 +625,8 @@ pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> O
         data: new.data,
         changes: 0,
     };
-    let Ownership { uid, gid, mode } = txn.caller.ownership(new.ownership);
-    let (inode, atime, body) = (txn.next_inode(), txn.now, Body::File(file));
-    Ok(InodeRow { inode, mode, uid, gid, atime, body, xattrs: None, names: None })
+    let ownership = txn.caller.ownership(new.ownership);
+    Ok(InodeRow::new(txn.next_inode(), ownership, txn.now, Body::File(file)))
 }
 
 pub(crate) fn check_mode(mode: u32) -> Outcome<()> {

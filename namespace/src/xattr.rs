@@ -1,9 +1,11 @@
 //! Extended attributes: names and short values stand in the row of the inode, long values in rows of their own.
 //!
 //! The first part of a name decides who may do what, as on Linux: `user.` goes by the mode of the object, `trusted.` is
-//! for the superuser and hidden from others, `security.` is read by all and written by the superuser.
+//! for the superuser and hidden from others, `security.` is read by all and written by the superuser. Access control lists
+//! are reached as `system.posix_acl_access` and `system.posix_acl_default` (module `acl`).
 
 use crate::access::{Caller, Right};
+use crate::acl::{self, Which};
 use crate::command::XattrMode;
 use crate::error::Error;
 use crate::key;
@@ -30,7 +32,7 @@ fn class(name: &[u8]) -> Result<Class, Error> {
     }
 }
 
-fn show(name: &[u8]) -> String {
+pub(crate) fn show(name: &[u8]) -> String {
     String::from_utf8_lossy(&name[..name.len().min(MAX_XATTR_NAME)]).into_owned()
 }
 
@@ -42,6 +44,10 @@ pub(crate) fn set<V: View>(
     mode: XattrMode,
     place: impl Fn() -> String,
 ) -> Outcome<()> {
+    if let Some(which) = Which::of(name) {
+        acl::check_presence(row, which, mode, &place)?;
+        return Ok(acl::set(txn.caller, row, which, value, &place)?);
+    }
     check_change(txn.caller, row, name, &place)?;
     if value.len() > MAX_XATTR_VALUE {
         return Err(Error::XattrTooLarge { place: place(), name: show(name), limit: MAX_XATTR_VALUE as u64 }.into());
@@ -90,6 +96,9 @@ pub(crate) fn remove<V: View>(
     name: &[u8],
     place: impl Fn() -> String,
 ) -> Outcome<()> {
+    if let Some(which) = Which::of(name) {
+        return Ok(acl::remove(txn.caller, row, which, &place)?);
+    }
     check_change(txn.caller, row, name, &place)?;
     if take(txn, row, name) { Ok(()) } else { Err(Error::NoXattr { place: place(), name: show(name) }.into()) }
 }
@@ -117,9 +126,10 @@ pub(crate) fn drop_all<V: View>(txn: &mut Transaction<'_, V>, row: &InodeRow) {
 /// The names that the caller may know of.
 pub(crate) fn names(caller: Caller<'_>, row: &InodeRow) -> Vec<Vec<u8>> {
     let all = row.xattrs.iter().flatten().map(|xattr| &xattr.name);
-    all.filter(|name| class(name) != Ok(Class::Trusted) || caller.check_superuser(String::new).is_ok())
-        .cloned()
-        .collect()
+    let seen = all.filter(|name| class(name) != Ok(Class::Trusted) || caller.check_superuser(String::new).is_ok());
+    let mut names: Vec<Vec<u8>> = seen.cloned().chain(acl::names(row)).collect();
+    names.sort_unstable();
+    names
 }
 
 pub(crate) fn get(
@@ -129,6 +139,9 @@ pub(crate) fn get(
     name: &[u8],
     place: impl Fn() -> String,
 ) -> Outcome<Vec<u8>> {
+    if let Some(which) = Which::of(name) {
+        return Ok(acl::get(row, which, &place)?);
+    }
     match class(name)? {
         Class::User => caller.check(row, Right::Read, &place)?,
         Class::Trusted => caller.check_superuser(&place)?,

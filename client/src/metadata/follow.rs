@@ -193,6 +193,8 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         | Op::FindAccessKeys(_)
         | Op::EmptyTrash(_)
         | Op::ListTrash(_)
+        | Op::SetSupergroup(_)
+        | Op::FindSupergroup(_)
         | Op::SetLock(_)
         | Op::TestLock(_)
         | Op::ReleaseLocks(_)

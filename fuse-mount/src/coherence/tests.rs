@@ -26,6 +26,8 @@ fn attributes(inode: InodeId, kind: Kind, links: u32) -> Attributes {
         ttl: None,
         device: None,
         target: None,
+        access_acl: false,
+        default_acl: false,
     }
 }
 

@@ -58,7 +58,7 @@ impl Fixture {
             let place = Where { base: InodeId::ROOT, path: path.as_bytes().to_vec() };
             let put = Command::PutInline {
                 destination: Destination { place, overwrite: false, parents: false },
-                ownership: Ownership { uid: 0, gid: 0, mode: 0o600 },
+                ownership: Ownership { uid: 0, gid: 0, mode: 0o600, umask: None },
                 layout: Layout { replication: 1, block_size: ByteSize::new(4096) },
                 content: Vec::new(),
                 mtime: None,

@@ -168,7 +168,7 @@ fn place(path: &str) -> Option<v1::Where> {
 }
 
 fn ownership() -> Option<v1::Ownership> {
-    Some(v1::Ownership { uid: 1, gid: 1, mode: 0o755 })
+    Some(v1::Ownership { uid: 1, gid: 1, mode: 0o755, umask: 0 })
 }
 
 fn destination(path: &str) -> Option<v1::Destination> {

@@ -89,7 +89,7 @@ async fn an_open_file_outlives_its_name_and_its_leader() {
     let many = Kind::CloseHandles(v1::CloseHandles { closed: many });
     assert_eq!(code(&client.update(6, many).await), Some(Code::InvalidArgument));
     let create = v1::NewOpenFile {
-        ownership: Some(v1::Ownership { uid: 1, gid: 1, mode: 0o600 }),
+        ownership: Some(v1::Ownership { uid: 1, gid: 1, mode: 0o600, umask: 0 }),
         layout: None,
         exclusive: true,
     };

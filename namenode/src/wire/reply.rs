@@ -105,7 +105,13 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
         device: row.device.unwrap_or(0),
         target: row.target.clone().unwrap_or_default(),
         ttl: row.ttl_nanos,
+        access_acl: matches!(row.lists, Some(row::Lists::Access | row::Lists::Both)),
+        default_acl: matches!(row.lists, Some(row::Lists::Default | row::Lists::Both)),
     }
+}
+
+pub(crate) const fn supergroup(gid: Option<u32>) -> Answer {
+    Answer::Supergroup(v1::Supergroup { gid })
 }
 
 pub(crate) fn listing(listing: Listing) -> Answer {

@@ -26,8 +26,7 @@ pub(crate) fn run<V: View>(
     let row = match txn.rows.entry(slot.directory, &slot.name)? {
         None => {
             tree::check_add(txn, place, &slot)?;
-            let asked = txn.caller.ownership(ownership);
-            tree::add_directory(txn, &slot, (asked.uid, asked.gid), asked.mode)?
+            tree::add_directory(txn, &slot, txn.caller.ownership(ownership))?
         }
         Some(row) if row.body == Body::Directory => {
             txn.caller.check_owner(&row, || resolve::show(place))?;

@@ -1,6 +1,6 @@
 use types::{ClusterId, InodeId};
 
-use crate::command::Reply;
+use crate::command::{Ownership, Reply};
 use crate::error::Error;
 use crate::resolve::Slot;
 use crate::transaction::{Outcome, Transaction};
@@ -20,7 +20,8 @@ pub(crate) fn run<V: View>(
         Some(there) => return Err(Error::AlreadyFormatted { cluster: there }.into()),
         None => txn.system.cluster = Some(cluster),
     }
-    let root = tree::add_directory(txn, &Slot::root(), owner.unwrap_or((0, 0)), ROOT_MODE)?;
+    let (uid, gid) = owner.unwrap_or((0, 0));
+    let root = tree::add_directory(txn, &Slot::root(), Ownership { uid, gid, mode: ROOT_MODE, umask: None })?;
     assert_eq!(root.inode, InodeId::ROOT, "the first inode is the root");
     Ok(Reply::Done)
 }

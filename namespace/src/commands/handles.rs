@@ -40,11 +40,9 @@ pub(crate) fn open<V: View>(
             if row.links() == 0 && file.writing {
                 return Err(Error::NotFound { place: shown() }.into());
             }
-            for (asked, right) in [(rights.read, Right::Read), (rights.write, Right::Write)] {
-                if asked {
-                    txn.caller.check(&row, right, shown)?;
-                }
-            }
+            let asked = |asked: bool, right: Right| if asked { right.bit() } else { 0 };
+            let mask = asked(rights.read, Right::Read) | asked(rights.write, Right::Write);
+            txn.caller.check_all(&row, mask, shown)?;
             row
         }
         (None, Some(NewOpenFile { ownership, layout, .. })) => {

@@ -17,17 +17,16 @@ pub(crate) fn run<V: View>(
     parents: bool,
 ) -> Outcome<Reply> {
     tree::check_mode(ownership.mode)?;
-    let Ownership { uid, gid, mode } = txn.caller.ownership(ownership);
-    let owner = (uid, gid);
+    let ownership = txn.caller.ownership(ownership);
     let slot = if parents {
-        tree::slot_with_parents(txn, place, owner)?
+        tree::slot_with_parents(txn, place, (ownership.uid, ownership.gid))?
     } else {
         resolve::slot(&txn.rows, txn.caller, place)?
     };
     let row = match txn.rows.entry(slot.directory, &slot.name)? {
         None => {
             tree::check_add(txn, place, &slot)?;
-            tree::add_directory(txn, &slot, owner, mode)?
+            tree::add_directory(txn, &slot, ownership)?
         }
         Some(row) if parents && row.body == Body::Directory => {
             // Whoever asks for it wants it to stay.

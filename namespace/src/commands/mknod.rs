@@ -22,10 +22,10 @@ pub(crate) fn run<V: View>(
         }
     }
     tree::check_mode(ownership.mode)?;
-    let Ownership { uid, gid, mode } = txn.caller.ownership(ownership);
+    let ownership = txn.caller.ownership(ownership);
     let (inode, now) = (txn.next_inode(), txn.now);
     let body = Body::Special(SpecialBody { mtime: now, ctime: now, kind, device });
-    let mut row = InodeRow { inode, mode, uid, gid, atime: now, body, xattrs: None, names: None };
+    let mut row = InodeRow::new(inode, ownership, now, body);
     tree::add_one(txn, place, &mut row)?;
     Ok(Reply::Attributes { attributes: row.attributes(None) })
 }

@@ -108,9 +108,8 @@ fn directory<V: View>(
         return Err(Error::NotDirectory { place: key.show() }.into());
     }
     tree::check_mode(ownership.mode)?;
-    let asked = txn.caller.ownership(ownership);
-    let owner = (asked.uid, asked.gid);
-    let slot = bucket::slot_of(txn, bucket, key, owner)?;
+    let ownership = txn.caller.ownership(ownership);
+    let slot = bucket::slot_of(txn, bucket, key, (ownership.uid, ownership.gid))?;
     match txn.rows.entry(slot.directory, &slot.name)? {
         Some(row) if row.body == Body::Directory => {
             txn.caller.check_add(&txn.rows, row.inode, || key.show())?;
@@ -120,7 +119,7 @@ fn directory<V: View>(
         Some(_) => Err(Error::NotDirectory { place: key.show() }.into()),
         None => {
             tree::check_add(txn, &key.place(bucket), &slot)?;
-            let row = tree::add_directory(txn, &slot, owner, asked.mode)?;
+            let row = tree::add_directory(txn, &slot, ownership)?;
             Ok((slot, row))
         }
     }

@@ -30,6 +30,10 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: 
     if let Some(mode) = change.mode {
         tree::check_mode(mode)?;
         row.mode = txn.caller.settable(mode, row.gid);
+        row.withheld = None;
+        if let Some(acl) = &mut row.acl {
+            acl.set_mode(mode);
+        }
     }
     row.atime = atime.unwrap_or(row.atime);
     let attributes = match row.body {

@@ -19,10 +19,10 @@ pub(crate) fn run<V: View>(
     if !(1..=MAX_TARGET).contains(&target.len()) || target.contains(&0) {
         return Err(Error::BadTarget { length: target.len() as u64, limit: MAX_TARGET as u64 }.into());
     }
-    let Ownership { uid, gid, mode } = txn.caller.ownership(Ownership { mode: MODE, ..ownership });
+    let ownership = txn.caller.ownership(Ownership { mode: MODE, umask: None, ..ownership });
     let (inode, now) = (txn.next_inode(), txn.now);
     let body = Body::Symlink(SymlinkBody { mtime: now, ctime: now, target: target.to_vec() });
-    let mut row = InodeRow { inode, mode, uid, gid, atime: now, body, xattrs: None, names: None };
+    let mut row = InodeRow::new(inode, ownership, now, body);
     tree::add_one(txn, place, &mut row)?;
     Ok(Reply::Attributes { attributes: row.attributes(None) })
 }

@@ -1,6 +1,7 @@
 //! What the state machine promises, one claim a test.
 
 mod access;
+mod acl;
 mod ageing;
 mod bad_input;
 mod buckets;

@@ -1,8 +1,8 @@
 //! The bytes of the log and of rows. A change here is a change of a stored format: it needs a new version byte and a
 //! reader for the old one.
 
+mod acl;
 mod content;
-
 mod sessions;
 mod trash;
 
@@ -115,6 +115,9 @@ fn rows_keep_their_bytes() {
         }),
         xattrs: None,
         names: None,
+        acl: None,
+        default_acl: None,
+        withheld: None,
     };
     let xattr = |name: &str, value: Option<&[u8]>| Xattr { name: name.into(), value: value.map(Vec::from) };
     let xattrs = Some(vec![xattr("user.a", Some(b"1")), xattr("user.b", None)]);
@@ -158,6 +161,7 @@ fn rows_keep_their_bytes() {
         next_node: NodeId::new(103),
         blocks: 1,
         sessions: 1,
+        supergroup: None,
     };
     let denied = Error::AccessDenied { place: "/x".to_owned(), uid: 1000, right: Right::Search };
     let refused = Err(Error::NotFound { place: "/x".to_owned() });

@@ -154,7 +154,7 @@ impl Model {
                 Ok(Reply::Session { session })
             }
             Command::Mkdir { place, ownership, parents } => {
-                let Ownership { uid, gid, mode } = self.owned(*ownership);
+                let Ownership { uid, gid, mode, .. } = self.owned(*ownership);
                 let (parent, name) = if *parents { self.make_parents(place, uid, gid)? } else { self.slot(place)? };
                 let inode = match self.child(parent, &name) {
                     Some(there) if *parents && self.is_directory(there) => there,
@@ -179,7 +179,7 @@ impl Model {
                     next_block: 0,
                     short: BTreeMap::new(),
                 };
-                let Ownership { uid, gid, mode } = self.owned(*ownership);
+                let Ownership { uid, gid, mode, .. } = self.owned(*ownership);
                 let owner = (uid, gid, mode);
                 self.objects.insert(inode, self.object(owner, Body::File(file)));
                 if let Some(destination) = destination {
@@ -199,7 +199,7 @@ impl Model {
                     next_block: 0,
                     short: BTreeMap::new(),
                 };
-                let Ownership { uid, gid, mode } = self.owned(*ownership);
+                let Ownership { uid, gid, mode, .. } = self.owned(*ownership);
                 let owner = (uid, gid, mode);
                 let mut object = self.object(owner, Body::File(file));
                 object.mtime = mtime.unwrap_or(self.now);
@@ -909,6 +909,7 @@ impl Model {
             device: other.map(|other| other.device).filter(|device| *device != 0),
             target,
             ttl_nanos: None,
+            lists: None,
             quota: self.quotas.get(&inode).copied().filter(|quota| *quota != Quota::default()),
         }
     }

@@ -54,7 +54,7 @@ fn new_objects_belong_to_whoever_makes_them() {
     cluster.as_user(BOB, mkdir_with("/d", 0o700)).expect("made");
     let put = Command::PutInline {
         destination: Destination { parents: true, ..to("/d/e/f") },
-        ownership: Ownership { uid: 0, gid: 0, mode: 0o600 },
+        ownership: Ownership { uid: 0, gid: 0, mode: 0o600, umask: None },
         layout: LAYOUT,
         content: Vec::new(),
         mtime: None,

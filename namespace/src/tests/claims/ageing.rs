@@ -170,7 +170,7 @@ fn who_may_not_remove_what_is_below_sets_no_time_to_live() {
     let mut cluster = Cluster::formatted();
     let mkdir = |path: &str, uid| Command::Mkdir {
         place: at(path),
-        ownership: Ownership { uid, gid: 100, mode: 0o755 },
+        ownership: Ownership { uid, gid: 100, mode: 0o755, umask: None },
         parents: false,
     };
     for (path, uid) in [("/mine", 1001), ("/mine/his", 1002), ("/mine/his/in", 1002), ("/his", 1002)] {

@@ -165,7 +165,7 @@ fn who_may_not_delete_may_not_move_to_the_trash() {
     let mut cluster = Cluster::formatted();
     let mkdir = |path: &str, uid, mode| Command::Mkdir {
         place: at(path),
-        ownership: Ownership { uid, gid: 100, mode },
+        ownership: Ownership { uid, gid: 100, mode, umask: None },
         parents: false,
     };
     cluster.run(mkdir("/sticky", 0, 0o1777)).expect("made");

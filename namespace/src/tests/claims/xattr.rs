@@ -79,7 +79,8 @@ fn impossible_attributes_are_refused_by_name() {
     for (command, expected) in [
         (set("/f", "nonsense", b"1"), Code::NotSupported),
         (set("/f", "user.", b"1"), Code::NotSupported),
-        (set("/f", "system.posix_acl_access", b"1"), Code::NotSupported),
+        (set("/f", "system.posix_acl_access", b"1"), Code::InvalidArgument),
+        (set("/f", "system.other", b"1"), Code::NotSupported),
         (set("/f", &long_name, b"1"), Code::NotSupported),
         (set("/f", "user.a", &[0; (64 << 10) + 1]), Code::TooLarge),
         (set_mode("/f", "user.there", b"2", XattrMode::Create), Code::Exists),

@@ -45,7 +45,7 @@ impl Model {
         if matches!(other.kind, Kind::CharDevice | Kind::BlockDevice) && self.restricted().is_some() {
             return Err(Code::NotPermitted);
         }
-        let Ownership { uid, gid, mode } = self.owned(ownership);
+        let Ownership { uid, gid, mode, .. } = self.owned(ownership);
         let (parent, name) = self.empty_slot(place)?;
         let inode = self.take_inode();
         self.objects.insert(inode, self.object((uid, gid, mode), Body::Other(other)));

@@ -105,7 +105,7 @@ impl Model {
         match self.restricted() {
             Some(caller) => {
                 let gid = if is_in(caller, asked.gid) { asked.gid } else { caller.gid };
-                Ownership { uid: caller.uid, gid, mode: asked.mode }
+                Ownership { uid: caller.uid, gid, ..asked }
             }
             None => asked,
         }
