@@ -237,9 +237,10 @@ impl File {
     }
 
     /// Makes a range read as zeros; the length stays.
-    pub(crate) async fn punch(self: &Arc<Self>, offset: u64, length: u64) -> Result<(), Failure> {
+    pub(crate) async fn punch(self: &Arc<Self>, offset: u64, length: u64, clear_suid: bool) -> Result<(), Failure> {
         self.flush().await?;
-        let attributes = self.client.punch(self.inode, offset, length, ContentOptions::default()).await?;
+        let options = ContentOptions { clear_suid, ..ContentOptions::default() };
+        let attributes = self.client.punch(self.inode, offset, length, options).await?;
         self.lock().let_go();
         self.seen(attributes);
         Ok(())
@@ -251,10 +252,11 @@ impl File {
         from: &Arc<Self>,
         range: (u64, u64),
         offset: u64,
+        clear_suid: bool,
     ) -> Result<(), Failure> {
         from.flush().await?;
         self.flush().await?;
-        let options = ContentOptions::default();
+        let options = ContentOptions { clear_suid, ..ContentOptions::default() };
         let attributes = self.client.clone_range(from.inode, range, self.inode, offset, options).await?;
         self.lock().let_go();
         self.seen(attributes);

@@ -286,8 +286,8 @@ impl fuser::Filesystem for Mounted {
     fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (names, files, user, flags) = (self.names.clone(), self.files.clone(), caller::of(request), Flags(flags.0));
         let (inode, coherence) = (names.numbers.of_kernel(inode), self.coherence.clone());
-        let ticket = coherence.ticket();
-        let opened = async move { files.open_file(names.opens_as(&user), inode, flags, ticket).await };
+        let (ticket, clear_suid) = (coherence.ticket(), names.clears_privileges(user.uid));
+        let opened = async move { files.open_file(names.opens_as(&user), inode, (flags, clear_suid), ticket).await };
         self.answer("open", reply, opened, move |reply, handle| {
             coherence.tell_opened(inode, ticket, |kept| reply.opened(handle, page_cache(flags, kept)));
         });
@@ -382,7 +382,7 @@ impl fuser::Filesystem for Mounted {
 
     fn fallocate(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -390,8 +390,8 @@ impl fuser::Filesystem for Mounted {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let files = self.files.clone();
-        self.empty("fallocate", reply, async move { files.allocate(handle, offset, length, mode).await });
+        let (files, clear_suid) = (self.files.clone(), self.names.clears_privileges(request.uid()));
+        self.empty("fallocate", reply, async move { files.allocate(handle, offset, length, mode, clear_suid).await });
     }
 
     fn lseek(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -402,7 +402,7 @@ impl fuser::Filesystem for Mounted {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         from: FileHandle,
         offset: u64,
@@ -413,8 +413,8 @@ impl fuser::Filesystem for Mounted {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let files = self.files.clone();
-        let copied = async move { files.copy((from, offset), (to, to_offset), length).await };
+        let (files, clear_suid) = (self.files.clone(), self.names.clears_privileges(request.uid()));
+        let copied = async move { files.copy((from, offset), (to, to_offset), length, clear_suid).await };
         self.answer("copy_file_range", reply, copied, |reply, copied| reply.written(copied));
     }
 

@@ -59,18 +59,19 @@ pub(crate) struct WriteTerms {
 }
 
 impl Files {
+    /// With `clear_suid`, emptying the file takes setuid and setgid away.
     pub(crate) async fn open_file(
         &self,
         client: Client,
         inode: InodeId,
-        flags: Flags,
+        (flags, clear_suid): (Flags, bool),
         ticket: Ticket,
     ) -> Result<FileHandle, Failure> {
         self.settle(inode).await;
         let (attributes, reader) = if flags.truncate() {
             let truncated = match self.of_inode(inode) {
-                Some(file) => file.truncate(0, false).await?,
-                None => client.truncate(inode, 0, ContentOptions::default()).await?,
+                Some(file) => file.truncate(0, clear_suid).await?,
+                None => client.truncate(inode, 0, ContentOptions { clear_suid, ..ContentOptions::default() }).await?,
             };
             (truncated, None)
         } else if flags.reads() {
@@ -165,19 +166,20 @@ impl Files {
         offset: u64,
         length: u64,
         mode: i32,
+        clear_suid: bool,
     ) -> Result<(), Failure> {
         let file = &self.handle(handle)?.file;
         let end = offset.checked_add(length).filter(|_| length > 0).ok_or(Errno::EINVAL)?;
         let keep = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         match mode & !libc::FALLOC_FL_KEEP_SIZE {
             0 => {}
-            libc::FALLOC_FL_PUNCH_HOLE if keep => return file.punch(offset, length).await,
-            libc::FALLOC_FL_ZERO_RANGE => file.punch(offset, length).await?,
+            libc::FALLOC_FL_PUNCH_HOLE if keep => return file.punch(offset, length, clear_suid).await,
+            libc::FALLOC_FL_ZERO_RANGE => file.punch(offset, length, clear_suid).await?,
             _ => return Err(Errno::EOPNOTSUPP.into()),
         }
         if !keep {
             // It is a change of the file even where nothing is added.
-            file.truncate(end.max(file.length()), false).await?;
+            file.truncate(end.max(file.length()), clear_suid).await?;
         }
         Ok(())
     }
@@ -216,11 +218,12 @@ impl Files {
         (from, offset): (FileHandle, u64),
         (to, to_offset): (FileHandle, u64),
         length: u64,
+        clear_suid: bool,
     ) -> Result<u32, Failure> {
         let (from, to) = (self.handle(from)?, self.handle(to)?);
         let length = from.file.length().saturating_sub(offset).min(length).min(MAX_COPY);
         if length > 0 {
-            to.file.clone_from(&from.file, (offset, length), to_offset).await?;
+            to.file.clone_from(&from.file, (offset, length), to_offset, clear_suid).await?;
         }
         Ok(u32::try_from(length).expect("it is at most MAX_COPY"))
     }

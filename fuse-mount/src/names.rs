@@ -106,6 +106,12 @@ impl Names {
         if is_squashed { self.of(user) } else { self.client.clone() }
     }
 
+    /// Whether a change of content by a user takes setuid and setgid away. The cluster decides where it is asked on behalf of
+    /// that user; what is open here is changed in the name of the mount.
+    pub(crate) const fn clears_privileges(&self, uid: u32) -> bool {
+        uid != 0 || self.root_squash
+    }
+
     pub(crate) fn in_directory(&self, parent: INodeNo, name: &[u8]) -> Result<(InodeId, Name), Failure> {
         Ok((self.numbers.of_kernel(parent), self::name(name)?))
     }
@@ -137,7 +143,7 @@ impl Names {
         let mut resized = None;
         match (size, &open) {
             // As a write by anybody but the superuser, it takes privileges away.
-            (Some(size), Some(file)) => resized = Some(file.truncate(size, user.uid != 0).await?),
+            (Some(size), Some(file)) => resized = Some(file.truncate(size, self.clears_privileges(user.uid)).await?),
             (Some(size), None) => {
                 let options = ContentOptions { clear_suid: user.uid != 0, ..ContentOptions::default() };
                 resized = Some(self.of(user).truncate(number, size, options).await?);
