@@ -6,6 +6,7 @@ mod raft;
 mod report;
 mod scrub;
 mod status;
+mod supergroup;
 
 use client::Config;
 
@@ -30,6 +31,8 @@ enum Command {
     Scrub(scrub::ScrubArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
+    /// Show or set the group whose members may do what root may
+    Supergroup(supergroup::SupergroupArgs),
     /// Show the namenodes' Raft group, or hand over its lead
     Raft(raft::RaftArgs),
 }
@@ -42,6 +45,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Report(args) => report::run(config, args).await,
         Command::Scrub(args) => scrub::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
+        Command::Supergroup(args) => supergroup::run(config, args).await,
         Command::Raft(args) => raft::run(config, args).await,
     }
 }

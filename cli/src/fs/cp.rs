@@ -22,7 +22,7 @@ pub(crate) struct CpArgs {
     /// Copy directories and all that is in them, many files at a time
     #[arg(short, long)]
     recursive: bool,
-    /// Keep mode, owner, time of modification and the number of replicas
+    /// Keep mode, access control lists, owner, time of modification and the number of replicas
     #[arg(short, long)]
     preserve: bool,
     /// Replace files that are there
@@ -156,6 +156,18 @@ async fn preserve_directory(client: &Client, from: &Found, to: &Path) -> Result<
         }
         set => set.map(|_| ())?,
     }
+    copy_lists(client, from, to).await
+}
+
+/// Gives a copy the access control lists of its source; the mode that goes with them is set already.
+async fn copy_lists(client: &Client, from: &Found, to: &Path) -> Result<(), Failure> {
+    let there = client.lstat(to).await?;
+    if from.attributes.access_acl || there.access_acl {
+        client.set_acl(to, &client.acl(from.place()).await?).await?;
+    }
+    if from.attributes.default_acl || there.default_acl {
+        client.set_default_acl(to, client.default_acl(from.place()).await?.as_ref()).await?;
+    }
     Ok(())
 }
 
@@ -199,10 +211,14 @@ async fn copy_file(
     }
     // The block that a writer is at cannot be shared: then what is visible is copied.
     if attributes.writing {
-        return copy_bytes(client, &from.path, to, options, progress).await;
+        copy_bytes(client, &from.path, to, options, progress).await?;
+    } else {
+        let copied = client.copy(&from.path, to, options).await.map_err(|error| failed(&error, overwrite))?;
+        progress.bytes(usize::try_from(copied.length.get()).unwrap_or(usize::MAX));
     }
-    let copied = client.copy(&from.path, to, options).await.map_err(|error| failed(&error, overwrite))?;
-    progress.bytes(usize::try_from(copied.length.get()).unwrap_or(usize::MAX));
+    if preserve {
+        copy_lists(client, from, to).await?;
+    }
     progress.file_done();
     Ok(())
 }
@@ -238,6 +254,5 @@ async fn copy_bytes(
         }
     }
     writer.close().await.map_err(failed)?;
-    progress.file_done();
     Ok(())
 }

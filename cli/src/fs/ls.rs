@@ -167,7 +167,9 @@ impl Lister<'_> {
 fn long_cells(attributes: &Attributes, sizes: Sizes) -> [String; 6] {
     let directory = attributes.is_directory();
     [
-        mode_text(attributes.kind, attributes.mode),
+        // As with coreutils: a plus says that there is more to know.
+        mode_text(attributes.kind, attributes.mode)
+            + if attributes.access_acl || attributes.default_acl { "+" } else { "" },
         if attributes.kind == Kind::File { attributes.replication.to_string() } else { "-".to_owned() },
         user(attributes.uid),
         group(attributes.gid),

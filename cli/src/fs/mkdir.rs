@@ -15,9 +15,9 @@ pub(crate) struct MkdirArgs {
     /// Make missing parents too; a directory that is there is fine
     #[arg(short, long)]
     parents: bool,
-    /// Permission bits, in octal
-    #[arg(short, long, default_value = "755", value_parser = mode)]
-    mode: u32,
+    /// Permission bits, in octal [default: 755, or what a default access control list says]
+    #[arg(short, long, value_parser = mode)]
+    mode: Option<u32>,
 }
 
 /// Reads permission bits in octal.
@@ -34,7 +34,8 @@ pub(crate) async fn run(client: &Client, args: MkdirArgs) -> Result<(), Failure>
         if path.is_root() && args.parents {
             continue;
         }
-        let options = MkdirOptions { parents: args.parents, mode: args.mode, ..MkdirOptions::default() };
+        let (mode, umask) = args.mode.map_or((0o777, 0o022), |mode| (mode, 0));
+        let options = MkdirOptions { parents: args.parents, mode, umask, ..MkdirOptions::default() };
         if let Err(error) = client.mkdir(path, options).await {
             let advice = [
                 (Code::NotFound, "use -p to make the missing parents too"),

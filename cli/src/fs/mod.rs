@@ -1,5 +1,6 @@
 //! `ashlar fs`: files and directories of the cluster, with the manners of coreutils and `hdfs dfs`.
 
+mod acl;
 mod append;
 mod cat;
 mod chmod;
@@ -30,6 +31,7 @@ mod upload;
 mod walk;
 mod xattr;
 
+pub(crate) use object::{gid, group};
 pub(crate) use parallel::Failures;
 
 use crate::cluster::ClusterArgs;
@@ -84,6 +86,10 @@ enum Command {
     Getfattr(xattr::GetArgs),
     /// Set or remove an extended attribute
     Setfattr(xattr::SetArgs),
+    /// Show access control lists
+    Getfacl(acl::GetArgs),
+    /// Change access control lists
+    Setfacl(acl::SetArgs),
     /// Change permission bits
     Chmod(chmod::ChmodArgs),
     /// Change owner and group
@@ -116,6 +122,8 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Ttl(args) => ttl::run(&client, args).await,
         Command::Getfattr(args) => xattr::get(&client, args).await,
         Command::Setfattr(args) => xattr::set(&client, args).await,
+        Command::Getfacl(args) => acl::get(&client, args).await,
+        Command::Setfacl(args) => acl::set(&client, args).await,
         Command::Chmod(args) => chmod::run(&client, args).await,
         Command::Chown(args) => chown::run(&client, args).await,
         Command::Touch(args) => touch::run(&client, args).await,

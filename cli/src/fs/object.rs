@@ -35,6 +35,10 @@ pub(crate) struct Object {
     /// Of directories that have one of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
+    /// It has an access control list beyond its mode.
+    acl: bool,
+    /// What is made in it inherits a list.
+    default_acl: bool,
     /// Of symbolic links.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
@@ -67,6 +71,8 @@ impl Object {
             usage: attributes.usage,
             quota: attributes.quota,
             ttl_ms: attributes.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+            acl: attributes.access_acl,
+            default_acl: attributes.default_acl,
             target: attributes.target.as_ref().map(|target| String::from_utf8_lossy(target).into_owned()),
             device: attributes.device,
         }

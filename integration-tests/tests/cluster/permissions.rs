@@ -87,3 +87,53 @@ fn addresses(cluster: &Cluster) -> Result<String> {
     let json: serde_json::Value = serde_json::from_str(&cluster.ashlar(&["admin", "status", "--json"])?)?;
     Ok(json["members"][0]["address"].as_str().expect("the member has an address").to_owned())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_let_others_in_and_the_supergroup_goes_everywhere() -> Result<()> {
+    let cluster = Cluster::start(Options { namenodes: 1, datanodes: 1, ..Options::default() }).await?;
+    let (root, alice, bob) = (0, 4000, 4001);
+    works(&cluster, root, &["fs", "chmod", "1777", "/"])?;
+    works(&cluster, alice, &["fs", "mkdir", "-m", "700", "/alice"])?;
+    works(&cluster, alice, &["fs", "touch", "/alice/f"])?;
+    refused(&cluster, bob, &["fs", "stat", "/alice/f"], "/alice: permission denied: uid 4001 has no search")?;
+
+    works(&cluster, alice, &["fs", "setfacl", "-m", "u:4001:rX,d:u:4001:rwX,d:o::-", "/alice"])?;
+    works(&cluster, bob, &["fs", "cat", "/alice/f"])?;
+    let list = works(&cluster, bob, &["fs", "getfacl", "/alice"])?;
+    let (_, entries) = list.split_once("user::").expect("the owner comes first");
+    let wanted = "rwx\nuser:4001:r-x\ngroup::---\nmask::r-x\nother::---\ndefault:user::rwx\ndefault:user:4001:rwx\n\
+                  default:group::---\ndefault:mask::rwx\ndefault:other::---\n\n";
+    ensure!(entries == wanted, "{list}");
+    let long = works(&cluster, root, &["fs", "ls", "-ld", "/alice", "/"])?;
+    ensure!(long.contains("drwxr-x---+ ") && !long.contains("drwxrwxrwt+"), "{long}");
+    works(&cluster, alice, &["fs", "mkdir", "/alice/new"])?;
+    works(&cluster, bob, &["fs", "touch", "/alice/new/of-bob"])?;
+    refused(&cluster, bob, &["fs", "setfacl", "-b", "/alice"], "neither its owner nor the superuser")?;
+    refused(
+        &cluster,
+        alice,
+        &["fs", "setfacl", "-m", "d:u:4001:r", "/alice/f"],
+        "only a directory has a default list",
+    )?;
+    refused(&cluster, alice, &["fs", "setfacl", "-x", "m", "/alice"], "names users or groups and has no mask")?;
+
+    works(&cluster, root, &["fs", "cp", "-rp", "/alice", "/copy"])?;
+    let name = |text: String| text.replace("/alice", "/copy");
+    for path in ["/alice", "/alice/new", "/alice/new/of-bob"] {
+        let [original, copy] = [path.to_owned(), name(path.to_owned())]
+            .map(|path| works(&cluster, root, &["fs", "getfacl", path.as_str()]));
+        let (original, copy) = (name(original?), copy?);
+        ensure!(original == copy, "{original}\nis not\n{copy}");
+    }
+    // A file of another stays as it is.
+    refused(&cluster, alice, &["fs", "setfacl", "-R", "-b", "/alice"], "/alice/new/of-bob: operation not permitted")?;
+    refused(&cluster, bob, &["fs", "cat", "/alice/f"], "/alice: permission denied")?;
+
+    ensure!(works(&cluster, bob, &["admin", "supergroup"])? == "none\n");
+    refused(&cluster, bob, &["admin", "supergroup", "100"], "only the superuser does this")?;
+    works(&cluster, root, &["admin", "supergroup", "100"])?;
+    works(&cluster, bob, &["fs", "rm", "-r", "-y", "/alice"])?;
+    works(&cluster, bob, &["admin", "supergroup", "--none"])?;
+    refused(&cluster, bob, &["fs", "mkdir", "/copy/x"], "/copy: permission denied")?;
+    cluster.finish(&[]).await
+}
