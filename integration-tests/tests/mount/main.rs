@@ -3,6 +3,7 @@
 mod coherence;
 mod differential;
 mod posix;
+mod scripts;
 mod two_mounts;
 
 /// Says loudly that a test does not run, and why.
