@@ -37,4 +37,7 @@ step "the S3 door, with the clients that people use"
 cargo build --locked $newer --quiet -p cli
 ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/s3-clients.sh
 
+step "the mount, held against pjdfstest"
+ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/pjdfstest.sh
+
 step "done"
