@@ -66,8 +66,7 @@ impl World {
         let group = self.oracle.group().clone();
         self.operator.note(&group);
         if self.operator.is_idle() {
-            // A change that is half done would count twice.
-            if self.stormy && group.outgoing.is_empty() && self.operator.dice.happens(self.operator.chance) {
+            if self.stormy && self.is_settled(&group) && self.operator.dice.happens(self.operator.chance) {
                 self.begin_change(&group);
             }
             return;
@@ -77,6 +76,13 @@ impl World {
         if let Some(change) = next.or_else(joining) {
             self.ask_for(change);
         }
+    }
+
+    /// Whether all members know for good that the last change is done. One that does not counts on the members before it,
+    /// and with one of those gone by that change, the loss of one more disk would be the second.
+    fn is_settled(&self, group: &Group) -> bool {
+        let mut members = self.members.iter().filter(|member| !member.retired && group.member(member.id).is_some());
+        group.outgoing.is_empty() && members.all(|member| member.store.persisted() >= group.changed)
     }
 
     fn begin_change(&mut self, group: &Group) {
