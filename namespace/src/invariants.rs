@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::{BlockId, InodeId, SessionId, StorageId, TrashId};
 
+use crate::access::Caller;
+use crate::command::Where;
+use crate::fsck::{Fsck, Told, What};
 use crate::key;
 use crate::lock::{LockFamily, LockKind, LockOwner, LocksRow};
 use crate::memory::MemoryView;
+use crate::query;
+use crate::repair::Facts;
 use crate::row::{
     self, BlockRow, BlockState, Body, Data, DirectoryRow, EntryRow, ExtentRow, GarbageRow, HandlesRow, InodeRow, Kind,
     LeaseRow, LinkRow, NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
@@ -168,6 +173,23 @@ pub fn check(state: &MemoryView) {
     check_locks(&rows);
     check_trash(&rows);
     check_ageing(&rows);
+    check_fsck(state);
+}
+
+/// What operators run finds nothing wrong, and sees everything.
+fn check_fsck(state: &MemoryView) {
+    let root = Where { base: InodeId::ROOT, path: Vec::new() };
+    let mut fsck = Fsck::new(state, Caller::SYSTEM, &root).expect("there is a root");
+    let mut broken = Vec::new();
+    let mut tell = |told: Told| match told.what {
+        What::Broken(what) => broken.push((told.path, what)),
+        What::Block { .. } => {}
+    };
+    while !fsck.step(state, &Facts::default(), 7, &mut tell).expect("memory does not fail") {}
+    assert_eq!(broken, []);
+    let usage = query::stat(state, Caller::SYSTEM, &root).expect("there is a root").usage.expect("a directory");
+    let looked = fsck.looked();
+    assert_eq!((looked.files, looked.directories, looked.bytes), (usage.files, usage.directories + 1, usage.bytes));
 }
 
 /// That a mode shows the access control list beside it, and that nothing with a name waits for a directory to decide.

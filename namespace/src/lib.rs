@@ -32,6 +32,7 @@ mod content;
 mod error;
 mod exactly_once;
 mod extents;
+pub mod fsck;
 mod handles;
 mod home;
 #[cfg(any(test, feature = "invariants"))]

@@ -8,6 +8,7 @@ mod buckets;
 mod changes;
 mod content;
 mod exactly_once;
+mod fsck;
 mod garbage;
 mod handles;
 mod keys;
