@@ -6,10 +6,11 @@ use futures::future::join_all;
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use tonic::transport::{Channel, Endpoint};
-use types::{Code, NodeId};
+use types::{Code, NodeId, Path};
 
 use crate::config::Config;
 use crate::error::{Error, Fault};
+use crate::fsck::Fsck;
 use crate::object::{DatanodeReport, MemberStatus};
 use crate::store::Client;
 use crate::wire;
@@ -121,6 +122,15 @@ impl Admin {
         within(CHANGE, asked).await.map_err(|fault| Error::new("make a snapshot of", address, fault))
     }
 
+    /// Checks what is at `path` and below: the invariants of the namespace, and each block against its replicas. `blocks`
+    /// tells of every block, not only of those that are not well. The check changes nothing, and sees one state.
+    pub async fn fsck(&self, path: &Path, blocks: bool) -> Result<Fsck, Error> {
+        let request = v1::FsckRequest { path: path.to_bytes(), blocks };
+        let answer = self.ask_leader(async |mut leader| leader.fsck(request.clone()).await);
+        let stream = answer.await.map_err(|fault| Error::new("check", path, fault))?;
+        Ok(Fsck::new(path.clone(), stream.into_inner()))
+    }
+
     /// Asks the leader. While another change is under way, or the leader is new, it says so and is asked again.
     async fn ask_leader<T>(
         &self,
@@ -173,7 +183,7 @@ async fn dial(address: &str) -> Result<AdminClient<Channel>, Fault> {
     Ok(AdminClient::new(channel).max_decoding_message_size(proto::MAX_MESSAGE))
 }
 
-fn failed(status: &tonic::Status) -> Fault {
+pub(crate) fn failed(status: &tonic::Status) -> Fault {
     Fault::Refused { code: Code::Io, message: status.message().to_owned() }
 }
 

@@ -42,6 +42,7 @@ mod config;
 mod content;
 mod datanode;
 mod error;
+mod fsck;
 mod listing;
 mod metadata;
 mod object;
@@ -59,6 +60,7 @@ pub use admin::Admin;
 pub use config::{Config, ReadFrom, User};
 pub use content::{ContentOptions, Edit, ExtentMap, Written};
 pub use error::Error;
+pub use fsck::{CheckedBlock, Finding, Found, Fsck, Looked, ReplicaPlace};
 pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,

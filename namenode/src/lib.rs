@@ -42,7 +42,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle as Task;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -329,6 +329,7 @@ fn open(
         exports,
         roster,
         quarantine,
+        checks: Arc::new(Semaphore::new(1)),
         founders: identity.founders,
         config,
     });

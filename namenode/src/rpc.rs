@@ -4,6 +4,7 @@
 
 mod admin;
 mod datanodes;
+mod fsck;
 mod membership;
 mod metadata;
 mod peers;
@@ -23,7 +24,7 @@ use proto::v1::metadata_server::MetadataServer;
 use proto::v1::raft_server::RaftServer;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
@@ -78,6 +79,8 @@ pub(crate) struct Service {
     pub(crate) exports: Arc<Exports>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) quarantine: Quarantine,
+    /// One `fsck` at a time.
+    pub(crate) checks: Arc<Semaphore>,
     /// With whom the cluster began.
     pub(crate) founders: Vec<Founder>,
 }

@@ -1,5 +1,6 @@
 //! `ashlar admin`: how the cluster is.
 
+mod fsck;
 mod health;
 mod key;
 mod raft;
@@ -29,6 +30,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Have datanodes read and check every replica now, and wait until they have
     Scrub(scrub::ScrubArgs),
+    /// Check the namespace, and every block against its replicas; exit code 3 unless all is well
+    Fsck(fsck::FsckArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
     /// Show or set the group whose members may do what root may
@@ -44,6 +47,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Status(args) => status::run(config, args).await,
         Command::Report(args) => report::run(config, args).await,
         Command::Scrub(args) => scrub::run(config, args).await,
+        Command::Fsck(args) => fsck::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
         Command::Supergroup(args) => supergroup::run(config, args).await,
         Command::Raft(args) => raft::run(config, args).await,

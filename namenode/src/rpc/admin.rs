@@ -9,6 +9,7 @@ use namespace::command::Where;
 use namespace::query;
 use namespace::view::ViewError;
 use proto::v1;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use types::InodeId;
 
@@ -25,6 +26,12 @@ pub(super) struct Admin(pub(super) Arc<Service>);
 
 #[tonic::async_trait]
 impl v1::admin_server::Admin for Admin {
+    type FsckStream = ReceiverStream<Result<v1::FsckBatch, Status>>;
+
+    async fn fsck(&self, request: Request<v1::FsckRequest>) -> Result<Response<Self::FsckStream>, Status> {
+        super::fsck::start(&self.0, request.into_inner()).map(Response::new)
+    }
+
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
         let service = &self.0;
         let raft = service.raft.status().await;
