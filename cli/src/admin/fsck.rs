@@ -1,32 +1,29 @@
 //! `ashlar admin fsck`
 
 use std::io::IsTerminal as _;
-use std::os::unix::ffi::OsStrExt as _;
 
 use client::{Admin, CheckedBlock, Config, Finding, Found, Looked, ReplicaPlace};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use types::{ByteSize, Path};
 
 use crate::exit::Failure;
-use crate::output::{JsonArray, Output, count, shown};
+use crate::fs::{RemotePath, argument};
+use crate::output::{JsonArray, Output, Sizes, count, shown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct FsckArgs {
     /// What to check, with all that is below
-    #[arg(default_value = "/", value_parser = path())]
-    path: Path,
+    #[arg(default_value = "/", value_parser = argument())]
+    path: RemotePath,
     /// Show every block with its replicas, not only those that are not well
     #[arg(long)]
     blocks: bool,
+    /// Exact sizes instead of KiB, MiB, GiB
+    #[arg(long)]
+    bytes: bool,
     /// A JSON array, one object a line; the last one has the sums
     #[arg(long)]
     json: bool,
-}
-
-fn path() -> impl clap::builder::TypedValueParser<Value = Path> {
-    use clap::builder::TypedValueParser as _;
-    clap::builder::OsStringValueParser::new().try_map(|text| Path::parse(text.as_bytes()))
 }
 
 /// How often each was found.
@@ -73,10 +70,11 @@ impl Tally {
 
 pub(crate) async fn run(config: Config, args: FsckArgs) -> Result<(), Failure> {
     let mut out = Output::stdout();
+    let sizes = Sizes::exact(args.bytes);
     let (mut tally, mut looked) = (Tally::default(), Looked::default());
     let mut array = args.json.then(JsonArray::default);
     let bar = spinner();
-    let mut fsck = Admin::unconnected(&config).fsck(&args.path, args.blocks).await?;
+    let mut fsck = Admin::unconnected(&config).fsck(&args.path.path, args.blocks).await?;
     while let Some((findings, so_far)) = fsck.next().await? {
         looked = so_far;
         for finding in &findings {
@@ -84,10 +82,10 @@ pub(crate) async fn run(config: Config, args: FsckArgs) -> Result<(), Failure> {
             let terminal = out.is_terminal();
             bar.suspend(|| match &mut array {
                 Some(array) => array.push(&mut out, &Json::of(finding)),
-                None => out.line(shown(&line(finding), terminal)),
+                None => out.line(shown(&line(finding, sizes), terminal)),
             })?;
         }
-        bar.set_message(checked(looked));
+        bar.set_message(checked(looked, sizes));
         bar.tick();
         out.flush()?;
     }
@@ -100,7 +98,7 @@ pub(crate) async fn run(config: Config, args: FsckArgs) -> Result<(), Failure> {
             array.end(&mut out)?;
         }
         None => {
-            out.line(format!("checked {}", checked(looked)))?;
+            out.line(format!("checked {}", checked(looked, sizes)))?;
             out.line(tally.line())?;
         }
     }
@@ -115,28 +113,28 @@ fn spinner() -> ProgressBar {
     ProgressBar::with_draw_target(None, target).with_style(style)
 }
 
-fn checked(looked: Looked) -> String {
+fn checked(looked: Looked, sizes: Sizes) -> String {
     format!(
         "{}, {}, {}, {}",
         count(looked.files, "file", "files"),
         count(looked.directories, "directory", "directories"),
         count(looked.blocks, "block", "blocks"),
-        ByteSize::new(looked.bytes),
+        sizes.show(looked.bytes),
     )
 }
 
-fn line(finding: &Finding) -> Vec<u8> {
+fn line(finding: &Finding, sizes: Sizes) -> Vec<u8> {
     let mut line = finding.path.clone();
     line.extend_from_slice(b": ");
     let what = match &finding.what {
         Found::Broken(what) => format!("BROKEN {what}"),
-        Found::Block(block) => describe(block),
+        Found::Block(block) => describe(block, sizes),
     };
     line.extend_from_slice(what.as_bytes());
     line
 }
 
-fn describe(checked: &CheckedBlock) -> String {
+fn describe(checked: &CheckedBlock, sizes: Sizes) -> String {
     let CheckedBlock { block, offset, length, wanted, live, unreachable, replicas, bad, .. } = checked;
     let state = match checked {
         CheckedBlock { writing: true, .. } => "being written".to_owned(),
@@ -144,7 +142,7 @@ fn describe(checked: &CheckedBlock) -> String {
         _ if live < wanted => format!("SHORT {live} of {wanted} copies"),
         _ => format!("{live} copies"),
     };
-    let mut text = format!("{block} at {offset} ({length}): {state}");
+    let mut text = format!("{block} at {offset} ({}): {state}", sizes.show(length.get()));
     if *unreachable > 0 {
         text.push_str(&format!(", {unreachable} on dead datanodes"));
     }
@@ -231,7 +229,7 @@ impl Json {
 
 #[cfg(test)]
 mod tests {
-    use types::{BlockId, GenStamp, InodeId, NodeId};
+    use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId};
 
     use super::*;
 
@@ -254,7 +252,7 @@ mod tests {
     #[test]
     fn each_finding_is_a_line_that_says_what_is_wrong() {
         let of = |what| Finding { path: b"/a".to_vec(), inode: None, what };
-        let text = |what| String::from_utf8(line(&of(what))).expect("text");
+        let text = |what| String::from_utf8(line(&of(what), Sizes::Human)).expect("text");
         assert_eq!(text(Found::Broken("so".to_owned())), "/a: BROKEN so");
         let id = block(0, 0).block;
         assert_eq!(

@@ -33,6 +33,7 @@ mod xattr;
 
 pub(crate) use object::{gid, group};
 pub(crate) use parallel::Failures;
+pub(crate) use remote::{RemotePath, argument};
 
 use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
