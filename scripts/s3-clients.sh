@@ -6,11 +6,11 @@ cd "$(dirname "$0")/.."
 
 ashlar=${ASHLAR:?the path of the ashlar binary}
 venv=${S3_CLIENTS:-$HOME/.cache/ashlar/s3-clients}
-stamp=$venv/.installed-1
+stamp=$venv/.installed-2
 
 if [ ! -e "$stamp" ]; then
-    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet boto3 awscli && touch "$stamp" || {
-        echo "SKIPPED: S3 CLIENTS WERE NOT TRIED: boto3 and awscli could not be installed from PyPI" >&2
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet boto3==1.44.5 awscli==1.46.3 trustme==1.2.1 && touch "$stamp" || {
+        echo "SKIPPED: S3 CLIENTS WERE NOT TRIED: boto3, awscli and trustme could not be installed from PyPI" >&2
         exit 0
     }
 fi
@@ -36,6 +36,32 @@ printf '%s' "$OTHER_SECRET_ACCESS_KEY" | ASHLAR_CONFIG=$dir/cluster/client.toml 
 "$venv/bin/python" scripts/s3-boto3.py
 ASHLAR=$ashlar "$venv/bin/python" scripts/s3-gateways.py "$dir/cluster"
 
+# A second gateway, with TLS, an access log and narrow limits.
+export ASHLAR=$ashlar ASHLAR_CONFIG=$dir/cluster/client.toml
+export TLS_CA=$dir/ca.pem ACCESS_LOG=$dir/access.log
+"$venv/bin/python" - "$dir" <<'END'
+import sys, trustme
+authority = trustme.CA()
+authority.cert_pem.write_to_path(f"{sys.argv[1]}/ca.pem")
+authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(f"{sys.argv[1]}/tls.pem")
+END
+{
+    sed '/^\[s3\]/,$d' "$dir/cluster/node-s3.toml"
+    printf '[s3]\nlisten = "127.0.0.1:0"\nsecrets_key = "%s"\naccess_log = "%s"\n' "$dir/cluster/secrets.key" "$ACCESS_LOG"
+    printf 'tls = { certificate = "%s/tls.pem", key = "%s/tls.pem" }\n' "$dir" "$dir"
+    printf 'header_timeout = "2s"\nbody_patience = "2s"\nconnections_per_address = 16\n'
+} >"$dir/node-s3-tls.toml"
+"$ashlar" s3 -c "$dir/node-s3-tls.toml" >"$dir/tls.out" 2>&1 &
+gateway=$!
+trap 'kill "$gateway" "$cluster" 2>/dev/null; wait "$gateway" "$cluster" 2>/dev/null; rm -rf "$dir"' EXIT
+for _ in $(seq 100); do
+    port=$(sed -n 's/.*127\.0\.0\.1:\([0-9]*\).*/\1/p' "$dir/tls.out" | tail -1)
+    [ -n "$port" ] && break
+    kill -0 "$gateway" 2>/dev/null || { cat "$dir/tls.out"; exit 1; }
+    sleep 0.1
+done
+TLS_ENDPOINT_URL=https://localhost:$port "$venv/bin/python" scripts/s3-server.py
+
 aws=$venv/bin/aws
 "$aws" s3 mb s3://tree >/dev/null
 "$aws" s3 sync --quiet docs s3://tree/docs
@@ -48,7 +74,6 @@ head -c 67108864 /dev/urandom >"$dir/large"
 "$aws" s3 cp --quiet s3://tree/large.copy - | cmp "$dir/large" -
 diff -r docs "$dir/back"
 cmp "$dir/large" "$dir/large.back"
-export ASHLAR_CONFIG=$dir/cluster/client.toml
 "$ashlar" fs cat /s3/tree/docs/s3.md | cmp - docs/s3.md
 printf 'by the other door\n' | "$ashlar" fs put - /s3/tree/other
 "$aws" s3 cp --quiet s3://tree/other - | grep -q 'by the other door'

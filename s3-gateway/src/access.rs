@@ -14,6 +14,7 @@ use s3s::dto::{CopyObjectInput, CopySource, UploadPartCopyInput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
 use crate::buckets::{Bucket, BucketPolicy, Buckets};
+use crate::exchange::Findings;
 use crate::failure::not_implemented;
 use crate::identity::{Identities, Identity};
 use crate::policy::{Decision, Extras, Facts, Requester, actions};
@@ -28,7 +29,26 @@ const NOBODY: u32 = 65534;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    pub(crate) secure: bool,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// What a connection agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) version: &'static str,
+    pub(crate) cipher: &'static str,
+}
+
+impl Tls {
+    pub(crate) fn of(connection: &rustls::ServerConnection) -> Self {
+        let version = match connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(_) | None => "-",
+        };
+        let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("-");
+        Self { version, cipher }
+    }
 }
 
 /// On whose behalf an operation is done.
@@ -173,6 +193,8 @@ impl Access {
             None => None,
         };
         let peer = context.extensions_mut().get::<Peer>().copied();
+        let findings = context.extensions_mut().get::<Findings>().cloned().unwrap_or_default();
+        findings.found(context.s3_op().name(), identity.as_ref().map(|identity| identity.user.uid), context.s3_path());
         let facts = facts(context, peer.ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))?);
         let asked = Arc::new(Asked { buckets: self.buckets.clone(), identity, facts });
         let operation = context.s3_op().name();
@@ -183,6 +205,7 @@ impl Access {
             (_, Some(name)) => (name, context.s3_path().get_object_key()),
         };
         let bucket = self.buckets.find(name).await?;
+        findings.known().owner = Some(bucket.owner.uid);
         if let Some(expected) = context.headers().get(EXPECTED_OWNER) {
             check_owner(&bucket, &String::from_utf8_lossy(expected.as_bytes()))?;
         }
@@ -216,5 +239,5 @@ fn facts(context: &S3AccessContext<'_>, peer: Peer) -> Facts {
         let values = context.headers().get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         (name.as_str().to_owned(), values.collect::<Vec<_>>().join(","))
     };
-    Facts { source: Some(peer.address.ip()), secure: peer.secure, query, headers: names.map(header).collect() }
+    Facts { source: Some(peer.address.ip()), secure: peer.tls.is_some(), query, headers: names.map(header).collect() }
 }

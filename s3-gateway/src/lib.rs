@@ -11,23 +11,29 @@
 //! 5. What is not supported is answered with `NotImplemented`, never with success.
 
 mod access;
+mod access_log;
+mod addresses;
 mod buckets;
 mod condition;
 mod cors;
 mod digest;
 mod door;
+mod exchange;
 mod failure;
 mod http;
 mod identity;
 mod idle;
 mod key;
+mod metrics;
 mod operations;
+mod pace;
 mod parts;
 mod policy;
 mod preflight;
 mod properties;
 mod public_access;
 mod secret;
+mod server;
 mod settings;
 mod tagging;
 mod users;

@@ -7,6 +7,7 @@ use s3s::{Body, S3Error, S3ErrorCode, S3Result};
 
 use crate::buckets::Buckets;
 use crate::failure;
+use crate::server::respond;
 
 #[derive(Debug)]
 pub(crate) struct Preflight {
@@ -40,20 +41,14 @@ impl Preflight {
 
     /// Answers what a browser asks before it sends a request of a page.
     pub(crate) async fn answer<B>(&self, request: &Request<B>) -> http::Response<Body> {
-        let answer = match self.ask(request).await {
+        match self.ask(request).await {
             Ok(headers) => {
                 let mut response = http::Response::new(Body::empty());
                 *response.headers_mut() = headers;
-                Ok(response)
+                response
             }
-            Err(error) => error.to_http_response(),
-        };
-        answer.unwrap_or_else(|error| {
-            tracing::error!(%error, "an error cannot be written");
-            let mut response = http::Response::new(Body::empty());
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        })
+            Err(error) => respond(error),
+        }
     }
 
     async fn ask<B>(&self, request: &Request<B>) -> S3Result<HeaderMap> {

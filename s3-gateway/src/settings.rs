@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use types::ByteSize;
 
 /// The settings of a gateway. Every field has a default; unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,33 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// Connections at a time; further ones wait.
     pub connections: usize,
+    /// Connections of one address at a time; further ones are closed.
+    pub connections_per_address: usize,
+    /// Bytes in a second that the body of a request must come in with, on the average.
+    pub min_body_rate: ByteSize,
+    /// What the client may take beside, for a body.
+    #[serde(with = "humantime_serde")]
+    pub body_patience: Duration,
+    /// A file that gets a line for each request, in the format of Amazon's server access logs.
+    pub access_log: Option<PathBuf>,
+    /// Whether others than those on this host are told metrics.
+    pub public_metrics: bool,
+}
+
+impl Settings {
+    /// Refuses what would serve nobody.
+    pub(crate) fn check(&self) -> Result<(), crate::Error> {
+        for (what, is_zero) in [
+            ("connections", self.connections == 0),
+            ("connections_per_address", self.connections_per_address == 0),
+            ("min_body_rate", self.min_body_rate == ByteSize::ZERO),
+        ] {
+            if is_zero {
+                return Err(crate::Error::Zero(what));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A certificate chain and its key, as PEM files.
@@ -51,6 +79,11 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(120),
             header_timeout: Duration::from_secs(10),
             connections: 4096,
+            connections_per_address: 1024,
+            min_body_rate: ByteSize::new(1024),
+            body_patience: Duration::from_secs(30),
+            access_log: None,
+            public_metrics: false,
         }
     }
 }

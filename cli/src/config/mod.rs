@@ -143,6 +143,7 @@ fn read(text: &str, path: &Path, variables: Vec<environment::Variable>, flags: &
     }
     if let Some(settings) = &mut file.s3 {
         settings.secrets_key = base.join(&settings.secrets_key);
+        settings.access_log = settings.access_log.take().map(|path| base.join(path));
         if let Some(tls) = &mut settings.tls {
             tls.certificate = base.join(&tls.certificate);
             tls.key = base.join(&tls.key);
