@@ -80,3 +80,32 @@ printf 'by the other door\n' | "$ashlar" fs put - /s3/tree/other
 "$aws" s3 rm --quiet --recursive s3://tree
 "$aws" s3 rb s3://tree >/dev/null
 echo "ok      the AWS CLI"
+
+# Objects by the library, beside the gateway.
+refused() { if "$@" 2>"$dir/refused"; then echo "FAILED  this was done: $*"; exit 1; fi; }
+"$ashlar" object mb native
+refused "$ashlar" object mb native
+"$ashlar" object put "$dir/large" native/a/large
+"$aws" s3 cp --quiet s3://native/a/large - | cmp - "$dir/large"
+refused "$ashlar" object put --if-absent docs/s3.md s3://native/a/large
+"$ashlar" object put docs/s3.md native/b
+etag=$("$ashlar" object stat --json native/b | sed -n 's/.*"etag":"\([^"]*\)".*/\1/p')
+refused "$ashlar" object put --if-match other docs/s3.md native/b
+"$ashlar" object put --if-match "$etag" docs/posix.md native/b
+"$ashlar" object get native/b - | cmp - docs/posix.md
+"$ashlar" object get native/a/large "$dir/native"
+cmp "$dir/large" "$dir/native"
+refused "$ashlar" object get native/b "$dir/native"
+[ "$("$ashlar" object ls native | sed 's/.* //' | paste -sd,)" = a/,b ]
+[ "$("$ashlar" object ls -r native | sed 's/.* //' | paste -sd,)" = a/large,b ]
+"$venv/bin/python" - "$("$ashlar" object presign native/b)" "$("$ashlar" object presign --method PUT native/'c d')" <<'END'
+import sys, urllib.request
+assert urllib.request.urlopen(sys.argv[1]).read() == open("docs/posix.md", "rb").read()
+urllib.request.urlopen(urllib.request.Request(sys.argv[2], data=b"presigned", method="PUT"))
+END
+[ "$("$ashlar" object get 'native/c d' -)" = presigned ]
+refused "$ashlar" object rb native
+"$ashlar" object rm native/b
+"$ashlar" object rm -r native/
+"$ashlar" object rb native
+echo "ok      ashlar object"

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArgs;
-use crate::{admin, bench, fs, mount, serve};
+use crate::{admin, bench, fs, mount, object, serve};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Mount(mount::MountArgs),
     /// Work with files and directories
     Fs(fs::FsArgs),
+    /// Work with buckets and objects
+    Object(object::ObjectArgs),
     /// Look after the cluster
     Admin(admin::AdminArgs),
     /// Measure how fast this machine and the cluster are

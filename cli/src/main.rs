@@ -11,6 +11,7 @@ mod exit;
 mod fs;
 mod logging;
 mod mount;
+mod object;
 mod output;
 mod progress;
 mod serve;
@@ -57,6 +58,10 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Fs(args) => {
             log_for_clients()?;
             until_interrupted(fs::run(args)).await
+        }
+        Command::Object(args) => {
+            log_for_clients()?;
+            until_interrupted(object::run(args)).await
         }
         Command::Admin(args) => {
             log_for_clients()?;

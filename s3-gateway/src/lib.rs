@@ -30,6 +30,7 @@ mod pace;
 mod parts;
 mod policy;
 mod preflight;
+mod presign;
 mod properties;
 mod public_access;
 mod secret;
@@ -39,6 +40,7 @@ mod tagging;
 mod users;
 
 pub use http::{Error, Gateway};
+pub use presign::{MAX_LIFETIME, Presign, PresignError};
 pub use secret::{SealingKey, SecretError, generate};
 pub use settings::{Settings, TlsSettings};
 

@@ -34,6 +34,7 @@ mod xattr;
 pub(crate) use object::{gid, group};
 pub(crate) use parallel::Failures;
 pub(crate) use remote::{RemotePath, argument};
+pub(crate) use upload::pieces;
 
 use crate::cluster::ClusterArgs;
 use crate::exit::Failure;

@@ -119,7 +119,7 @@ fn open(path: &LocalPath) -> io::Result<Opened> {
 }
 
 /// Reads ahead in a thread, which ends when the receiver is gone.
-pub(super) fn pieces(mut from: impl Read + Send + 'static) -> mpsc::Receiver<io::Result<Bytes>> {
+pub(crate) fn pieces(mut from: impl Read + Send + 'static) -> mpsc::Receiver<io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         loop {
