@@ -131,6 +131,32 @@ impl Admin {
         Ok(Fsck::new(path.clone(), stream.into_inner()))
     }
 
+    /// Has a datanode leave: it gets nothing new, and what it has is copied to others. When nothing needs it any more the
+    /// leader says so, see [`report`](Self::report). Asked of one that has left, this changes nothing.
+    pub async fn decommission(&self, node: NodeId) -> Result<(), Error> {
+        let changed = self.set_service(node, v1::Service::Decommissioning, Duration::ZERO).await;
+        changed.map_err(|fault| Error::new("decommission", format!("datanode {}", node.get()), fault))
+    }
+
+    /// Has a datanode take part again, whatever it was set to.
+    pub async fn recommission(&self, node: NodeId) -> Result<(), Error> {
+        let changed = self.set_service(node, v1::Service::InService, Duration::ZERO).await;
+        changed.map_err(|fault| Error::new("recommission", format!("datanode {}", node.get()), fault))
+    }
+
+    /// Announces that a datanode may be away for a while, at most 30 days. It gets nothing new, and nothing is copied because
+    /// it is away.
+    pub async fn maintenance(&self, node: NodeId, time: Duration) -> Result<(), Error> {
+        let changed = self.set_service(node, v1::Service::Maintenance, time).await;
+        changed.map_err(|fault| Error::new("announce maintenance of", format!("datanode {}", node.get()), fault))
+    }
+
+    async fn set_service(&self, node: NodeId, service: v1::Service, time: Duration) -> Result<(), Fault> {
+        let for_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let request = v1::SetServiceRequest { node: node.get(), service: service.into(), for_ms };
+        self.ask_leader(async |mut leader| leader.set_service(request).await).await.map(drop)
+    }
+
     /// Asks the leader. While another change is under way, or the leader is new, it says so and is asked again.
     async fn ask_leader<T>(
         &self,

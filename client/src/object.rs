@@ -332,6 +332,48 @@ pub struct DatanodeReport {
     pub last_heartbeat: Duration,
     pub storages: Vec<StorageReport>,
     pub writers: u32,
+    pub service: Service,
+    /// Told by the leader, once it has looked at all blocks.
+    pub tally: Option<Tally>,
+}
+
+/// Whether a datanode takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    InService,
+    /// It gets nothing new, and what it has is copied to others.
+    Decommissioning,
+    /// Nothing needs it any more.
+    Decommissioned,
+    /// It may be away until then, and nothing is copied for that.
+    Maintenance {
+        until: Timestamp,
+    },
+}
+
+/// Blocks of a datanode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Tally {
+    /// Good replicas that it has.
+    pub replicas: u64,
+    /// Blocks of which no other datanode has a good replica that can be read.
+    pub last: u64,
+    /// Of one that is to leave, blocks that need it: those under construction or allocated for a writer,
+    pub written: u64,
+    /// those that wait for a copy,
+    pub waiting: u64,
+    /// those of which no datanode that stays can take a copy,
+    pub no_target: u64,
+    /// and those of which no replica can be read.
+    pub no_source: u64,
+}
+
+impl Tally {
+    /// Blocks that need a datanode that is to leave.
+    pub const fn left(&self) -> u64 {
+        self.written + self.waiting + self.no_target + self.no_source
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

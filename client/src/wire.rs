@@ -11,7 +11,7 @@ use crate::config::User;
 use crate::error::Fault;
 use crate::object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, HeldLock, Kind, Liveness, LockKind,
-    LogStatistics, Member, MemberStatus, Quota, Redundancy, ScrubPass, StorageReport, Usage,
+    LogStatistics, Member, MemberStatus, Quota, Redundancy, ScrubPass, Service, StorageReport, Tally, Usage,
 };
 use crate::place::Place;
 
@@ -300,6 +300,7 @@ pub(crate) fn datanode(wire: v1::DatanodeReport) -> Result<DatanodeReport, Fault
         v1::Liveness::Dead => Liveness::Dead,
         v1::Liveness::Unspecified => return Err(broken("a datanode is neither alive nor dead")),
     };
+    let service = v1::Service::try_from(wire.service).map_err(|_| broken("the service of a datanode is not known"))?;
     let storages = wire.storages.into_iter().map(storage).collect::<Result<_, _>>()?;
     Ok(DatanodeReport {
         node: NodeId::new(wire.node),
@@ -310,6 +311,20 @@ pub(crate) fn datanode(wire: v1::DatanodeReport) -> Result<DatanodeReport, Fault
         last_heartbeat: Duration::from_millis(wire.last_heartbeat_ms),
         storages,
         writers: wire.writers,
+        service: match service {
+            v1::Service::InService => Service::InService,
+            v1::Service::Decommissioning => Service::Decommissioning,
+            v1::Service::Decommissioned => Service::Decommissioned,
+            v1::Service::Maintenance => Service::Maintenance { until: Timestamp::from_nanos(wire.maintenance_until) },
+        },
+        tally: wire.tally.map(|v1::Tally { replicas, last, written, waiting, no_target, no_source }| Tally {
+            replicas,
+            last,
+            written,
+            waiting,
+            no_target,
+            no_source,
+        }),
     })
 }
 

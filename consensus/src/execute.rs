@@ -38,7 +38,7 @@ pub struct Answered<P> {
 pub struct Executed<P> {
     pub answers: Vec<Answered<P>>,
     pub effects: Vec<Effect>,
-    /// Datanodes were registered.
+    /// Datanodes were registered, or take part otherwise than before.
     pub nodes_changed: bool,
     pub formatted: bool,
     /// The group is another one, or another one's address is known.
@@ -115,7 +115,8 @@ pub fn execute_watched<P, V: View>(
         let batch = Batch::decode(&entry.data).map_err(|error| ExecuteError::Decode { index, error })?;
         let mut outcomes = Vec::with_capacity(batch.requests.len());
         for request in &batch.requests {
-            executed.nodes_changed |= matches!(request.command, Command::RegisterDatanode { .. });
+            executed.nodes_changed |=
+                matches!(request.command, Command::RegisterDatanode { .. } | Command::SetService { .. });
             executed.formatted |= matches!(request.command, Command::Format { .. });
             let applied = namespace::apply(overlay, request).map_err(|error| ExecuteError::View { index, error })?;
             watch(overlay, request, &applied.writes).map_err(|error| ExecuteError::View { index, error })?;
@@ -135,8 +136,39 @@ pub fn execute_watched<P, V: View>(
 #[cfg(test)]
 mod tests {
     use namespace::memory::MemoryView;
+    use namespace::row::{NodeRow, Service};
+    use types::{NodeId, Timestamp};
 
     use super::*;
+
+    /// The leader chooses datanodes from a view of its own, which is loaded again when this says so.
+    #[test]
+    fn what_changes_whether_a_datanode_takes_part_changes_the_nodes() {
+        let changed = |command| {
+            let request = Request { time: Timestamp::from_nanos(1), origin: None, command, principal: None };
+            let data = Batch { requests: vec![request] }.encode().into();
+            let entries = vec![Committed::<()> {
+                entry: Entry { index: 1, data, ..Entry::default() },
+                waiters: vec![],
+                group: None,
+            }];
+            let mut state = AppliedState { index: 0, term: 0, group: Group::of(&[1]) };
+            let executed = execute(&mut Overlay::new(&MemoryView::new()), &mut state, entries);
+            executed.expect("one readable entry").nodes_changed
+        };
+        let (node, id) = (NodeId::new(1), NodeId::new(0));
+        let row = NodeRow {
+            id,
+            host: "dn".to_owned(),
+            transfer: "127.0.0.1:1".to_owned(),
+            rack: "/rack".to_owned(),
+            storages: vec![],
+            service: None,
+        };
+        assert!(changed(Command::RegisterDatanode { node: row }));
+        assert!(changed(Command::SetService { node, service: Service::Decommissioning, only_if: None }));
+        assert!(!changed(Command::ExpireTrash { limit: 1 }));
+    }
 
     /// The library may answer with an empty entry where a change of members was proposed: its kind tells.
     #[test]

@@ -2,16 +2,18 @@
 //!
 //! Every member hears every datanode, so that a new leader can choose targets at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use namespace::placement::{self, Candidate};
-use namespace::repair::{Facts, Liveness, Member};
-use namespace::row::{BlockLocation, NodeRow};
+use namespace::repair::drain::Tally;
+use namespace::repair::{Facts, Liveness, Member, Standing};
+use namespace::row::{BlockLocation, NodeRow, Service};
 use proto::v1;
 use types::{ByteSize, NodeId, StorageId};
 
+use crate::raft::wall_clock;
 use crate::settings::Settings;
 
 /// A storage as its datanode describes it.
@@ -192,10 +194,11 @@ impl Datanodes {
 
     /// Targets for a new block, best first: as many as wished if there are, fewer down to the least.
     pub(crate) fn targets(&self, wish: &Wish<'_>) -> Result<Vec<BlockLocation>, TooFew> {
-        let known = self.known();
+        let (known, now) = (self.known(), wall_clock());
         let candidates: Vec<Candidate> = Self::members(&known)
             .filter(|(row, heard, candidate)| {
                 heard.is_some()
+                    && row.service().standing(now) == Standing::InService
                     && self.liveness(self.silence(*heard), self.dead_after) == Liveness::Alive
                     && !wish.exclude.contains(&row.id.get())
                     && candidate.free >= wish.block_size
@@ -227,7 +230,19 @@ impl Datanodes {
             let liveness = self.liveness(self.silence(heard), dead_after);
             (candidate.location.storage, Member { candidate, liveness })
         });
-        Facts { members: members.collect() }
+        let now = wall_clock();
+        let standings = known.rows.values().map(|row| (row.id, row.service().standing(now)));
+        let standings = standings.filter(|(_, standing)| *standing != Standing::InService).collect();
+        Facts { members: members.collect(), standings }
+    }
+
+    /// The nodes that are to leave, and those whose maintenance has ended, with what they were set to.
+    pub(crate) fn services(&self) -> (BTreeSet<NodeId>, Vec<(NodeId, Service)>) {
+        let (known, now) = (self.known(), wall_clock());
+        let services = || known.rows.values().map(|row| (row.id, row.service()));
+        let leaving = services().filter(|(_, service)| *service == Service::Decommissioning).map(|(node, _)| node);
+        let is_over = |service: &Service| matches!(service, Service::Maintenance { until } if *until <= now);
+        (leaving.collect(), services().filter(|(_, service)| is_over(service)).collect())
     }
 
     /// Locations for the wire, in the order given; one whose node is not known is left out.
@@ -265,11 +280,18 @@ impl Datanodes {
         self.known().rows.keys().copied().collect()
     }
 
-    pub(crate) fn report(&self) -> Vec<v1::DatanodeReport> {
+    /// What is known of each; `tally` is what the leader's last scan counted.
+    pub(crate) fn report(&self, tally: impl Fn(NodeId) -> Option<Tally>) -> Vec<v1::DatanodeReport> {
         let known = self.known();
         let report = |row: &NodeRow| {
             let heard = known.heard.get(&row.id);
             let silence = self.silence(heard);
+            let (service, until) = match row.service() {
+                Service::InService => (v1::Service::InService, 0),
+                Service::Decommissioning => (v1::Service::Decommissioning, 0),
+                Service::Decommissioned => (v1::Service::Decommissioned, 0),
+                Service::Maintenance { until } => (v1::Service::Maintenance, until.nanos()),
+            };
             v1::DatanodeReport {
                 node: row.id.get(),
                 host: row.host.clone(),
@@ -283,6 +305,9 @@ impl Datanodes {
                 last_heartbeat_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
                 storages: heard.map_or_else(Vec::new, |heard| heard.storages.iter().map(storage_state).collect()),
                 writers: heard.map_or(0, |heard| heard.writers),
+                service: service.into(),
+                maintenance_until: until,
+                tally: tally(row.id).map(wire_tally),
             }
         };
         known.rows.values().map(report).collect()
@@ -297,6 +322,11 @@ fn wire(known: &Known, location: &BlockLocation) -> Option<v1::Location> {
         transfer: row.transfer.clone(),
         host: row.host.clone(),
     })
+}
+
+fn wire_tally(tally: Tally) -> v1::Tally {
+    let Tally { replicas, last, written, waiting, no_target, no_source } = tally;
+    v1::Tally { replicas, last, written, waiting, no_target, no_source }
 }
 
 fn storage_state(report: &StorageReport) -> v1::StorageState {
@@ -314,6 +344,8 @@ fn storage_state(report: &StorageReport) -> v1::StorageState {
 
 #[cfg(test)]
 mod tests {
+    use types::Timestamp;
+
     use super::*;
 
     fn storage(node: u64) -> StorageId {
@@ -327,6 +359,7 @@ mod tests {
             transfer: format!("127.0.0.1:{node}"),
             rack: "rack".to_owned(),
             storages: vec![storage(node)],
+            service: None,
         }
     }
 
@@ -360,6 +393,27 @@ mod tests {
         assert_eq!(chosen(wish(3, &[])), Ok(2), "one is full and one has not been heard");
         let too_few = TooFew { have: 1, least: 2, want: 3, block_size: ByteSize::new(100) };
         assert_eq!(chosen(wish(3, &[2])), Err(too_few));
+    }
+
+    #[test]
+    fn nodes_that_leave_or_are_in_maintenance_are_no_targets() {
+        let datanodes = Datanodes::new(&Settings::default());
+        let set = |node, service| NodeRow { service: Some(service), ..row(node) };
+        let (past, later) = (Timestamp::from_nanos(1), Timestamp::from_nanos(u64::MAX));
+        datanodes.load(vec![
+            row(1),
+            set(2, Service::Decommissioning),
+            set(3, Service::Decommissioned),
+            set(4, Service::Maintenance { until: later }),
+            set(5, Service::Maintenance { until: past }),
+        ]);
+        for node in 1..=5 {
+            assert!(datanodes.hear(heartbeat(node, 500)));
+        }
+        let chosen = datanodes.targets(&wish(5, &[])).expect("two are in service");
+        assert_eq!(chosen.iter().map(|target| target.node.get()).collect::<BTreeSet<_>>(), BTreeSet::from([1, 5]));
+        let over = (NodeId::new(5), Service::Maintenance { until: past });
+        assert_eq!(datanodes.services(), (BTreeSet::from([NodeId::new(2)]), vec![over]));
     }
 
     #[test]

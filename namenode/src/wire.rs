@@ -8,11 +8,13 @@ mod sessions;
 mod trash;
 mod uploads;
 
+use std::time::Duration;
+
 use namespace::command::{
     AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, TimeKind, UploadName, Where, XattrMode,
 };
 use namespace::lock::{LockKind, LockWish};
-use namespace::row::{self, NodeRow, Quota};
+use namespace::row::{self, NodeRow, Quota, Service};
 use proto::{WireError, v1};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp, TrashId};
 
@@ -519,7 +521,30 @@ pub(crate) fn node_row(wire: v1::RegisterRequest) -> Result<NodeRow, WireError> 
         transfer: wire.transfer,
         rack: label(wire.rack, "RegisterRequest.rack")?,
         storages: storages(&wire.storages, "RegisterRequest.storages")?,
+        service: None,
     })
+}
+
+/// The longest maintenance: what is away for longer is gone.
+const MAX_MAINTENANCE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Reads whether a datanode is to take part.
+pub(crate) fn service(wire: &v1::SetServiceRequest, now: Timestamp) -> Result<(NodeId, Service), WireError> {
+    let wanted = v1::Service::try_from(wire.service);
+    let service = match wanted.map_err(|_| wrong("SetServiceRequest.service", "is not known"))? {
+        v1::Service::InService => Service::InService,
+        v1::Service::Decommissioning => Service::Decommissioning,
+        // That is for the leader to find out.
+        v1::Service::Decommissioned => return Err(wrong("SetServiceRequest.service", "cannot be asked for")),
+        v1::Service::Maintenance => {
+            let time = Duration::from_millis(wire.for_ms);
+            if time.is_zero() || time > MAX_MAINTENANCE {
+                return Err(wrong("SetServiceRequest.for_ms", "is not more than zero and at most 30 days"));
+            }
+            Service::Maintenance { until: now.saturating_add(time) }
+        }
+    };
+    Ok((NodeId::new(wire.node), service))
 }
 
 /// Reads the part of a heartbeat that describes the node.
@@ -651,6 +676,23 @@ mod tests {
 
     fn code(kind: Option<Kind>) -> Code {
         asked(kind, &Settings::default()).expect_err("must be refused").code
+    }
+
+    #[test]
+    fn rubbish_about_whether_a_datanode_takes_part_is_refused() {
+        let now = Timestamp::from_nanos(5);
+        let read = |wanted: i32, for_ms| service(&v1::SetServiceRequest { node: 3, service: wanted, for_ms }, now).ok();
+        let (leave, away) = (v1::Service::Decommissioning.into(), v1::Service::Maintenance.into());
+        let until = Timestamp::from_nanos(2_000_005);
+        assert_eq!(read(away, 2), Some((NodeId::new(3), Service::Maintenance { until })));
+        assert_eq!(read(leave, 0), Some((NodeId::new(3), Service::Decommissioning)));
+        let longest = 30 * 24 * 3_600_000;
+        assert!(read(away, longest).is_some(), "30 days");
+        for (wanted, for_ms) in
+            [(away, 0), (away, longest + 1), (away, u64::MAX), (v1::Service::Decommissioned.into(), 0), (4, 0), (-1, 0)]
+        {
+            assert_eq!(read(wanted, for_ms), None, "{wanted} {for_ms}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::ageing::Aged;
 use crate::bucket::{BucketSetting, Condition};
 use crate::lock::LockWish;
 pub use crate::publication::{Attribute, Content, Publication, Source};
-use crate::row::{Attributes, BlockLocation, Kind, NodeRow, Quota};
+use crate::row::{Attributes, BlockLocation, Kind, NodeRow, Quota, Service};
 pub use crate::upload::{Completion, NewPart, PartContent, PartName, UploadName};
 
 /// One command as it stands in the log.
@@ -751,6 +751,17 @@ pub enum Command {
         place: Where,
         #[n(1)]
         ttl_nanos: Option<u64>,
+    },
+    /// Says whether a datanode takes part.
+    #[n(138)]
+    SetService {
+        #[n(0)]
+        node: NodeId,
+        #[n(1)]
+        service: Service,
+        /// Else nothing changes.
+        #[n(2)]
+        only_if: Option<Service>,
     },
     /// The leader's: removes what is still too old for where it is.
     #[n(139)]

@@ -667,6 +667,18 @@ pub enum Error {
         #[n(1)]
         limit: u32,
     },
+    #[error("there is no datanode {}; see ashlar admin report", node.get())]
+    #[n(108)]
+    UnknownNode {
+        #[n(0)]
+        node: NodeId,
+    },
+    #[error("datanode {} is the last one in service and cannot leave; add another one first", node.get())]
+    #[n(109)]
+    LastInService {
+        #[n(0)]
+        node: NodeId,
+    },
     #[error("there is no {item} of uid {uid} in the trash: it was restored, removed, or its time was over")]
     #[n(105)]
     NoSuchTrash {
@@ -769,6 +781,7 @@ impl Error {
             | Self::BadBucketName { .. }
             | Self::BadAccessKey { .. }
             | Self::BadTtl { .. }
+            | Self::LastInService { .. }
             | Self::TooManyAged { .. }
             | Self::BadTarget { .. }
             | Self::BadAcl { .. }
@@ -780,7 +793,7 @@ impl Error {
             Self::SymlinkOnTheWay { .. } => Code::SymbolicLink,
             Self::TooManyLinks { .. } => Code::TooManyLinks,
             Self::NotAFile { .. } => Code::NotSupported,
-            Self::NotFound { .. } | Self::NoSuchTrash { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NoSuchTrash { .. } | Self::UnknownNode { .. } => Code::NotFound,
             Self::NotDirectory { .. } => Code::NotDirectory,
             Self::IsDirectory { .. } => Code::IsDirectory,
             Self::NotEmpty { .. } => Code::NotEmpty,

@@ -3,13 +3,17 @@
 //! 1. No plan takes away the last good replica on a live storage, or goes below the wanted number of them.
 //! 2. No plan puts two replicas on one host.
 //! 3. A replica is never copied onto a storage that holds, or is still giving up, one of the same block.
+//! 4. What is on a node that leaves is a source and does not count. What is on one in maintenance counts although it does
+//!    not answer, and nothing is taken away because of it.
+
+pub mod drain;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{BlockId, StorageId};
+use types::{BlockId, NodeId, StorageId, Timestamp};
 
 use crate::placement::{self, Candidate, Neighbour};
-use crate::row::{BlockLocation, BlockRow, BlockState};
+use crate::row::{BlockLocation, BlockRow, BlockState, Service};
 
 /// What is known of a storage right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +30,32 @@ pub enum Liveness {
     Dead,
 }
 
+/// What a node is counted on for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    InService,
+    /// It is to leave, or may.
+    Draining,
+    /// It may be silent for now.
+    Maintenance,
+}
+
+impl Service {
+    pub fn standing(self, now: Timestamp) -> Standing {
+        match self {
+            Self::Decommissioning | Self::Decommissioned => Standing::Draining,
+            Self::Maintenance { until } if now < until => Standing::Maintenance,
+            Self::InService | Self::Maintenance { .. } => Standing::InService,
+        }
+    }
+}
+
 /// Every storage that is known; one that is missing counts as dead.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     pub members: BTreeMap<StorageId, Member>,
+    /// Of nodes that are not in service.
+    pub standings: BTreeMap<NodeId, Standing>,
 }
 
 /// One thing to do for a block.
@@ -60,6 +86,8 @@ pub struct Health {
     pub wanted: usize,
     /// Good replicas on live storages.
     pub live: usize,
+    /// Good replicas that count: those on live storages of nodes that do not leave, and on nodes in maintenance.
+    pub counted: usize,
     /// Good replicas on storages that are dead or unknown.
     pub unreachable: usize,
     pub bad: usize,
@@ -72,13 +100,15 @@ impl Health {
     }
 
     pub const fn short(&self) -> bool {
-        self.live < self.wanted
+        self.counted < self.wanted
     }
 }
 
 pub fn health(row: &BlockRow, facts: &Facts) -> Health {
     let live = row.replicas.iter().filter(|location| facts.live(location).is_some()).count();
-    Health { wanted: usize::from(row.wanted), live, unreachable: row.replicas.len() - live, bad: row.bad.len() }
+    let counted = row.replicas.iter().filter(|location| facts.counted(location).is_some()).count();
+    let (wanted, unreachable) = (usize::from(row.wanted), row.replicas.len() - live);
+    Health { wanted, live, counted, unreachable, bad: row.bad.len() }
 }
 
 /// What to do next for a block, and how urgent it is; nothing for one that is well, cannot be read anywhere, or is not
@@ -94,10 +124,16 @@ pub fn plan(block: BlockId, row: &BlockRow, facts: &Facts, seed: u64) -> Option<
     if live.is_empty() {
         return None;
     }
-    if live.len() < wanted {
-        return Some((urgency(false), copy(block, row, facts, &live, seed).or_else(|| make_room(row))?));
+    let counted: Vec<&Member> = row.replicas.iter().filter_map(|location| facts.counted(location)).collect();
+    if counted.len() < wanted {
+        return Some((urgency(false), copy(block, row, facts, (&live, &counted), seed).or_else(|| make_room(row))?));
     }
-    Some((urgency(true), tidy(row, facts, &live, wanted)?))
+    // Invariant 4: only what answers, and stays, makes up for something.
+    let sure: Vec<&Member> = counted.into_iter().filter(|member| member.liveness != Liveness::Dead).collect();
+    if sure.len() < wanted {
+        return None;
+    }
+    Some((urgency(true), tidy(row, facts, &sure, wanted)?))
 }
 
 impl Facts {
@@ -105,19 +141,42 @@ impl Facts {
     fn live(&self, location: &BlockLocation) -> Option<&Member> {
         self.members.get(&location.storage).filter(|member| member.liveness != Liveness::Dead)
     }
+
+    /// The storage of a replica that counts (invariant 4).
+    fn counted(&self, location: &BlockLocation) -> Option<&Member> {
+        let counts = |member: &&Member| match self.standing(location.node) {
+            Standing::InService => member.liveness != Liveness::Dead,
+            Standing::Draining => false,
+            Standing::Maintenance => true,
+        };
+        self.members.get(&location.storage).filter(counts)
+    }
+
+    pub fn standing(&self, node: NodeId) -> Standing {
+        self.standings.get(&node).copied().unwrap_or(Standing::InService)
+    }
 }
 
 /// One more copy, if there is a place for it.
-fn copy(block: BlockId, row: &BlockRow, facts: &Facts, live: &[&Member], seed: u64) -> Option<Work> {
+fn copy(
+    block: BlockId,
+    row: &BlockRow,
+    facts: &Facts,
+    (live, counted): (&[&Member], &[&Member]),
+    seed: u64,
+) -> Option<Work> {
     let listed = || row.replicas.iter().chain(&row.bad).chain(&row.leaving);
     let may_hold = |member: &&Member| {
-        let storage = member.candidate.location.storage;
-        member.liveness == Liveness::Alive && listed().all(|other| other.storage != storage)
+        let Candidate { location, host, .. } = &member.candidate;
+        member.liveness == Liveness::Alive
+            && facts.standing(location.node) == Standing::InService
+            && listed().all(|other| other.storage != location.storage)
+            && live.iter().all(|other| other.candidate.host != *host)
     };
     let candidates: Vec<Candidate> =
         facts.members.values().filter(may_hold).map(|member| member.candidate.clone()).collect();
     let neighbours: Vec<Neighbour<'_>> =
-        live.iter().map(|member| Neighbour { host: &member.candidate.host, rack: &member.candidate.rack }).collect();
+        counted.iter().map(|member| Neighbour { host: &member.candidate.host, rack: &member.candidate.rack }).collect();
     // Blocks differ in their seed, or all copies of a lost disk would go to one place.
     let seed = seed ^ block.inode().get().rotate_left(32) ^ u64::from(block.number());
     let target = *placement::extend(&candidates, &neighbours, 1, None, seed).first()?;
@@ -132,7 +191,7 @@ fn make_room(row: &BlockRow) -> Option<Work> {
     row.bad.first().map(|replica| Work::DropBad { replica: *replica })
 }
 
-/// Enough live copies exist: what is there besides?
+/// Enough copies are on `live` storages that stay: what is there besides?
 fn tidy(row: &BlockRow, facts: &Facts, live: &[&Member], wanted: usize) -> Option<Work> {
     if let Some(replica) = row.bad.first() {
         return Some(Work::DropBad { replica: *replica });
@@ -140,8 +199,12 @@ fn tidy(row: &BlockRow, facts: &Facts, live: &[&Member], wanted: usize) -> Optio
     if row.replicas.len() <= wanted {
         return None;
     }
-    if let Some(replica) = row.replicas.iter().find(|location| facts.live(location).is_none()) {
+    let is_lost = |location: &&BlockLocation| facts.live(location).is_none() && facts.counted(location).is_none();
+    if let Some(replica) = row.replicas.iter().find(is_lost) {
         return Some(Work::RemoveExcess { replica: *replica });
+    }
+    if live.len() <= wanted {
+        return None;
     }
     let excess = live.iter().max_by_key(|member| {
         let others = || live.iter().filter(|other| other.candidate.location != member.candidate.location);

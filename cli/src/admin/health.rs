@@ -1,6 +1,6 @@
 //! How a cluster is, in one word, with the reasons. A pure function of what its members say.
 
-use client::{DatanodeReport, Liveness, MemberStatus};
+use client::{DatanodeReport, Liveness, MemberStatus, Service};
 use serde::Serialize;
 
 use crate::output::count;
@@ -102,18 +102,23 @@ impl Facts {
             Err(_) if self.namenodes.iter().all(|answer| answer.status.is_err()) => return,
             Err(reason) => return reasons.push((Health::Unavailable, format!("datanodes are not known: {reason}"))),
         };
-        let alive = datanodes.iter().filter(|datanode| datanode.liveness == Liveness::Alive).count();
+        let serves =
+            |datanode: &&DatanodeReport| datanode.liveness == Liveness::Alive && datanode.service == Service::InService;
+        let alive = datanodes.iter().filter(serves).count();
         if alive == 0 {
-            reasons.push((Health::Unavailable, "no datanode is alive".to_owned()));
+            reasons.push((Health::Unavailable, "no datanode is alive and in service".to_owned()));
         } else if let Some(replication) = self.replication.filter(|replication| alive < usize::from(*replication)) {
             let alive = count(alive as u64, "datanode is alive", "datanodes are alive");
             reasons.push((Health::Degraded, format!("{alive}, files want {replication} replicas")));
         }
         for datanode in datanodes {
-            let DatanodeReport { node, host, liveness, storages, .. } = datanode;
+            let DatanodeReport { node, host, liveness, storages, service, .. } = datanode;
             let name = format!("datanode {} ({host})", node.get());
             match liveness {
                 Liveness::Alive => {}
+                // It was announced to be away, or has left.
+                Liveness::Suspect | Liveness::Dead
+                    if matches!(service, Service::Decommissioned | Service::Maintenance { .. }) => {}
                 Liveness::Suspect => reasons.push((Health::Degraded, format!("{name} is silent"))),
                 Liveness::Dead => reasons.push((Health::Degraded, format!("{name} is dead"))),
             }

@@ -6,6 +6,7 @@ mod key;
 mod raft;
 mod report;
 mod scrub;
+mod service;
 mod status;
 mod supergroup;
 
@@ -32,6 +33,12 @@ enum Command {
     Scrub(scrub::ScrubArgs),
     /// Check the namespace, and every block against its replicas; exit code 3 unless all is well
     Fsck(fsck::FsckArgs),
+    /// Have a datanode leave: copy what it has to others, and say when it may be stopped
+    Decommission(service::DecommissionArgs),
+    /// Have a datanode take part again
+    Recommission(service::RecommissionArgs),
+    /// Announce that a datanode may be away for a while, for which nothing is copied
+    Maintenance(service::MaintenanceArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
     /// Show or set the group whose members may do what root may
@@ -48,6 +55,9 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Report(args) => report::run(config, args).await,
         Command::Scrub(args) => scrub::run(config, args).await,
         Command::Fsck(args) => fsck::run(config, args).await,
+        Command::Decommission(args) => service::decommission(config, args).await,
+        Command::Recommission(args) => service::recommission(config, args).await,
+        Command::Maintenance(args) => service::maintenance(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
         Command::Supergroup(args) => supergroup::run(config, args).await,
         Command::Raft(args) => raft::run(config, args).await,

@@ -1,11 +1,11 @@
 //! `ashlar admin report`
 
-use client::{Admin, Config, DatanodeReport, Liveness};
+use client::{Admin, Config, DatanodeReport, Liveness, Service};
 use serde::Serialize;
 
-use super::{leader_first, status};
+use super::{leader_first, service, status};
 use crate::exit::Failure;
-use crate::output::{Align, Output, Sizes, Table, thousands};
+use crate::output::{Align, Output, Sizes, Table, rfc3339, thousands};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
@@ -50,6 +50,12 @@ struct Datanode {
     used: u64,
     free: u64,
     replicas: u64,
+    /// `in-service`, `decommissioning`, `decommissioned` or `maintenance`.
+    service: &'static str,
+    /// Of a maintenance.
+    maintenance_until: Option<String>,
+    /// Blocks that need a datanode that is to leave; told by the leader.
+    blocks_left: Option<u64>,
     volumes: Vec<Volume>,
 }
 
@@ -91,6 +97,12 @@ impl Datanode {
             used: volumes.iter().map(|volume| volume.used).sum(),
             free: volumes.iter().map(|volume| volume.free).sum(),
             replicas: volumes.iter().map(|volume| volume.replicas).sum(),
+            service: service::word(report.service),
+            maintenance_until: match report.service {
+                Service::Maintenance { until } => Some(rfc3339(until)),
+                Service::InService | Service::Decommissioning | Service::Decommissioned => None,
+            },
+            blocks_left: report.tally.filter(|_| report.service == Service::Decommissioning).map(|tally| tally.left()),
             volumes,
         }
     }
@@ -103,7 +115,8 @@ fn table(report: &[DatanodeReport], sizes: Sizes) -> Table {
         "NODE", "HOST", "RACK", "ADDRESS", "STATE", "HEARD", "USED", "FREE", "CAPACITY", "REPLICAS", "CHECKED",
         "VOLUMES",
     ]);
-    for datanode in report.iter().map(Datanode::of) {
+    for report in report {
+        let datanode = Datanode::of(report);
         let failed = datanode.volumes.iter().filter(|volume| volume.failed).count();
         let volumes = match failed {
             0 => datanode.volumes.len().to_string(),
@@ -119,7 +132,12 @@ fn table(report: &[DatanodeReport], sizes: Sizes) -> Table {
             datanode.host,
             datanode.rack,
             datanode.address,
-            state.to_owned(),
+            match report.service {
+                Service::InService => state.to_owned(),
+                Service::Decommissioning | Service::Decommissioned | Service::Maintenance { .. } => {
+                    format!("{state}, {}", datanode.service)
+                }
+            },
             format!("{:.1}s ago", datanode.last_heartbeat_ms as f64 / 1000.0),
             sizes.show(datanode.used),
             sizes.show(datanode.free),

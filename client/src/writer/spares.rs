@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use proto::v1;
@@ -137,9 +137,24 @@ impl Spares {
                 problem: "it allocated no block".to_owned(),
             })
         });
+        let kept = !state.ready.is_empty();
         drop(state);
+        if kept {
+            give_back_later(client);
+        }
         // If nobody waits any more, it is given back.
         drop(first.send(taken.map(|spare| spare.take(client))));
+    }
+
+    /// Gives back what is too old (invariant 2).
+    fn give_back(&self, client: &Client) {
+        let mut state = self.state();
+        let (stale, young) =
+            std::mem::take(&mut state.ready).into_iter().partition(|spare| spare.since.elapsed() >= AGE);
+        state.ready = young;
+        drop(state);
+        let stale: VecDeque<Spare> = stale;
+        stale.into_iter().for_each(|spare| drop(spare.take(client)));
     }
 
     /// One that lies here (invariant 2).
@@ -165,6 +180,17 @@ impl Spares {
         stale.into_iter().for_each(|spare: Spare| drop(spare.take(client)));
         found.map(|spare| spare.take(client))
     }
+}
+
+/// A client that writes nothing more gives its blocks back all the same: the datanodes that they are on may want to leave.
+fn give_back_later(client: &Client) {
+    let client = Arc::downgrade(&client.0);
+    tokio::spawn(async move {
+        tokio::time::sleep(AGE).await;
+        if let Some(shared) = client.upgrade() {
+            shared.spares.give_back(&Client(shared.clone()));
+        }
+    });
 }
 
 /// Asks for blocks. A leader that has just begun may not have heard of the datanodes yet.

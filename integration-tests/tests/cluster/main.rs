@@ -3,6 +3,7 @@
 mod bit_rot;
 mod command_line;
 mod datanode_loss;
+mod drain;
 mod fsck;
 mod full_disk;
 mod inventories;

@@ -1,17 +1,18 @@
 //! The scan over all blocks: counts redundancy, and plans copies and removals.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use namespace::command::Command;
 use namespace::query;
+use namespace::repair::drain::{self, Tally};
 use namespace::repair::{self, Facts, Liveness, Urgency, Work};
-use namespace::row::{BlockLocation, BlockRow, BlockState};
+use namespace::row::{BlockLocation, BlockRow, BlockState, Service};
 use namespace::view::ViewError;
 use proto::v1;
 use tracing::{debug, info};
-use types::BlockId;
+use types::{BlockId, NodeId};
 
 use super::Duties;
 
@@ -26,12 +27,17 @@ const SEED: u64 = 0x5ca4_0b1c;
 pub(super) struct Scan {
     due: Instant,
     running: Option<Running>,
+    /// Nodes that were to leave already when the last scan began, and that no block needed then.
+    clear: BTreeSet<NodeId>,
 }
 
 struct Running {
     started: Instant,
     after: Option<BlockId>,
     counted: Counted,
+    tallies: BTreeMap<NodeId, Tally>,
+    /// Nodes that are to leave.
+    leaving: BTreeSet<NodeId>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,9 +52,10 @@ struct Counted {
 #[derive(Debug, Default)]
 pub(crate) struct Redundancy(Mutex<Option<Found>>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Found {
     counted: Counted,
+    tallies: BTreeMap<NodeId, Tally>,
     copies: usize,
     at: Instant,
 }
@@ -58,13 +65,20 @@ impl Redundancy {
         *self.0.lock().expect("no holder of this lock panics") = None;
     }
 
-    fn found(&self, counted: Counted, copies: usize) {
-        let found = Found { counted, copies, at: Instant::now() };
+    fn found(&self, counted: Counted, tallies: BTreeMap<NodeId, Tally>, copies: usize) {
+        let found = Found { counted, tallies, copies, at: Instant::now() };
         *self.0.lock().expect("no holder of this lock panics") = Some(found);
     }
 
+    /// What was counted of a node, if a whole scan was made in this term.
+    pub(crate) fn tally(&self, node: NodeId) -> Option<Tally> {
+        let found = self.0.lock().expect("no holder of this lock panics");
+        Some(found.as_ref()?.tallies.get(&node).copied().unwrap_or_default())
+    }
+
     pub(crate) fn wire(&self) -> Option<v1::Redundancy> {
-        let found = (*self.0.lock().expect("no holder of this lock panics"))?;
+        let found = self.0.lock().expect("no holder of this lock panics");
+        let found = found.as_ref()?;
         Some(v1::Redundancy {
             scanned_blocks: found.counted.blocks,
             under_replicated: found.counted.under_replicated,
@@ -78,7 +92,7 @@ impl Redundancy {
 
 impl Scan {
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now, running: None }
+        Self { due: now, running: None, clear: BTreeSet::new() }
     }
 
     pub(super) fn running(&self) -> bool {
@@ -91,7 +105,9 @@ impl Duties {
     pub(super) fn scan(&self, scan: &mut Scan, short: &BTreeSet<BlockId>, may_delete: bool) -> Result<(), ViewError> {
         let now = Instant::now();
         if scan.running.is_none() && now >= scan.due {
-            scan.running = Some(Running { started: now, after: None, counted: Counted::default() });
+            let leaving = self.look_at_services();
+            let (counted, tallies) = (Counted::default(), BTreeMap::new());
+            scan.running = Some(Running { started: now, after: None, counted, tallies, leaving });
             let facts = self.datanodes.repair_facts();
             let dead = |liveness| liveness == Liveness::Dead;
             self.board.give_up(|storage| facts.members.get(&storage).is_some_and(|member| !dead(member.liveness)));
@@ -101,6 +117,7 @@ impl Duties {
         }
         let facts = self.datanodes.repair_facts();
         let mut removals = Vec::new();
+        let mut left = Vec::new();
         let held = self.store.state();
         let state = held.snapshot();
         for block in short {
@@ -113,11 +130,17 @@ impl Duties {
             let counting = self.datanodes.health_facts();
             for (block, row) in &page {
                 running.counted.add(row, &counting);
+                drain::count(*block, row, &facts, &mut running.tallies);
                 removals.extend(self.plan(*block, row, &facts));
             }
             running.after = page.last().map(|(block, _)| *block);
             if page.len() < PAGE {
-                self.redundancy.found(running.counted, self.board.copies());
+                let Running { counted, tallies, leaving, .. } = &mut *running;
+                let clear = |node: &NodeId| tallies.get(node).is_none_or(|tally| tally.left() == 0);
+                let clear: BTreeSet<NodeId> = leaving.iter().copied().filter(clear).collect();
+                left = clear.intersection(&scan.clear).copied().collect();
+                scan.clear = clear;
+                self.redundancy.found(*counted, std::mem::take(tallies), self.board.copies());
                 let took = running.started.elapsed();
                 debug!(counted = ?running.counted, ?took, "a scan has ended");
                 scan.due = Instant::now() + pause(self.settings.scan_interval, took);
@@ -126,6 +149,7 @@ impl Duties {
         }
         drop(state);
         drop(held);
+        self.may_leave(left);
         if may_delete {
             for removals in removals.chunks(super::GATHER) {
                 for outcome in self.propose(removals.to_vec()) {
@@ -136,6 +160,36 @@ impl Duties {
             }
         }
         Ok(())
+    }
+
+    /// The nodes that are to leave. Those whose maintenance is over are in service again.
+    fn look_at_services(&self) -> BTreeSet<NodeId> {
+        let (leaving, over) = self.datanodes.services();
+        let end = |(node, service)| {
+            info!(%node, "the maintenance of a datanode is over");
+            Command::SetService { node, service: Service::InService, only_if: Some(service) }
+        };
+        for outcome in self.propose(over.into_iter().map(end).collect()) {
+            if let Err(error) = outcome {
+                debug!(%error, "a maintenance does not end");
+            }
+        }
+        leaving
+    }
+
+    /// Says of nodes that nothing needs them any more. Two whole scans in a row have found that: a writer who got targets
+    /// before a node was to leave may allocate its block where the first one has been already.
+    fn may_leave(&self, nodes: Vec<NodeId>) {
+        let leave = |node| {
+            info!(%node, "nothing needs a datanode that is to leave any more");
+            let only_if = Some(Service::Decommissioning);
+            Command::SetService { node, service: Service::Decommissioned, only_if }
+        };
+        for outcome in self.propose(nodes.into_iter().map(leave).collect()) {
+            if let Err(error) = outcome {
+                debug!(%error, "a datanode does not leave");
+            }
+        }
     }
 
     /// Puts a copy on the board, or tells what is to be removed.

@@ -5,17 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use namespace::QueryError;
-use namespace::command::Where;
+use namespace::command::{Command, Where};
 use namespace::query;
 use namespace::view::ViewError;
 use proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tracing::info;
 use types::InodeId;
 
 use super::Service;
 use crate::identity::Founder;
+use crate::raft::{Refusal, wall_clock};
 use crate::store::Store;
+use crate::wire;
 
 /// How long another member may take to lead. The library gives a transfer up after an election timeout.
 const TRANSFER: Duration = Duration::from_secs(3);
@@ -47,7 +50,7 @@ impl v1::admin_server::Admin for Admin {
             matched,
             voter: raft.group.votes(node),
         });
-        let report = service.datanodes.report();
+        let report = service.datanodes.report(|_| None);
         let alive = |liveness: v1::Liveness| {
             u32::try_from(report.iter().filter(|node| node.liveness == liveness as i32).count()).unwrap_or(u32::MAX)
         };
@@ -149,7 +152,31 @@ impl v1::admin_server::Admin for Admin {
     }
 
     async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
-        Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report() }))
+        let tally = |node| self.0.redundancy.tally(node).filter(|_| self.0.raft.leadership().serving);
+        Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report(tally) }))
+    }
+
+    async fn set_service(
+        &self,
+        request: Request<v1::SetServiceRequest>,
+    ) -> Result<Response<v1::SetServiceReply>, Status> {
+        let service = wire::service(&request.into_inner(), wall_clock());
+        let (node, service) = service.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if !self.0.raft.leadership().serving {
+            return Err(Status::failed_precondition("this member does not lead"));
+        }
+        let answer = self.0.propose(vec![Command::SetService { node, service, only_if: None }]).await;
+        match answer.map(|answers| answers.outcomes.into_iter().next()) {
+            Ok(Some(Ok(_))) => {
+                info!(%node, ?service, "an operator says whether a datanode takes part");
+                Ok(Response::new(v1::SetServiceReply {}))
+            }
+            Ok(Some(Err(error))) => Err(Status::failed_precondition(error.to_string())),
+            Ok(None) => Err(Status::internal("the proposal has no answer")),
+            // To say it twice is as good as once: the caller asks again.
+            Err(Refusal::Busy | Refusal::Unknown) => Err(Status::aborted("the cluster is busy; try again")),
+            Err(Refusal::NotLeader) => Err(Status::aborted("the lead was lost meanwhile; try again")),
+        }
     }
 }
 

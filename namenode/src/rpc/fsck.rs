@@ -124,7 +124,8 @@ fn wire(service: &Service, all: bool, told: Told) -> Option<v1::FsckTold> {
         What::Broken(broken) => v1::fsck_told::What::Broken(broken.to_string()),
         What::Block { offset, length, block, row, health } => {
             let writing = row.state != BlockState::Committed;
-            if !all && (writing || (!health.short() && health.bad == 0)) {
+            // What can be read now counts, whoever is to leave or was announced to be away.
+            if !all && (writing || (health.live >= health.wanted && health.bad == 0)) {
                 return None;
             }
             let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

@@ -51,6 +51,7 @@ pub(crate) mod set_attr;
 pub(crate) mod set_bucket_setting;
 pub(crate) mod set_lock;
 pub(crate) mod set_quota;
+pub(crate) mod set_service;
 pub(crate) mod set_supergroup;
 pub(crate) mod set_ttl;
 pub(crate) mod set_xattr;

@@ -36,7 +36,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, node: &NodeRow) -> Outc
             id
         }
     };
-    let row = NodeRow { id, ..node.clone() };
+    let row = NodeRow { id, service: found.and_then(|row| row.service), ..node.clone() };
     if found != Some(&row) {
         txn.put(key::node(id), &row);
     }

@@ -52,7 +52,7 @@ fn facts(liveness: [Liveness; 5]) -> Facts {
         };
         (location(id).storage, Member { candidate, liveness })
     };
-    Facts { members: (1..=5).zip(liveness).map(member).collect() }
+    Facts { members: (1..=5).zip(liveness).map(member).collect(), ..Facts::default() }
 }
 
 const ALIVE: [Liveness; 5] = [Liveness::Alive; 5];

@@ -1,3 +1,5 @@
+mod drain;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -25,7 +27,7 @@ fn member(id: u8, host: u8, liveness: Liveness) -> Member {
 
 fn facts(members: &[(u8, Liveness)]) -> Facts {
     let members = members.iter().map(|(id, liveness)| (location(*id).storage, member(*id, *id, *liveness)));
-    Facts { members: members.collect() }
+    Facts { members: members.collect(), ..Facts::default() }
 }
 
 fn row(replicas: &[u8], bad: &[u8], leaving: &[u8]) -> BlockRow {
@@ -112,7 +114,7 @@ fn the_most_at_risk_come_first() {
 fn health_tells_missing_from_short() {
     let facts = facts(&[(1, Alive), (2, Dead)]);
     let health = health(&row(&[1, 2], &[3], &[]), &facts);
-    assert_eq!(health, Health { wanted: 3, live: 1, unreachable: 1, bad: 1 });
+    assert_eq!(health, Health { wanted: 3, live: 1, counted: 1, unreachable: 1, bad: 1 });
     assert!(health.short() && !health.missing());
 }
 
@@ -129,7 +131,7 @@ fn case() -> impl Strategy<Value = (Facts, BlockRow)> {
         let members =
             (0..).zip(&members).map(|(id, (host, liveness))| (location(id).storage, member(id, *host, *liveness)));
         let row = BlockRow { wanted, ..row(&of(0), &of(1), &of(2)) };
-        (Facts { members: members.collect() }, row)
+        (Facts { members: members.collect(), ..Facts::default() }, row)
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod acl;
 mod content;
+mod service;
 mod sessions;
 mod trash;
 

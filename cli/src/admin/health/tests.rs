@@ -64,6 +64,8 @@ fn datanode(node: u64) -> DatanodeReport {
             scrub: None,
         }],
         writers: 0,
+        service: Service::InService,
+        tally: None,
     }
 }
 
@@ -145,7 +147,7 @@ fn datanodes_that_are_gone_or_full_are_named() {
     assert_eq!(verdict(&facts), (Health::Degraded, reasons.to_vec()));
 
     facts.datanodes = Ok(Vec::new());
-    assert_eq!(verdict(&facts), one(Health::Unavailable, "no datanode is alive"));
+    assert_eq!(verdict(&facts), one(Health::Unavailable, "no datanode is alive and in service"));
 }
 
 #[test]
@@ -155,4 +157,20 @@ fn a_member_that_cannot_keep_up_is_named() {
     facts.namenodes[1].status.as_mut().expect("it answers").applied = 20_000;
     facts.namenodes[2].status.as_mut().expect("it answers").applied = 19_999;
     assert_eq!(verdict(&facts), one(Health::Degraded, "namenode 127.0.0.1:8020 is 19,901 entries behind"));
+}
+
+#[test]
+fn a_datanode_that_has_left_or_was_announced_to_be_away_is_no_trouble() {
+    let mut facts = healthy();
+    facts.replication = Some(2);
+    let datanodes = facts.datanodes.as_mut().expect("they are known");
+    datanodes[0].liveness = Liveness::Dead;
+    datanodes[0].service = Service::Decommissioned;
+    assert_eq!(verdict(&facts), (Health::Healthy, vec![]));
+    let until = types::Timestamp::from_nanos(1);
+    facts.datanodes.as_mut().expect("they are known")[0].service = Service::Maintenance { until };
+    assert_eq!(verdict(&facts), (Health::Healthy, vec![]));
+    facts.replication = Some(3);
+    let too_few = "2 datanodes are alive, files want 3 replicas".to_owned();
+    assert_eq!(verdict(&facts), (Health::Degraded, vec![too_few]));
 }

@@ -58,7 +58,7 @@ fn every_block_of_a_tree_is_told_with_its_health() {
     let (cluster, block) = tree();
     let (told, looked) = fsck(&cluster, "/a");
     let row = cluster.state.block(block).expect("readable").expect("it lives");
-    let health = Health { wanted: 3, live: 0, unreachable: 3, bad: 0 };
+    let health = Health { wanted: 3, live: 0, counted: 0, unreachable: 3, bad: 0 };
     let what = What::Block { offset: 0, length: ByteSize::new(10), block, row, health };
     assert_eq!(told, [Told { path: b"/a/b/f".to_vec(), inode: block.inode(), what }]);
     assert_eq!(looked, Looked { files: 1, directories: 2, blocks: 1, bytes: 10 });

@@ -1,5 +1,5 @@
 use super::*;
-use crate::row::{BlockRow, NodeRow};
+use crate::row::{BlockRow, NodeRow, Service};
 use types::{NodeId, Timestamp};
 
 fn with_file() -> (Cluster, BlockId) {
@@ -109,6 +109,7 @@ fn node(id: u64, disks: &[u8]) -> NodeRow {
         transfer: "127.0.0.1:7001".to_owned(),
         rack: "/default".to_owned(),
         storages: storages(disks),
+        service: None,
     }
 }
 
@@ -138,4 +139,34 @@ fn a_datanode_is_recognised_by_its_disks_before_its_id() {
     assert_eq!(register(&mut cluster, node(0, &[7, 7])), Err(Code::InvalidArgument));
     let rows = query::nodes(&cluster.state).expect("readable");
     assert_eq!(rows, [node(100, &[5]), node(101, &[3]), node(102, &[9])]);
+}
+
+#[test]
+fn whether_a_datanode_takes_part_outlives_its_registrations() {
+    let mut cluster = Cluster::formatted();
+    let first = register(&mut cluster, node(0, &[1])).expect("registered");
+    let second = register(&mut cluster, NodeRow { host: "dn2".to_owned(), ..node(0, &[2]) }).expect("registered");
+    let set = |node, service, only_if| Command::SetService { node, service, only_if };
+    let service = |cluster: &Cluster, node| {
+        let nodes = query::nodes(&cluster.state).expect("readable");
+        nodes.into_iter().find(|row| row.id == node).map(|row| row.service())
+    };
+    cluster.run(set(first, Service::Decommissioning, None)).expect("another one stays");
+    register(&mut cluster, node(first.get(), &[1, 3])).expect("started again, with another disk");
+    assert_eq!(service(&cluster, first), Some(Service::Decommissioning));
+    let before = cluster.state.clone();
+    assert_eq!(code(cluster.run(set(second, Service::Decommissioning, None))), Code::InvalidArgument);
+    assert_eq!(code(cluster.run(set(NodeId::new(999), Service::InService, None))), Code::NotFound);
+    let late = set(first, Service::Decommissioned, Some(Service::InService));
+    cluster.run(late).expect("what an operator asked for meanwhile stands");
+    assert_eq!(cluster.state, before);
+    cluster.run(set(first, Service::Decommissioned, Some(Service::Decommissioning))).expect("it may go");
+    cluster.run(set(first, Service::Decommissioning, None)).expect("asked again");
+    assert_eq!(service(&cluster, first), Some(Service::Decommissioned), "it needs not be drained twice");
+    cluster.run(set(first, Service::InService, None)).expect("it is back");
+    let until = Timestamp::from_nanos(7);
+    cluster.run(set(second, Service::Maintenance { until }, None)).expect("announced");
+    assert_eq!(service(&cluster, second), Some(Service::Maintenance { until }));
+    assert_eq!(service(&cluster, first), Some(Service::InService));
+    invariants::check(&cluster.state);
 }
