@@ -36,6 +36,7 @@ cargo test $newer --workspace --exclude types --exclude namespace --exclude cons
 step "the S3 door, with the clients that people use"
 cargo build --locked $newer --quiet -p cli
 ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/s3-clients.sh
+ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/s3-matrix.sh
 
 step "the mount, held against pjdfstest"
 ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/pjdfstest.sh
