@@ -38,7 +38,7 @@ ASHLAR=$ashlar "$venv/bin/python" scripts/s3-gateways.py "$dir/cluster"
 
 # A second gateway, with TLS, an access log and narrow limits.
 export ASHLAR=$ashlar ASHLAR_CONFIG=$dir/cluster/client.toml
-export TLS_CA=$dir/ca.pem ACCESS_LOG=$dir/access.log
+export TLS_CA=$dir/ca.pem ACCESS_LOG=$dir/access.log GATEWAY_LOG=$dir/tls.out
 "$venv/bin/python" - "$dir" <<'END'
 import sys, trustme
 authority = trustme.CA()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Claims about the server of an S3 gateway: TLS, log, metrics, and what a client may take. Reads AWS_* and, of a second
-gateway with TLS and narrow limits, TLS_ENDPOINT_URL, TLS_CA and ACCESS_LOG from the environment."""
+gateway with TLS and narrow limits, TLS_ENDPOINT_URL, TLS_CA, ACCESS_LOG and GATEWAY_LOG from the environment."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -123,6 +124,23 @@ def the_access_log_has_a_line_for_each_request_and_follows_rotation():
     until(lambda: any(" 404 NoSuchKey " in line for line in lines()), "a line for an error")
 
 
+def what_is_denied_has_a_line_of_audit():
+    try:
+        get(f"{SECURE}/{BUCKET}/secure")
+    except urllib.error.HTTPError as error:
+        assert error.code == 403, error
+        number = error.headers["x-amz-request-id"]
+    else:
+        raise AssertionError("who has no key has read an object")
+
+    def told():
+        with open(os.environ["GATEWAY_LOG"]) as log:
+            return any("s3_gateway::audit" in line and number in line and BUCKET in line and "GetObject" in line and
+                       "AccessDenied" in line for line in log)
+
+    until(told, f"a line of audit for request {number}")
+
+
 def metrics_tell_what_was_done():
     found = get(f"{SECURE}/-/metrics").decode()
     puts = re.search(r'^ashlar_s3_requests_total\{operation="PutObject",status="200"\} (\d+)$', found, re.M)
@@ -215,7 +233,7 @@ def what_was_made_is_removed():
 
 
 CLAIMS = [a_client_that_knows_the_authority_is_served_over_tls, a_policy_tells_tls_from_plain_http,
-          the_access_log_has_a_line_for_each_request_and_follows_rotation, metrics_tell_what_was_done,
+          the_access_log_has_a_line_for_each_request_and_follows_rotation, what_is_denied_has_a_line_of_audit, metrics_tell_what_was_done,
           a_head_that_is_too_large_or_too_slow_is_cut, a_body_that_drips_is_cut, a_client_that_goes_away_leaves_no_object,
           an_address_has_so_many_connections, what_was_made_is_removed]
 
