@@ -69,6 +69,9 @@ struct Map {
     asked: Instant,
 }
 
+/// Setuid and setgid.
+const PRIVILEGES: u32 = 0o6000;
+
 impl File {
     pub(crate) fn new(
         client: Client,
@@ -233,6 +236,7 @@ impl File {
         let options = ContentOptions { clear_suid, ..ContentOptions::default() };
         let attributes = self.client.truncate(self.inode, length, options).await?;
         self.lock().let_go();
+        self.changed_with(options);
         Ok(self.seen(attributes))
     }
 
@@ -242,6 +246,7 @@ impl File {
         let options = ContentOptions { clear_suid, ..ContentOptions::default() };
         let attributes = self.client.punch(self.inode, offset, length, options).await?;
         self.lock().let_go();
+        self.changed_with(options);
         self.seen(attributes);
         Ok(())
     }
@@ -259,6 +264,7 @@ impl File {
         let options = ContentOptions { clear_suid, ..ContentOptions::default() };
         let attributes = self.client.clone_range(from.inode, range, self.inode, offset, options).await?;
         self.lock().let_go();
+        self.changed_with(options);
         self.seen(attributes);
         Ok(())
     }
@@ -267,6 +273,11 @@ impl File {
     pub(crate) async fn extents(self: &Arc<Self>, offset: u64) -> Result<ExtentMap, Failure> {
         self.flush().await?;
         Ok(self.client.extents(self.inode, offset).await?)
+    }
+
+    /// Whether it has setuid or setgid, as far as this mount knows.
+    pub(crate) fn has_privileges(&self) -> bool {
+        self.lock().attributes.mode & PRIVILEGES != 0
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -306,6 +317,13 @@ impl File {
     /// The kernel may have been told a guess.
     pub(crate) fn changed(&self) {
         self.coherence.changed_here(self.inode);
+    }
+
+    /// The kernel learns of sizes and times by itself, and not of a mode that lost setuid and setgid.
+    fn changed_with(&self, options: ContentOptions) {
+        if options.clear_suid {
+            self.changed();
+        }
     }
 
     /// A batch is in the cluster, or will never be.

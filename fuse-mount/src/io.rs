@@ -71,7 +71,14 @@ impl Files {
         let (attributes, reader) = if flags.truncate() {
             let truncated = match self.of_inode(inode) {
                 Some(file) => file.truncate(0, clear_suid).await?,
-                None => client.truncate(inode, 0, ContentOptions { clear_suid, ..ContentOptions::default() }).await?,
+                None => {
+                    let options = ContentOptions { clear_suid, ..ContentOptions::default() };
+                    let truncated = client.truncate(inode, 0, options).await?;
+                    if clear_suid {
+                        self.coherence.changed_here(inode);
+                    }
+                    truncated
+                }
             };
             (truncated, None)
         } else if flags.reads() {
@@ -128,7 +135,8 @@ impl Files {
         } else {
             open.file.write(offset, data, terms.clear_suid).await?;
         }
-        if open.sync {
+        // What a program may not keep it loses with the write, on every machine, as on a local disk.
+        if open.sync || (terms.clear_suid && open.file.has_privileges()) {
             open.file.flush().await?;
         }
         Ok(())
