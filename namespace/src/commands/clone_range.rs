@@ -40,13 +40,16 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, cloning: &Cloning<'_>) 
         clone_bytes(&mut target, bytes, (to_offset, to_end), terms)?;
         return target.save(txn, terms, (to_offset, None));
     }
-    let mut found = extents::within(&txn.rows, source.row.inode, (offset, end), MAX_CLONED + 1)?;
+    // Inline content gives way as a whole: what takes its place is one step. There is at most an extent for each byte.
+    let inline = target.inline()?.map_or(0, <[u8]>::len);
+    let most = if to_offset == 0 { MAX_CLONED.max(inline) } else { MAX_CLONED };
+    let mut found = extents::within(&txn.rows, source.row.inode, (offset, end), most + 1)?;
     // Where this step ends in the target.
-    let step = match found.get(MAX_CLONED) {
+    let step = match found.get(most) {
         Some((next, _)) => to_offset + (next - offset),
         None => to_end,
     };
-    found.truncate(MAX_CLONED);
+    found.truncate(most);
     target.check_can_hold_extents(if to_offset == 0 { step } else { 0 })?;
     let mut splice = target.splice(txn, terms)?;
     let reached = splice.clear(txn, to_offset, step)?;
