@@ -233,9 +233,9 @@ def what_was_made_is_removed():
 
 
 CLAIMS = [a_client_that_knows_the_authority_is_served_over_tls, a_policy_tells_tls_from_plain_http,
-          the_access_log_has_a_line_for_each_request_and_follows_rotation, what_is_denied_has_a_line_of_audit, metrics_tell_what_was_done,
-          a_head_that_is_too_large_or_too_slow_is_cut, a_body_that_drips_is_cut, a_client_that_goes_away_leaves_no_object,
-          an_address_has_so_many_connections, what_was_made_is_removed]
+          the_access_log_has_a_line_for_each_request_and_follows_rotation, what_is_denied_has_a_line_of_audit,
+          metrics_tell_what_was_done, a_head_that_is_too_large_or_too_slow_is_cut, a_body_that_drips_is_cut,
+          a_client_that_goes_away_leaves_no_object, an_address_has_so_many_connections, what_was_made_is_removed]
 
 if __name__ == "__main__":
     failed = 0
