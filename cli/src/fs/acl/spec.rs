@@ -68,7 +68,10 @@ impl Entry {
         if fields.is_empty() || fields.len() > 2 {
             return Err(wrong());
         }
+        // `u:5` looks like a user without permissions: it must not grant them to the owner.
+        let is_whole = fields.len() == 2;
         let tag = match (fields[0], name) {
+            ("u" | "user" | "g" | "group", "") if !is_whole => return Err(wrong()),
             ("u" | "user", "") => Tag::Owner,
             ("u" | "user", name) => Tag::User(uid(name)?),
             ("g" | "group", "") => Tag::OwningGroup,
