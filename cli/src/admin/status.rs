@@ -64,7 +64,8 @@ pub(super) async fn ask_namenodes(config: &Config) -> Facts {
     // Members that the configuration does not list are known to those it does.
     let known = answers.iter().filter_map(|(_, status)| status.as_ref().ok()).flat_map(|status| &status.members);
     let mut others: Vec<_> = known.map(|member| member.address.clone()).collect();
-    others.retain(|address| !config.namenodes.contains(address));
+    // Of a member that has just been added, others may not know the address yet.
+    others.retain(|address| !address.is_empty() && !config.namenodes.contains(address));
     others.sort();
     others.dedup();
     if !others.is_empty() {
@@ -86,7 +87,7 @@ pub(super) async fn ask_namenodes(config: &Config) -> Facts {
 /// What a line about `address` says beside it.
 fn reason_alone(line: &str, address: &str) -> String {
     let mut rest = line;
-    while let Some(shorter) = rest.strip_prefix(address) {
+    while let Some(shorter) = rest.strip_prefix(address).filter(|shorter| shorter.len() < rest.len()) {
         rest = shorter.trim_start_matches([':', ' ']);
     }
     rest.split(" (os error").next().unwrap_or(rest).to_owned()
@@ -354,6 +355,7 @@ mod tests {
     fn an_address_is_not_said_again_beside_itself() {
         let line = "a:1: a:1 cannot be reached: tcp connect error: Connection refused (os error 111)";
         assert_eq!(reason_alone(line, "a:1"), "cannot be reached: tcp connect error: Connection refused");
+        assert_eq!(reason_alone("it is silent", ""), "it is silent", "of a member whose address nobody knows yet");
     }
 
     #[test]
