@@ -1,9 +1,11 @@
 //! Why a command or a query was refused.
 
+mod code;
+
 use minicbor::{Decode, Encode};
 use types::{
-    BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId,
-    Timestamp, TrashId,
+    BlockId, ByteSize, ClusterId, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId, Timestamp,
+    TrashId,
 };
 
 use crate::access::Right;
@@ -12,7 +14,6 @@ use crate::lock::{HeldLock, LockRange};
 use crate::quota::Counted;
 use crate::row::Kind;
 use crate::view::ViewError;
-
 /// A refusal, with the thing it is about and the way out. Stored with the session like any other answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum Error {
@@ -752,92 +753,6 @@ fn nanos(nanos: u64) -> humantime::FormattedDuration {
 }
 
 impl Error {
-    /// The code that travels to the caller.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::NotFormatted => Code::Busy,
-            Self::AlreadyFormatted { .. } | Self::Exists { .. } | Self::XattrExists { .. } => Code::Exists,
-            Self::InvalidPath { .. }
-            | Self::RootFixed
-            | Self::SessionNeeded
-            | Self::BlockOpen { .. }
-            | Self::BlockVisible { .. }
-            | Self::BlockLength { .. }
-            | Self::UnknownReplica { .. }
-            | Self::BadTargets { .. }
-            | Self::BadReplication { .. }
-            | Self::BadBlockSize { .. }
-            | Self::BadMode { .. }
-            | Self::AlreadyNamed { .. }
-            | Self::NameNeeded { .. }
-            | Self::StorageTaken { .. }
-            | Self::BadNode { .. }
-            | Self::BadAllocation { .. }
-            | Self::BadEdits { .. }
-            | Self::RangesOverlap { .. }
-            | Self::BadSources { .. }
-            | Self::SourceShared { .. }
-            | Self::BadKey { .. }
-            | Self::BadBucketName { .. }
-            | Self::BadAccessKey { .. }
-            | Self::BadTtl { .. }
-            | Self::LastInService { .. }
-            | Self::TooManyAged { .. }
-            | Self::BadTarget { .. }
-            | Self::BadAcl { .. }
-            | Self::BadKind { .. }
-            | Self::BadPartNumber { .. }
-            | Self::BadParts { .. }
-            | Self::ClientNameTooLong { .. } => Code::InvalidArgument,
-            Self::NameTooLong { .. } => Code::NameTooLong,
-            Self::SymlinkOnTheWay { .. } => Code::SymbolicLink,
-            Self::TooManyLinks { .. } => Code::TooManyLinks,
-            Self::NotAFile { .. } => Code::NotSupported,
-            Self::NotFound { .. } | Self::NoSuchTrash { .. } | Self::UnknownNode { .. } => Code::NotFound,
-            Self::NotDirectory { .. } => Code::NotDirectory,
-            Self::IsDirectory { .. } => Code::IsDirectory,
-            Self::NotEmpty { .. } => Code::NotEmpty,
-            Self::Cycle { .. } => Code::Cycle,
-            Self::LeaseHeld { .. } | Self::BeingRecovered { .. } => Code::LeaseHeld,
-            Self::LeaseLost { .. } => Code::LeaseLost,
-            Self::SessionExpired { .. } => Code::SessionExpired,
-            Self::BadSequence { .. } => Code::BadSequence,
-            Self::StaleGeneration { .. } => Code::StaleGeneration,
-            Self::NoSuchBlock { .. } | Self::NotLastBlock { .. } | Self::NotPending { .. } => Code::NoSuchBlock,
-            Self::NotEnoughReplicas { .. } => Code::NoDatanodes,
-            Self::InlineTooLarge { .. }
-            | Self::TooManyBlocks { .. }
-            | Self::FileTooLarge { .. }
-            | Self::XattrTooLarge { .. }
-            | Self::TooManyXattrs { .. }
-            | Self::TooManyPending { .. }
-            | Self::TooManyExtents { .. }
-            | Self::TreeTooLarge { .. } => Code::TooLarge,
-            Self::XattrName { .. } | Self::AclOfSymlink { .. } | Self::InlineBeyondBlock { .. } => Code::NotSupported,
-            Self::NoXattr { .. } => Code::NoAttribute,
-            Self::LastReplica { .. } | Self::AccessDenied { .. } | Self::DefaultAclOfFile { .. } => Code::Denied,
-            Self::NotOwner { .. }
-            | Self::OwnerFixed { .. }
-            | Self::Sticky { .. }
-            | Self::OnlySuperuser { .. }
-            | Self::LinkDirectory { .. }
-            | Self::UserXattr { .. } => Code::NotPermitted,
-            Self::NoSuchBucket { .. } => Code::NoSuchBucket,
-            Self::NoSuchUpload { .. } => Code::NoSuchUpload,
-            Self::NoSuchPart { .. } => Code::NoSuchPart,
-            Self::SourceChanged { .. } => Code::SourceChanged,
-            Self::PreconditionFailed { .. } => Code::PreconditionFailed,
-            Self::QuotaExceeded { .. } => Code::QuotaExceeded,
-            Self::ReplicaInTheWay { .. } => Code::Busy,
-            Self::InlineInTheWay { .. } | Self::StoredInBlocks { .. } => Code::StoredOtherwise,
-            Self::LockConflict { .. } => Code::LockConflict,
-            Self::BadLockRange { .. } => Code::InvalidArgument,
-            Self::TooManyOpen { .. } => Code::TooManyOpen,
-            Self::NotOpen { .. } | Self::TooManyClosed { .. } => Code::InvalidArgument,
-            Self::TooManyLocks { .. } | Self::TooManyLocksHeld { .. } => Code::NoLocks,
-        }
-    }
-
     /// The refusal of a path that does not parse.
     pub(crate) fn path(bytes: &[u8], reason: &PathError) -> Self {
         /// Enough of a wrong path to recognise it.
