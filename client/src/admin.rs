@@ -29,16 +29,29 @@ pub struct Admin {
     config: Config,
     /// Knows the leader, when there is one.
     client: Option<Client>,
+    /// Who asks, for people.
+    by: String,
 }
 
 impl Admin {
     pub(crate) fn new(client: Client) -> Self {
-        Self { config: client.0.config.clone(), client: Some(client) }
+        let config = client.0.config.clone();
+        let by = user(&config);
+        Self { config, client: Some(client), by }
     }
 
     /// Asks the configured namenodes without being connected to a leader: also while there is none.
     pub fn unconnected(config: &Config) -> Self {
-        Self { config: config.clone(), client: None }
+        Self { config: config.clone(), client: None, by: user(config) }
+    }
+
+    /// Names who asks, for those who look at the jobs later; else it is the number of the configured user.
+    pub fn on_behalf_of(self, who: impl Into<String>) -> Self {
+        Self { by: who.into(), ..self }
+    }
+
+    pub(crate) fn by(&self) -> &str {
+        &self.by
     }
 
     /// Every configured namenode, by its address, with what it says of itself or why it does not.
@@ -52,19 +65,31 @@ impl Admin {
 
     /// The datanodes, as the leader sees them; as the first of the other members that answers while none is known.
     pub async fn report(&self) -> Result<Vec<DatanodeReport>, Error> {
+        let asked = |mut member: AdminClient<_>| async move { member.report(v1::ReportRequest {}).await };
+        let report = self.ask_leader_first(asked).await;
+        let report = report.and_then(|reply| reply.into_inner().datanodes.into_iter().map(wire::datanode).collect());
+        report.map_err(|fault| Error::new("get the report on", "the datanodes", fault))
+    }
+
+    /// Asks the leader if it is known, and the others in their order as long as none answers.
+    pub(crate) async fn ask_leader_first<T, F>(&self, question: impl Fn(AdminClient<Channel>) -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, tonic::Status>>,
+    {
         let mut addresses = self.config.namenodes.clone();
         if let Some(leader) = self.client.as_ref().and_then(|client| client.0.metadata.leader()) {
             addresses.retain(|address| *address != leader);
             addresses.insert(0, leader);
         }
-        let mut failed = Fault::Configuration("no namenode is configured".to_owned());
+        let mut unanswered = Fault::Configuration("no namenode is configured".to_owned());
         for address in addresses {
-            match within(self.patience(), report(&address)).await {
-                Ok(report) => return Ok(report),
-                Err(fault) => failed = fault,
+            let asked = async { question(dial(&address).await?).await.map_err(|status| failed(&status)) };
+            match within(self.patience(), asked).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => unanswered = fault,
             }
         }
-        Err(Error::new("get the report on", "the datanodes", failed))
+        Err(unanswered)
     }
 
     /// Has another namenode take over the lead: `node`, or the one that has most of the log. Answers the leader and its
@@ -106,8 +131,8 @@ impl Admin {
     /// Has datanodes read and check everything that they have: `node`, or all. How far they are is in the
     /// [`report`](Self::report). `pass` is a number that was not used before; the same one may be asked for twice.
     pub async fn scrub(&self, node: Option<NodeId>, pass: u64) -> Result<Vec<NodeId>, Error> {
-        let request = v1::ScrubRequest { node: node.map_or(0, NodeId::get), pass };
-        let answer = self.ask_leader(async |mut leader| leader.scrub(request).await);
+        let request = v1::ScrubRequest { node: node.map_or(0, NodeId::get), pass, by: self.by.clone() };
+        let answer = self.ask_leader(async |mut leader| leader.scrub(request.clone()).await);
         let answer = answer.await.map_err(|fault| Error::new("scrub", "the datanodes", fault))?;
         Ok(answer.into_inner().nodes.into_iter().map(NodeId::new).collect())
     }
@@ -153,12 +178,12 @@ impl Admin {
 
     async fn set_service(&self, node: NodeId, service: v1::Service, time: Duration) -> Result<(), Fault> {
         let for_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let request = v1::SetServiceRequest { node: node.get(), service: service.into(), for_ms };
-        self.ask_leader(async |mut leader| leader.set_service(request).await).await.map(drop)
+        let request = v1::SetServiceRequest { node: node.get(), service: service.into(), for_ms, by: self.by.clone() };
+        self.ask_leader(async |mut leader| leader.set_service(request.clone()).await).await.map(drop)
     }
 
     /// Asks the leader. While another change is under way, or the leader is new, it says so and is asked again.
-    async fn ask_leader<T>(
+    pub(crate) async fn ask_leader<T>(
         &self,
         question: impl AsyncFn(AdminClient<Channel>) -> Result<T, tonic::Status>,
     ) -> Result<T, Fault> {
@@ -224,7 +249,6 @@ async fn transfer(address: &str, node: Option<NodeId>) -> Result<(NodeId, u64), 
     Ok((NodeId::new(answer.leader), answer.term))
 }
 
-async fn report(address: &str) -> Result<Vec<DatanodeReport>, Fault> {
-    let answer = dial(address).await?.report(v1::ReportRequest {}).await.map_err(|status| failed(&status))?;
-    answer.into_inner().datanodes.into_iter().map(wire::datanode).collect()
+fn user(config: &Config) -> String {
+    format!("uid {}", config.user.uid)
 }

@@ -38,11 +38,13 @@
 
 mod acl;
 mod admin;
+mod balance;
 mod config;
 mod content;
 mod datanode;
 mod error;
 mod fsck;
+mod jobs;
 mod listing;
 mod metadata;
 mod object;
@@ -57,10 +59,12 @@ mod wire;
 mod writer;
 
 pub use admin::Admin;
+pub use balance::{BalanceOptions, BalanceOutline, BalanceVolume};
 pub use config::{Config, ReadFrom, User};
 pub use content::{ContentOptions, Edit, ExtentMap, Written};
 pub use error::Error;
 pub use fsck::{CheckedBlock, Finding, Found, Fsck, Looked, ReplicaPlace};
+pub use jobs::{Job, JobAction, JobPlan, JobState};
 pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,

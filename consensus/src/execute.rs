@@ -115,8 +115,10 @@ pub fn execute_watched<P, V: View>(
         let batch = Batch::decode(&entry.data).map_err(|error| ExecuteError::Decode { index, error })?;
         let mut outcomes = Vec::with_capacity(batch.requests.len());
         for request in &batch.requests {
-            executed.nodes_changed |=
-                matches!(request.command, Command::RegisterDatanode { .. } | Command::SetService { .. });
+            executed.nodes_changed |= matches!(
+                request.command,
+                Command::RegisterDatanode { .. } | Command::SetService { .. } | Command::Job { .. }
+            );
             executed.formatted |= matches!(request.command, Command::Format { .. });
             let applied = namespace::apply(overlay, request).map_err(|error| ExecuteError::View { index, error })?;
             watch(overlay, request, &applied.writes).map_err(|error| ExecuteError::View { index, error })?;
@@ -166,7 +168,9 @@ mod tests {
             service: None,
         };
         assert!(changed(Command::RegisterDatanode { node: row }));
-        assert!(changed(Command::SetService { node, service: Service::Decommissioning, only_if: None }));
+        assert!(changed(Command::SetService { node, service: Service::Decommissioning, only_if: None, by: None }));
+        let order = namespace::job::JobOrder::Cancel { job: types::JobId::new(1), by: "root".to_owned() };
+        assert!(changed(Command::Job { order }), "a datanode that was to leave is back");
         assert!(!changed(Command::ExpireTrash { limit: 1 }));
     }
 

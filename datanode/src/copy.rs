@@ -27,6 +27,8 @@ pub(crate) struct Copy {
     pub(crate) generation: GenStamp,
     length: ByteSize,
     sources: Vec<(StorageId, SocketAddr)>,
+    /// All copies that have one together take in no more in a second; 0: as fast as it goes.
+    rate: u64,
 }
 
 pub(crate) struct Copied {
@@ -52,6 +54,7 @@ impl Copy {
             generation: GenStamp::new(task.generation),
             length,
             sources: task.sources.iter().map(source).collect::<Result<_, _>>()?,
+            rate: task.rate,
         })
     }
 }
@@ -182,6 +185,7 @@ async fn pull(
     while !reader.is_done() {
         let Some(bytes) = reader.handle(next(&mut connection).await?)? else { continue };
         let length = bytes.len() as u64;
+        node.pace.wait(length, copy.rate).await;
         append(volume, copy, packet(copy.block, *pulled, bytes)).await?;
         *pulled += length;
     }

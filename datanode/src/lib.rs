@@ -14,6 +14,7 @@ mod heartbeat;
 mod identity;
 mod inventory;
 mod node;
+mod pace;
 mod replica;
 mod scrub;
 mod server;

@@ -12,6 +12,7 @@ use types::inventory::Bucket;
 use types::{BlockId, ClusterId, GenStamp, NodeId, StorageId, Term};
 
 use crate::connection::Peers;
+use crate::pace::Pace;
 use crate::settings::Settings;
 use crate::store::{Report, Volume};
 
@@ -26,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) volumes: BTreeMap<StorageId, Arc<Volume>>,
     pub(crate) buffers: Buffers,
     pub(crate) peers: Peers,
+    /// Of copies that have a rate to keep.
+    pub(crate) pace: Pace,
     /// Changes when the namenodes should hear from this node before the next heartbeat is due.
     pub(crate) news: watch::Sender<u64>,
     said: Mutex<Said>,
@@ -108,7 +111,8 @@ impl Node {
         let peers = Peers::new(cluster, buffers.clone());
         let said = Mutex::new(Said { id, ..Said::default() });
         let instance = RandomState::new().hash_one(std::process::id());
-        Self { cluster, settings, instance, address, volumes, buffers, peers, news: watch::Sender::new(0), said }
+        let (pace, news) = (Pace::new(), watch::Sender::new(0));
+        Self { cluster, settings, instance, address, volumes, buffers, peers, pace, news, said }
     }
 
     pub(crate) fn id(&self) -> Option<NodeId> {

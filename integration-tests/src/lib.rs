@@ -8,6 +8,7 @@
 
 mod cluster;
 mod content;
+mod disks;
 pub mod linearizability;
 mod mount;
 mod tree;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use cluster::{Cluster, Options, binary};
 pub use content::{Pattern, check_content};
+pub use disks::SmallDisks;
 pub use mount::{Mounted, no_mounts_here};
 pub use tree::{Snapshot, Tree, snapshot};
 pub use wait::{DEADLINE, until, until_some};

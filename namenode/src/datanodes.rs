@@ -86,6 +86,21 @@ pub(crate) struct Datanodes {
     repair_after: Duration,
 }
 
+/// How far a pass of the scrubbers is, over the nodes that are asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Scrubbed {
+    /// Nodes that live and have not begun it.
+    pub(crate) waiting: Vec<NodeId>,
+    /// Nodes that live.
+    pub(crate) nodes: usize,
+    pub(crate) dead: Vec<NodeId>,
+    pub(crate) checked: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bad: u64,
+    /// All that live have ended it.
+    pub(crate) ended: bool,
+}
+
 /// A wish for targets.
 #[derive(Debug)]
 pub(crate) struct Wish<'a> {
@@ -278,6 +293,34 @@ impl Datanodes {
     /// Every datanode that ever registered.
     pub(crate) fn registered(&self) -> Vec<NodeId> {
         self.known().rows.keys().copied().collect()
+    }
+
+    /// How far a pass of the scrubber of `node` is, or of all.
+    pub(crate) fn scrubbed(&self, node: Option<NodeId>, pass: u64) -> Scrubbed {
+        let known = self.known();
+        let mut scrubbed = Scrubbed { ended: true, ..Scrubbed::default() };
+        for id in known.rows.keys().filter(|id| node.is_none_or(|node| node == **id)) {
+            let heard = known.heard.get(id);
+            if self.liveness(self.silence(heard), self.dead_after) == Liveness::Dead {
+                scrubbed.dead.push(*id);
+                continue;
+            }
+            scrubbed.nodes += 1;
+            let volumes = || heard.into_iter().flat_map(|heard| &heard.storages).filter(|storage| !storage.failed);
+            let passes: Vec<ScrubPass> =
+                volumes().filter_map(|storage| storage.scrub.filter(|scrub| scrub.pass == pass)).collect();
+            if heard.is_none() || passes.len() < volumes().count() {
+                scrubbed.waiting.push(*id);
+            }
+            scrubbed.ended &= passes.iter().all(|scrub| scrub.ended);
+            for ScrubPass { checked, bytes, bad, .. } in passes {
+                scrubbed.checked += checked;
+                scrubbed.bytes += bytes;
+                scrubbed.bad += bad;
+            }
+        }
+        scrubbed.ended &= scrubbed.waiting.is_empty();
+        scrubbed
     }
 
     /// What is known of each; `tally` is what the leader's last scan counted.

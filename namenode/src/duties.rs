@@ -1,5 +1,6 @@
 //! What the leader does unasked: it ends silent sessions, recovers the files that their writers left open, removes for good
-//! what was in the trash for its time and what is older than its directory allows, frees what was removed, has due replicas deleted, and brings blocks back to their wanted copies.
+//! what was in the trash for its time and what is older than its directory allows, frees what was removed, has due replicas
+//! deleted, and brings blocks back to their wanted copies. Beside that it goes on with the jobs that somebody asked for.
 //!
 //! 1. Duties are done only while this member leads, and start from nothing in each term: whatever is lost with a leader
 //!    is found again from the state.
@@ -8,9 +9,11 @@
 //! 4. A silent session has been silent for its whole time *with this leader*.
 
 mod audit;
+mod balance;
 mod board;
 mod expiry;
 mod inventories;
+mod jobs;
 mod recovery;
 mod scan;
 mod uploads;
@@ -40,8 +43,10 @@ use crate::store::Store;
 use crate::watches::Watches;
 use crate::wire::{Delta, Replica, TaskOutcome};
 
+pub(crate) use balance::{plan_page, weigh_page};
 pub(crate) use board::Board;
 pub(crate) use inventories::Inventories;
+pub(crate) use jobs::JobBoard;
 pub(crate) use scan::Redundancy;
 
 /// Events that wait; more are lost, and found again by the scans.
@@ -148,6 +153,7 @@ pub(crate) struct Duties {
     pub(crate) board: Arc<Board>,
     pub(crate) inventories: Arc<Inventories>,
     pub(crate) redundancy: Arc<Redundancy>,
+    pub(crate) jobs: Arc<JobBoard>,
     pub(crate) settings: Settings,
 }
 
@@ -164,6 +170,7 @@ struct Term {
     uploads: uploads::Uploads,
     audit: audit::Audit,
     recoveries: recovery::Recoveries,
+    jobs: jobs::Jobs,
 }
 
 /// What is to be proposed from the events of one round.
@@ -173,6 +180,7 @@ struct Gathered {
     deleted: BTreeMap<StorageId, Vec<DeletedReplica>>,
     short: BTreeSet<BlockId>,
     recovered: Vec<recovery::Result>,
+    moved: Vec<balance::Made>,
     garbage: bool,
     told: audit::Told,
 }
@@ -180,7 +188,12 @@ struct Gathered {
 impl Term {
     /// Whether something is to be gone on with at once.
     fn is_busy(&self) -> bool {
-        self.garbage || self.expiring || self.ageing.running() || self.scan.running() || self.audit.running()
+        self.garbage
+            || self.expiring
+            || self.ageing.running()
+            || self.scan.running()
+            || self.audit.running()
+            || self.jobs.balance.running()
     }
 }
 
@@ -199,6 +212,7 @@ impl Duties {
                     self.board.clear();
                     self.inventories.clear();
                     self.redundancy.clear();
+                    self.jobs.clear();
                 }
                 continue;
             }
@@ -216,6 +230,7 @@ impl Duties {
         self.board.clear();
         self.inventories.clear();
         self.redundancy.clear();
+        self.jobs.clear();
         self.sessions.forget_all();
         let now = Instant::now();
         Term {
@@ -229,6 +244,7 @@ impl Duties {
             uploads: uploads::Uploads::new(now),
             audit: audit::Audit::new(now, self.settings.digest_interval),
             recoveries: recovery::Recoveries::default(),
+            jobs: jobs::Jobs::default(),
         }
     }
 
@@ -292,20 +308,24 @@ impl Duties {
                 let done = error.map_or(Ok(recovery::Done::Ended(length)), Err);
                 gathered.recovered.push(recovery::Result { replica, done });
             }
-            TaskOutcome::Copied { replica, error, bad_sources } => {
+            TaskOutcome::Copied { replica, error, bad_sources, instead_of } => {
                 let Replica { storage, block, generation } = replica;
                 self.board.copied(block);
                 for source in bad_sources {
                     warn!(%block, storage = %source, "a copy found its source damaged");
                     gathered.commands.push(Command::ReportBadReplica { block, generation, storage: source });
                 }
-                match error {
-                    None => {
+                let location = BlockLocation { node, storage };
+                match (error, instead_of) {
+                    (None, Some(source)) => {
+                        debug!(%node, %block, "a copy was made in place of another");
+                        gathered.moved.push(balance::Made { block, generation, source, target: location });
+                    }
+                    (None, None) => {
                         info!(%node, %block, "a copy was made");
-                        let location = BlockLocation { node, storage };
                         gathered.commands.push(Command::AddReplica { block, generation, location });
                     }
-                    Some(error) => warn!(%node, %block, error, "a copy failed; it is planned again"),
+                    (Some(error), _) => warn!(%node, %block, error, "a copy failed; it is planned again"),
                 }
             }
         }
@@ -334,6 +354,7 @@ impl Duties {
             self.expire_sessions()?;
             self.look_for_recoveries(&mut term.recoveries)?;
             self.expire_uploads(&mut term.uploads)?;
+            self.look_at_jobs(&mut term.jobs)?;
             if self.may_delete(term) {
                 self.offer_deletions()?;
             }
@@ -347,6 +368,8 @@ impl Duties {
             term.garbage = self.free_garbage()?;
         }
         let may_delete = self.may_delete(term);
+        self.finish_moves(&mut term.jobs.balance, gathered.moved, may_delete)?;
+        self.balance(&mut term.jobs.balance, may_delete)?;
         self.audit(&mut term.audit, gathered.told, may_delete)?;
         self.scan(&mut term.scan, &gathered.short, may_delete)
     }

@@ -49,7 +49,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::datanodes::Datanodes;
-use crate::duties::{Board, Duties, Event, Inventories, Redundancy, Watch};
+use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Watch};
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::locks::LockQueue;
@@ -296,6 +296,7 @@ fn open(
     let board = Arc::new(Board::default());
     let inventories = Arc::new(Inventories::default());
     let redundancy = Arc::new(Redundancy::default());
+    let jobs_under_way = Arc::new(JobBoard::default());
     let duties = Duties {
         events: received,
         raft: raft.handle(),
@@ -305,6 +306,7 @@ fn open(
         board: board.clone(),
         inventories: inventories.clone(),
         redundancy: redundancy.clone(),
+        jobs: jobs_under_way.clone(),
         settings,
     };
     let duties = failures.thread("duties", move || duties.run())?;
@@ -321,6 +323,7 @@ fn open(
         board,
         inventories,
         redundancy,
+        jobs_under_way,
         events: events.clone(),
         // Two leaders in a row should not make the same choices.
         seed: AtomicU64::new(raft::wall_clock().nanos()),

@@ -3,8 +3,10 @@
 //! Only a leader gives tasks, and answers clients, but for their reads. Whoever calls another member is told who leads, if that is known.
 
 mod admin;
+mod balance;
 mod datanodes;
 mod fsck;
+mod jobs;
 mod membership;
 mod metadata;
 mod peers;
@@ -30,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
 use crate::datanodes::Datanodes;
-use crate::duties::{Board, Event, Inventories, Redundancy};
+use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy};
 use crate::failure::Failures;
 use crate::identity::Founder;
 use crate::locks::LockQueue;
@@ -70,6 +72,7 @@ pub(crate) struct Service {
     pub(crate) board: Arc<Board>,
     pub(crate) inventories: Arc<Inventories>,
     pub(crate) redundancy: Arc<Redundancy>,
+    pub(crate) jobs_under_way: Arc<JobBoard>,
     pub(crate) events: Sender<Event>,
     /// Makes each choice of targets another one.
     pub(crate) seed: AtomicU64,

@@ -592,6 +592,8 @@ pub(crate) enum TaskOutcome {
         replica: Replica,
         error: Option<String>,
         bad_sources: Vec<StorageId>,
+        /// The replica that it was made in place of, if it is to be moved.
+        instead_of: Option<StorageId>,
     },
     /// The code says what is wrong with the replica, or why it cannot be told.
     Checked {
@@ -634,6 +636,10 @@ pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireErro
             replica: replica(&copy.storage, copy.block, copy.generation, "CopyReplica")?,
             error,
             bad_sources: storages(&wire.bad_sources, "TaskResult.bad_sources")?,
+            instead_of: match &copy.instead_of[..] {
+                [] => None,
+                storage => Some(proto::storage_id(storage, "CopyReplica.instead_of")?),
+            },
         }),
         Kind::Check(check) => Ok(TaskOutcome::Checked {
             replica: replica(&check.storage, check.block, check.generation, "CheckReplica")?,
@@ -681,7 +687,9 @@ mod tests {
     #[test]
     fn rubbish_about_whether_a_datanode_takes_part_is_refused() {
         let now = Timestamp::from_nanos(5);
-        let read = |wanted: i32, for_ms| service(&v1::SetServiceRequest { node: 3, service: wanted, for_ms }, now).ok();
+        let read = |wanted: i32, for_ms| {
+            service(&v1::SetServiceRequest { node: 3, service: wanted, for_ms, by: String::new() }, now).ok()
+        };
         let (leave, away) = (v1::Service::Decommissioning.into(), v1::Service::Maintenance.into());
         let until = Timestamp::from_nanos(2_000_005);
         assert_eq!(read(away, 2), Some((NodeId::new(3), Service::Maintenance { until })));

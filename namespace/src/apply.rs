@@ -16,7 +16,7 @@ use crate::commands::{
 };
 use crate::commands::{abort_upload, complete_upload, create_upload, put_part};
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, set_bucket_setting};
-use crate::commands::{empty_trash, expire_trash, remove_aged, restore_trash, set_service, set_ttl};
+use crate::commands::{empty_trash, expire_trash, job, move_replica, remove_aged, restore_trash, set_service, set_ttl};
 use crate::error::Error;
 use crate::exactly_once;
 use crate::transaction::{Outcome, Transaction};
@@ -146,7 +146,13 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::EmptyTrash { uid, item, limit } => empty_trash::run(txn, *uid, *item, *limit),
         Command::ExpireTrash { limit } => expire_trash::run(txn, *limit),
         Command::SetTtl { place, ttl_nanos } => set_ttl::run(txn, place, *ttl_nanos),
-        Command::SetService { node, service, only_if } => set_service::run(txn, *node, *service, *only_if),
+        Command::SetService { node, service, only_if, by } => {
+            set_service::run(txn, *node, *service, *only_if, by.as_deref())
+        }
+        Command::Job { order } => job::run(txn, order),
+        Command::MoveReplica { block, generation, source, target } => {
+            move_replica::run(txn, *block, *generation, *source, *target)
+        }
         Command::RemoveAged { aged } => remove_aged::run(txn, aged),
         Command::ReplicasDeleted { storage, replicas } => replicas_deleted::run(txn, *storage, replicas),
         Command::DropUnlisted { location, replicas, grace_nanos } => {

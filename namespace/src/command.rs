@@ -14,6 +14,7 @@ use types::{BlockId, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, 
 use crate::access_key::AccessKeyRow;
 use crate::ageing::Aged;
 use crate::bucket::{BucketSetting, Condition};
+use crate::job::JobOrder;
 use crate::lock::LockWish;
 use crate::row::{BlockLocation, Kind, NodeRow, Quota, Service};
 
@@ -706,6 +707,27 @@ pub enum Command {
         /// Else nothing changes.
         #[n(2)]
         only_if: Option<Service>,
+        /// Who says so, for people; nobody, if it is the leader.
+        #[n(3)]
+        by: Option<String>,
+    },
+    /// Begins, pauses, cancels or ends background work.
+    #[n(240)]
+    Job {
+        #[n(0)]
+        order: JobOrder,
+    },
+    /// The leader's: a copy of a block was made and read back, in place of another replica, which goes.
+    #[n(241)]
+    MoveReplica {
+        #[n(0)]
+        block: BlockId,
+        #[n(1)]
+        generation: GenStamp,
+        #[n(2)]
+        source: StorageId,
+        #[n(3)]
+        target: BlockLocation,
     },
     /// The leader's: removes what is still too old for where it is.
     #[n(139)]

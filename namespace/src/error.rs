@@ -4,8 +4,8 @@ mod code;
 
 use minicbor::{Decode, Encode};
 use types::{
-    BlockId, ByteSize, ClusterId, GenStamp, InodeId, NodeId, PathError, Sequence, SessionId, StorageId, Timestamp,
-    TrashId,
+    BlockId, ByteSize, ClusterId, GenStamp, InodeId, JobId, NodeId, PathError, Sequence, SessionId, StorageId,
+    Timestamp, TrashId,
 };
 
 use crate::access::Right;
@@ -14,6 +14,7 @@ use crate::lock::{HeldLock, LockRange};
 use crate::quota::Counted;
 use crate::row::Kind;
 use crate::view::ViewError;
+
 /// A refusal, with the thing it is about and the way out. Stored with the session like any other answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum Error {
@@ -679,6 +680,64 @@ pub enum Error {
     LastInService {
         #[n(0)]
         node: NodeId,
+    },
+    #[error("there is no {job}; see ashlar admin job ls")]
+    #[n(240)]
+    UnknownJob {
+        #[n(0)]
+        job: JobId,
+    },
+    #[error("{job} has ended already; see ashlar admin job show {}", job.get())]
+    #[n(241)]
+    JobEnded {
+        #[n(0)]
+        job: JobId,
+    },
+    #[error("{job} is a {kind} that is under way; wait for it, or cancel it")]
+    #[n(242)]
+    JobUnderWay {
+        #[n(0)]
+        job: JobId,
+        #[n(1)]
+        kind: String,
+    },
+    #[error("{limit} jobs are under way; wait for one of them, or cancel one")]
+    #[n(243)]
+    TooManyJobs {
+        #[n(0)]
+        limit: u32,
+    },
+    #[error("{job} is a {kind}, which cannot be paused; cancel it, or let it go on")]
+    #[n(244)]
+    JobNeverPauses {
+        #[n(0)]
+        job: JobId,
+        #[n(1)]
+        kind: String,
+    },
+    #[error("{job} is a {kind}, which ends by itself and cannot be cancelled")]
+    #[n(245)]
+    JobNeverStops {
+        #[n(0)]
+        job: JobId,
+        #[n(1)]
+        kind: String,
+    },
+    #[error("a {kind} begins with what is said of the datanode, not by itself")]
+    #[n(246)]
+    JobOfService {
+        #[n(0)]
+        kind: String,
+    },
+    #[error(
+        "a balance within {threshold_permille} parts of a thousand at {bandwidth} in a second makes no sense; choose 0.1% to 100%, and 1MiB or more"
+    )]
+    #[n(247)]
+    BadBalance {
+        #[n(0)]
+        threshold_permille: u32,
+        #[n(1)]
+        bandwidth: ByteSize,
     },
     #[error("there is no {item} of uid {uid} in the trash: it was restored, removed, or its time was over")]
     #[n(105)]

@@ -141,6 +141,7 @@ fn read(state: &MemoryView) -> Rows {
                 assert!(rows.parts.insert(row.inode, row).is_none(), "one content in two parts");
             }
             b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
+            b'J' => drop(get::<crate::job::JobRow>(key, value)),
             b'N' => drop(get::<NodeRow>(key, value)),
             tag => panic!("a row of no known kind: {tag}"),
         }

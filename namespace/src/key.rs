@@ -30,8 +30,9 @@
 //! | `u` directory key 0 upload | [`UploadRow`](crate::upload::UploadRow): an object that arrives in parts |
 //! | `U` upload number | [`PartRow`](crate::upload::PartRow) |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
+//! | `J` job | [`JobRow`](crate::job::JobRow) |
 
-use types::{BlockId, GenStamp, InodeId, NodeId, SessionId, StorageId, Timestamp, TrashId};
+use types::{BlockId, GenStamp, InodeId, JobId, NodeId, SessionId, StorageId, Timestamp, TrashId};
 
 use crate::command::DeletedReplica;
 use crate::lock::{LockFamily, LockOwner};
@@ -281,6 +282,14 @@ pub(crate) fn node(node: NodeId) -> Vec<u8> {
 
 pub(crate) fn nodes() -> Range {
     Range::under(vec![b'N'])
+}
+
+pub(crate) fn job(job: JobId) -> Vec<u8> {
+    number(b'J', job.get())
+}
+
+pub(crate) fn jobs() -> Range {
+    Range::under(vec![b'J'])
 }
 
 pub(crate) fn bucket(name: &str) -> Vec<u8> {

@@ -23,6 +23,7 @@ pub mod access_key;
 mod acl;
 pub mod ageing;
 mod apply;
+pub mod balance;
 pub mod bucket;
 pub mod changes;
 pub mod codec;
@@ -38,6 +39,7 @@ mod home;
 #[cfg(any(test, feature = "invariants"))]
 pub mod invariants;
 pub mod inventory;
+pub mod job;
 mod key;
 pub mod key_listing;
 mod limits;

@@ -66,5 +66,12 @@ pub(crate) const MAX_TARGET: usize = 4095;
 /// Bytes of a client's, host's, rack's or address's name.
 pub(crate) const MAX_TEXT: usize = 255;
 pub(crate) const MAX_STORAGES: usize = 256;
+/// Jobs under way, and ended ones that are kept. Tests meet the second early.
+pub(crate) const MAX_JOBS: usize = 64;
+pub(crate) const MAX_JOBS_KEPT: usize = if cfg!(test) { 4 } else { 200 };
+/// Of a balance, in a second. With less, a block would take longer than datanodes wait for its bytes.
+pub(crate) const MIN_BANDWIDTH: ByteSize = ByteSize::mib(1);
+/// Bytes of what is said of a job for people.
+pub(crate) const MAX_JOB_TEXT: usize = 1 << 10;
 /// Datanodes are numbered from here; lower numbers belong to namenodes.
 pub(crate) const FIRST_DATANODE: u64 = 100;

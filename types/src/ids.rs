@@ -89,6 +89,10 @@ number_id!(
     TrashId, "trash_", "the id of something in the trash, such as trash_17"
 );
 number_id!(
+    /// Background work that somebody asked for.
+    JobId, "job_", "the id of a job such as job_7"
+);
+number_id!(
     /// A Raft term. It rides on every command to a datanode, which refuses a lower one than it has seen.
     Term, "term_", "a Raft term such as term_5"
 );

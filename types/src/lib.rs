@@ -22,8 +22,8 @@ pub const WATCHED_NAMES: u32 = 32;
 
 pub use error::{Code, ErrorKind};
 pub use ids::{
-    BlockId, ClusterId, DiskId, GenStamp, InodeId, LogIndex, NodeId, ParseIdError, Sequence, SessionId, StorageId,
-    Term, TrashId,
+    BlockId, ClusterId, DiskId, GenStamp, InodeId, JobId, LogIndex, NodeId, ParseIdError, Sequence, SessionId,
+    StorageId, Term, TrashId,
 };
 pub use path::{MAX_NAME, MAX_PATH, Name, Path, PathError};
 pub use units::{BlockOffset, ByteSize, FileOffset, ParseUnitError, Timestamp};

@@ -1,7 +1,9 @@
 //! `ashlar admin`: how the cluster is.
 
+mod balance;
 mod fsck;
 mod health;
+mod job;
 mod key;
 mod raft;
 mod report;
@@ -33,12 +35,16 @@ enum Command {
     Scrub(scrub::ScrubArgs),
     /// Check the namespace, and every block against its replicas; exit code 3 unless all is well
     Fsck(fsck::FsckArgs),
+    /// Move replicas until all volumes are about equally full
+    Balance(balance::BalanceArgs),
     /// Have a datanode leave: copy what it has to others, and say when it may be stopped
     Decommission(service::DecommissionArgs),
     /// Have a datanode take part again
     Recommission(service::RecommissionArgs),
     /// Announce that a datanode may be away for a while, for which nothing is copied
     Maintenance(service::MaintenanceArgs),
+    /// Show, pause, resume and cancel background work that somebody asked for
+    Job(job::JobArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
     /// Show or set the group whose members may do what root may
@@ -55,9 +61,11 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Report(args) => report::run(config, args).await,
         Command::Scrub(args) => scrub::run(config, args).await,
         Command::Fsck(args) => fsck::run(config, args).await,
+        Command::Balance(args) => balance::run(config, args).await,
         Command::Decommission(args) => service::decommission(config, args).await,
         Command::Recommission(args) => service::recommission(config, args).await,
         Command::Maintenance(args) => service::maintenance(config, args).await,
+        Command::Job(args) => job::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
         Command::Supergroup(args) => supergroup::run(config, args).await,
         Command::Raft(args) => raft::run(config, args).await,

@@ -221,6 +221,7 @@ fn copy(from: &[&Node], to: &Node, length: u64) -> v1::Task {
         generation: 1,
         length,
         sources: from.iter().map(location).collect(),
+        ..Default::default()
     };
     v1::Task { kind: Some(v1::task::Kind::Copy(task)) }
 }

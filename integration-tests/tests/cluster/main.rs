@@ -1,5 +1,6 @@
 //! What the system promises, against real processes. One binary, so that it links once.
 
+mod balance;
 mod bit_rot;
 mod command_line;
 mod datanode_loss;

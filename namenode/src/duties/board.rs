@@ -30,6 +30,13 @@ struct Copy {
     started: Option<Instant>,
 }
 
+impl Copy {
+    /// What its bytes take at the rate that it has to keep.
+    fn paced(&self) -> Duration {
+        Duration::from_secs(self.task.length.checked_div(self.task.rate).unwrap_or(0))
+    }
+}
+
 /// A step of a recovery, for one replica.
 #[derive(Debug)]
 struct Order {
@@ -143,9 +150,14 @@ impl Board {
     }
 
     /// Has nodes check everything that they have, in place of an earlier pass that they have not begun.
-    pub(crate) fn scrub(&self, nodes: &[NodeId], pass: u64) {
+    pub(super) fn scrub(&self, nodes: &[NodeId], pass: u64) {
         let mut tasks = self.tasks();
-        tasks.scrubs.extend(nodes.iter().map(|node| (*node, Scrub { pass, handed: None })));
+        for node in nodes {
+            let scrub = tasks.scrubs.entry(*node).or_insert(Scrub { pass, handed: None });
+            if scrub.pass != pass {
+                *scrub = Scrub { pass, handed: None };
+            }
+        }
     }
 
     /// A node has begun a pass.
@@ -234,7 +246,7 @@ impl Board {
             handed.push(v1::Task { kind: Some(v1::task::Kind::Check(check)) });
         }
         // A copy that takes too long is forgotten; the scan plans anew from what is there then.
-        tasks.copies.retain(|_, copy| copy.started.is_none_or(|started| now - started < copy_timeout));
+        tasks.copies.retain(|_, copy| copy.started.is_none_or(|started| now - started < copy_timeout + copy.paced()));
         let mut own: Vec<&mut Copy> = tasks.copies.values_mut().filter(|copy| copy.node == node).collect();
         let running = own.iter().filter(|copy| copy.started.is_some()).count();
         own.retain(|copy| copy.started.is_none());

@@ -167,7 +167,7 @@ impl Duties {
         let (leaving, over) = self.datanodes.services();
         let end = |(node, service)| {
             info!(%node, "the maintenance of a datanode is over");
-            Command::SetService { node, service: Service::InService, only_if: Some(service) }
+            Command::SetService { node, service: Service::InService, only_if: Some(service), by: None }
         };
         for outcome in self.propose(over.into_iter().map(end).collect()) {
             if let Err(error) = outcome {
@@ -183,7 +183,7 @@ impl Duties {
         let leave = |node| {
             info!(%node, "nothing needs a datanode that is to leave any more");
             let only_if = Some(Service::Decommissioning);
-            Command::SetService { node, service: Service::Decommissioned, only_if }
+            Command::SetService { node, service: Service::Decommissioned, only_if, by: None }
         };
         for outcome in self.propose(nodes.into_iter().map(leave).collect()) {
             if let Err(error) = outcome {
@@ -227,6 +227,7 @@ impl Duties {
             generation: row.generation.get(),
             length: row.length.get(),
             sources: self.datanodes.locations(sources),
+            ..Default::default()
         };
         info!(%block, node = %target.node, live = urgency.live, wanted = row.wanted, "a copy is planned");
         self.board.copy(block, target, urgency, task);

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use namespace::QueryError;
 use namespace::command::{Command, Where};
+use namespace::job::{JobOrder, JobPlan};
 use namespace::query;
 use namespace::view::ViewError;
 use proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::info;
-use types::InodeId;
+use types::{InodeId, NodeId};
 
 use super::Service;
 use crate::identity::Founder;
-use crate::raft::{Refusal, wall_clock};
+use crate::raft::wall_clock;
 use crate::store::Store;
 use crate::wire;
 
@@ -133,10 +134,7 @@ impl v1::admin_server::Admin for Admin {
     }
 
     async fn scrub(&self, request: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
-        let (service, v1::ScrubRequest { node, pass }) = (&self.0, request.into_inner());
-        if !service.raft.leadership().serving {
-            return Err(Status::failed_precondition("this member does not lead"));
-        }
+        let (service, v1::ScrubRequest { node, pass, by }) = (&self.0, request.into_inner());
         if pass == 0 {
             return Err(Status::invalid_argument("ScrubRequest.pass is 0"));
         }
@@ -147,8 +145,28 @@ impl v1::admin_server::Admin for Admin {
                 return Err(Status::not_found(format!("no datanode {node} has registered")));
             }
         }
-        service.board.scrub(&nodes, pass);
+        let plan = JobPlan::Scrub { node: (node != 0).then(|| NodeId::new(node)), pass };
+        let (owner, reason) = (super::jobs::by(by)?, "everything is to be read and checked".to_owned());
+        // The duties tell the datanodes.
+        super::jobs::order(service, Command::Job { order: JobOrder::Start { plan, owner, reason, token: pass } })
+            .await?;
         Ok(Response::new(v1::ScrubReply { nodes: nodes.iter().map(|node| node.get()).collect() }))
+    }
+
+    async fn jobs(&self, _: Request<v1::JobsRequest>) -> Result<Response<v1::JobsReply>, Status> {
+        super::jobs::list(&self.0).await.map(Response::new)
+    }
+
+    async fn balance(&self, request: Request<v1::BalanceRequest>) -> Result<Response<v1::BalanceReply>, Status> {
+        super::balance::start(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn control_job(
+        &self,
+        request: Request<v1::ControlJobRequest>,
+    ) -> Result<Response<v1::ControlJobReply>, Status> {
+        super::jobs::control(&self.0, request.into_inner()).await?;
+        Ok(Response::new(v1::ControlJobReply {}))
     }
 
     async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
@@ -160,23 +178,14 @@ impl v1::admin_server::Admin for Admin {
         &self,
         request: Request<v1::SetServiceRequest>,
     ) -> Result<Response<v1::SetServiceReply>, Status> {
-        let service = wire::service(&request.into_inner(), wall_clock());
+        let request = request.into_inner();
+        let service = wire::service(&request, wall_clock());
         let (node, service) = service.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        if !self.0.raft.leadership().serving {
-            return Err(Status::failed_precondition("this member does not lead"));
-        }
-        let answer = self.0.propose(vec![Command::SetService { node, service, only_if: None }]).await;
-        match answer.map(|answers| answers.outcomes.into_iter().next()) {
-            Ok(Some(Ok(_))) => {
-                info!(%node, ?service, "an operator says whether a datanode takes part");
-                Ok(Response::new(v1::SetServiceReply {}))
-            }
-            Ok(Some(Err(error))) => Err(Status::failed_precondition(error.to_string())),
-            Ok(None) => Err(Status::internal("the proposal has no answer")),
-            // To say it twice is as good as once: the caller asks again.
-            Err(Refusal::Busy | Refusal::Unknown) => Err(Status::aborted("the cluster is busy; try again")),
-            Err(Refusal::NotLeader) => Err(Status::aborted("the lead was lost meanwhile; try again")),
-        }
+        let by = super::jobs::by(request.by)?;
+        let command = Command::SetService { node, service, only_if: None, by: Some(by.clone()) };
+        super::jobs::order(&self.0, command).await?;
+        info!(%node, ?service, by, "an operator says whether a datanode takes part");
+        Ok(Response::new(v1::SetServiceReply {}))
     }
 }
 

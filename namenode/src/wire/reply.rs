@@ -38,8 +38,10 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
         Ok(Reply::Emptied { more }) => Answer::Emptied(v1::Emptied { more }),
         // A session that is closed: what is too much for one step the leader goes on with by itself.
         Ok(Reply::Step { .. }) => done(),
-        // The leader's own command answers this; no client asks for it.
-        Ok(Reply::Node { .. }) => Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's")),
+        // The leader's own commands answer these, and what operators ask for; no client does.
+        Ok(Reply::Node { .. } | Reply::Job { .. }) => {
+            Answer::Error(proto::error(Code::Incompatible, "an answer that is not a client's"))
+        }
         Ok(Reply::Object { attributes: row, etag }) => super::keys::object(&row, etag),
         Ok(Reply::Upload { id, initiated }) => super::uploads::begun(id, initiated),
         Ok(Reply::Part { inode, length, modified }) => super::uploads::stored(inode, length, modified),

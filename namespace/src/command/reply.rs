@@ -1,7 +1,7 @@
 //! What a command answers. Stored with the session, as the commands are in the log.
 
 use minicbor::{Decode, Encode};
-use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, SessionId, Timestamp, TrashId};
+use types::{BlockId, ByteSize, GenStamp, InodeId, JobId, NodeId, SessionId, Timestamp, TrashId};
 
 use crate::row::{Attributes, BlockLocation};
 
@@ -48,6 +48,11 @@ pub enum Reply {
     Node {
         #[n(0)]
         node: NodeId,
+    },
+    #[n(240)]
+    Job {
+        #[n(0)]
+        job: JobId,
     },
     /// An object at its key.
     #[n(30)]

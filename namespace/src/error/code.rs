@@ -35,6 +35,9 @@ impl Error {
             | Self::BadAccessKey { .. }
             | Self::BadTtl { .. }
             | Self::LastInService { .. }
+            | Self::JobEnded { .. }
+            | Self::JobOfService { .. }
+            | Self::BadBalance { .. }
             | Self::TooManyAged { .. }
             | Self::BadTarget { .. }
             | Self::BadAcl { .. }
@@ -46,7 +49,12 @@ impl Error {
             Self::SymlinkOnTheWay { .. } => Code::SymbolicLink,
             Self::TooManyLinks { .. } => Code::TooManyLinks,
             Self::NotAFile { .. } => Code::NotSupported,
-            Self::NotFound { .. } | Self::NoSuchTrash { .. } | Self::UnknownNode { .. } => Code::NotFound,
+            Self::NotFound { .. } | Self::NoSuchTrash { .. } | Self::UnknownNode { .. } | Self::UnknownJob { .. } => {
+                Code::NotFound
+            }
+            Self::JobUnderWay { .. } => Code::Exists,
+            Self::TooManyJobs { .. } => Code::Busy,
+            Self::JobNeverPauses { .. } | Self::JobNeverStops { .. } => Code::NotSupported,
             Self::NotDirectory { .. } => Code::NotDirectory,
             Self::IsDirectory { .. } => Code::IsDirectory,
             Self::NotEmpty { .. } => Code::NotEmpty,

@@ -11,6 +11,7 @@ mod exactly_once;
 mod fsck;
 mod garbage;
 mod handles;
+mod jobs;
 mod keys;
 mod links;
 mod locks;

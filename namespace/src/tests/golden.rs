@@ -3,6 +3,7 @@
 
 mod acl;
 mod content;
+mod jobs;
 mod service;
 mod sessions;
 mod trash;

@@ -146,7 +146,7 @@ fn whether_a_datanode_takes_part_outlives_its_registrations() {
     let mut cluster = Cluster::formatted();
     let first = register(&mut cluster, node(0, &[1])).expect("registered");
     let second = register(&mut cluster, NodeRow { host: "dn2".to_owned(), ..node(0, &[2]) }).expect("registered");
-    let set = |node, service, only_if| Command::SetService { node, service, only_if };
+    let set = |node, service, only_if| Command::SetService { node, service, only_if, by: None };
     let service = |cluster: &Cluster, node| {
         let nodes = query::nodes(&cluster.state).expect("readable");
         nodes.into_iter().find(|row| row.id == node).map(|row| row.service())
@@ -168,5 +168,32 @@ fn whether_a_datanode_takes_part_outlives_its_registrations() {
     cluster.run(set(second, Service::Maintenance { until }, None)).expect("announced");
     assert_eq!(service(&cluster, second), Some(Service::Maintenance { until }));
     assert_eq!(service(&cluster, first), Some(Service::InService));
+    invariants::check(&cluster.state);
+}
+
+#[test]
+fn a_replica_moves_in_one_step_and_never_leaves_a_block_short() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let block = cluster.write(session, "/f");
+    let row = |cluster: &Cluster| query::block(&cluster.state, block).expect("readable").expect("there");
+    let step = |source, target| Command::MoveReplica {
+        block,
+        generation: GenStamp::FIRST,
+        source: storage(source),
+        target: location(target),
+    };
+    cluster.run(step(1, 4)).expect("there are enough");
+    assert_eq!((row(&cluster).replicas, row(&cluster).leaving), (locations(&[2, 3, 4]), locations(&[1])));
+    let before = cluster.state.clone();
+    cluster.run(step(1, 4)).expect("said twice");
+    assert_eq!(query::block(&cluster.state, block), query::block(&before, block), "nothing moves twice");
+    assert_eq!(code(cluster.run(step(2, 1))), Code::Busy, "the deletion there is under way");
+    // One of the others is lost before the next copy is made.
+    cluster.run(Command::ReportBadReplica { block, generation: GenStamp::FIRST, storage: storage(3) }).expect("known");
+    cluster.run(step(2, 5)).expect("the copy counts");
+    assert_eq!(row(&cluster).replicas, locations(&[2, 4, 5]), "and the source stays");
+    let stale = Command::MoveReplica { block, generation: GenStamp::new(9), source: storage(2), target: location(6) };
+    assert_eq!(code(cluster.run(stale)), Code::StaleGeneration);
     invariants::check(&cluster.state);
 }

@@ -13,9 +13,14 @@ fn whether_a_datanode_takes_part_keeps_its_bytes() {
     let node = NodeId::new(1);
     let maintenance = Service::Maintenance { until: Timestamp::from_nanos(7) };
     let commands = [
-        Command::SetService { node, service: Service::Decommissioning, only_if: None },
-        Command::SetService { node, service: Service::Decommissioned, only_if: Some(Service::Decommissioning) },
-        Command::SetService { node, service: Service::InService, only_if: Some(maintenance) },
+        Command::SetService { node, service: Service::Decommissioning, only_if: None, by: None },
+        Command::SetService {
+            node,
+            service: Service::Decommissioned,
+            only_if: Some(Service::Decommissioning),
+            by: None,
+        },
+        Command::SetService { node, service: Service::InService, only_if: Some(maintenance), by: None },
     ];
     let request = |command| Request { time: Timestamp::from_nanos(9), origin: None, command, principal: None };
     let batch = Batch { requests: commands.into_iter().map(request).collect() };

@@ -1,0 +1,98 @@
+//! What operators ask of jobs.
+
+use namespace::command::{Command, Reply};
+use namespace::job::{self, JobOrder, JobPlan, JobState, Numbered};
+use proto::v1;
+use tonic::Status;
+use tracing::info;
+use types::JobId;
+
+use super::Service;
+use crate::raft::Refusal;
+
+/// The longest name of who asks.
+const MAX_BY: usize = 255;
+
+/// Has the cluster do something, which to say twice is as good as once: the caller asks again when this is aborted.
+pub(super) async fn order(service: &Service, command: Command) -> Result<Reply, Status> {
+    if !service.raft.leadership().serving {
+        return Err(Status::failed_precondition("this member does not lead"));
+    }
+    match service.propose(vec![command]).await.map(|answers| answers.outcomes.into_iter().next()) {
+        Ok(Some(Ok(reply))) => Ok(reply),
+        Ok(Some(Err(error))) => Err(Status::failed_precondition(error.to_string())),
+        Ok(None) => Err(Status::internal("the proposal has no answer")),
+        Err(Refusal::Busy | Refusal::Unknown) => Err(Status::aborted("the cluster is busy; try again")),
+        Err(Refusal::NotLeader) => Err(Status::aborted("the lead was lost meanwhile; try again")),
+    }
+}
+
+/// The name of who asks.
+pub(super) fn by(text: String) -> Result<String, Status> {
+    if text.len() > MAX_BY {
+        return Err(Status::invalid_argument(format!("the name of who asks is longer than {MAX_BY} bytes")));
+    }
+    Ok(text)
+}
+
+pub(super) async fn list(service: &Service) -> Result<v1::JobsReply, Status> {
+    let store = service.store.clone();
+    let read = tokio::task::spawn_blocking(move || job::all(&store.state().snapshot())).await;
+    let jobs = read
+        .map_err(|error| Status::internal(error.to_string()))?
+        .map_err(|error| Status::internal(error.to_string()))?;
+    let leads = service.raft.leadership().serving;
+    Ok(v1::JobsReply { jobs: jobs.into_iter().map(|job| wire(service, leads, job)).collect() })
+}
+
+fn wire(service: &Service, leads: bool, (job, row): Numbered) -> v1::Job {
+    use v1::job::Plan;
+    let plan = match row.plan {
+        JobPlan::Balance { threshold_permille, bandwidth } => {
+            Plan::Balance(v1::BalancePlan { threshold_permille, bandwidth: bandwidth.get() })
+        }
+        JobPlan::Decommission { node } => Plan::Decommission(node.get()),
+        JobPlan::Maintenance { node, until } => {
+            Plan::Maintenance(v1::MaintenancePlan { node: node.get(), until: until.nanos() })
+        }
+        JobPlan::Scrub { node, pass } => Plan::Scrub(v1::ScrubPlan { node: node.map_or(0, |node| node.get()), pass }),
+    };
+    let state = match row.state {
+        JobState::Running => v1::JobState::Running,
+        JobState::Paused => v1::JobState::Paused,
+        JobState::Done => v1::JobState::Done,
+        JobState::Failed => v1::JobState::Failed,
+        JobState::Cancelled => v1::JobState::Cancelled,
+    };
+    let live = service.jobs_under_way.progress(job).filter(|_| leads && !row.state.has_ended());
+    let (done, total) = live.as_ref().map_or((row.done, row.total), |live| (live.done, live.total));
+    let eta = live.as_ref().and_then(|live| live.eta).filter(|_| row.state == JobState::Running);
+    v1::Job {
+        id: job.get(),
+        plan: Some(plan),
+        owner: row.owner,
+        reason: row.reason,
+        state: state.into(),
+        started: row.started.nanos(),
+        changed: row.changed.nanos(),
+        done,
+        total,
+        eta_ms: eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
+        note: live.map(|live| live.note).unwrap_or_default(),
+        result: row.result.unwrap_or_default(),
+    }
+}
+
+pub(super) async fn control(service: &Service, request: v1::ControlJobRequest) -> Result<(), Status> {
+    let action = request.action();
+    let (job, by) = (JobId::new(request.job), by(request.by)?);
+    let asked = match action {
+        v1::JobAction::Pause => JobOrder::Pause { job, pause: true },
+        v1::JobAction::Resume => JobOrder::Pause { job, pause: false },
+        v1::JobAction::Cancel => JobOrder::Cancel { job, by: by.clone() },
+        v1::JobAction::Unspecified => return Err(Status::invalid_argument("ControlJobRequest.action is not known")),
+    };
+    order(service, Command::Job { order: asked }).await?;
+    info!(%job, ?action, by, "an operator has a word with a job");
+    Ok(())
+}
