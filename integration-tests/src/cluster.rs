@@ -42,13 +42,15 @@ pub fn binary() -> &'static Path {
 pub struct Options {
     pub namenodes: usize,
     pub datanodes: usize,
+    /// Each node on a host of its own: a directory and a loopback address that no other has.
+    pub hosts: bool,
     /// Environment of every process: overrides of the configuration.
     pub environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namenodes: 3, datanodes: 3, environment: Vec::new() }
+        Self { namenodes: 3, datanodes: 3, hosts: false, environment: Vec::new() }
     }
 }
 
@@ -82,10 +84,18 @@ impl Cluster {
     pub async fn start(options: Options) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("ashlar-test-").tempdir()?;
         let mut cluster = Self { directory, options, processes: BTreeMap::new() };
-        let (namenodes, datanodes) = (cluster.options.namenodes.to_string(), cluster.options.datanodes.to_string());
-        let root = cluster.root();
-        let made =
-            cluster.ashlar_raw(&["init", path_text(&root), "--namenodes", &namenodes, "--datanodes", &datanodes]);
+        let (namenodes, datanodes) = (cluster.options.namenodes, cluster.options.datanodes);
+        let mut init = vec!["init".to_owned(), path_text(&cluster.root()).to_owned()];
+        if cluster.options.hosts {
+            let at = |flag: &str, address: String| [flag.to_owned(), address];
+            init.extend((1..=namenodes).flat_map(|node| at("--namenode-at", host_address(10 + node))));
+            init.extend((1..=datanodes).flat_map(|node| at("--datanode-at", host_address(20 + node))));
+        } else {
+            let count = |flag: &str, count: usize| [flag.to_owned(), count.to_string()];
+            init.extend(count("--namenodes", namenodes).into_iter().chain(count("--datanodes", datanodes)));
+        }
+        let init: Vec<&str> = init.iter().map(String::as_str).collect();
+        let made = cluster.ashlar_raw(&init);
         ensure!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
         for name in cluster.names() {
             cluster.spawn(&name)?;
@@ -108,7 +118,9 @@ impl Cluster {
     /// Starts one process and waits for its ready line.
     pub fn spawn(&mut self, name: &str) -> Result<()> {
         let role = if name.starts_with("nn") { "namenode" } else { "datanode" };
-        let config = self.root().join(format!("node-{name}.toml"));
+        let file = format!("node-{name}.toml");
+        let own = self.root().join(name).join(&file);
+        let config = if own.exists() { own } else { self.root().join(file) };
         let log = File::options().create(true).append(true).open(self.log(name))?;
         let mut child = self
             .command()
@@ -315,6 +327,12 @@ impl Drop for Cluster {
             self.directory.disable_cleanup(true);
         }
     }
+}
+
+/// A loopback address for a host, in a network that no other test process has.
+pub fn host_address(host: usize) -> String {
+    let process = std::process::id();
+    format!("127.{}.{}.{host}", 64 + process % 128, process / 128 % 256)
 }
 
 fn path_text(path: &Path) -> &str {

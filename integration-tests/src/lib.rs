@@ -14,7 +14,7 @@ mod mount;
 mod tree;
 mod wait;
 
-pub use cluster::{Cluster, Options, binary};
+pub use cluster::{Cluster, Options, binary, host_address};
 pub use content::{Pattern, check_content};
 pub use disks::SmallDisks;
 pub use mount::{Mounted, no_mounts_here};

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::hosts::{self, Host};
+use super::join_datanode::{self, Wanted};
 use super::layout::{self, Layout};
 use super::ports::Ports;
 use super::s3;
@@ -25,14 +27,37 @@ pub(crate) struct InitArgs {
     /// Make the directory of one more namenode of a running cluster instead; any of its namenodes
     #[arg(long, value_name = "IP:PORT", conflicts_with_all = ["namenodes", "datanodes", "ports"])]
     join: Option<String>,
-    /// Where that namenode will listen [default: a free port of this machine]
+    /// Where that namenode or datanode will listen [default: a free port of this machine]
     #[arg(long, value_name = "IP:PORT", requires = "join")]
     listen: Option<SocketAddr>,
+    /// With --join: make the directory of one more datanode of this name, which is its host
+    #[arg(long, value_name = "NAME", requires = "join")]
+    datanode: Option<String>,
+    /// Where that datanode stands, such as /room1/rack7
+    #[arg(long, requires = "datanode")]
+    rack: Option<String>,
+    /// A directory for its replicas, one for each disk [default: one beside its configuration]
+    #[arg(long = "volume", value_name = "DIR", requires = "datanode")]
+    volumes: Vec<PathBuf>,
+    /// Make a cluster on several hosts: the host of a namenode, 1, 3 or 5 times
+    #[arg(long, value_name = "[NAME=]IP[:PORT]", requires = "datanode_at",
+        conflicts_with_all = ["namenodes", "datanodes", "ports", "join"])]
+    namenode_at: Vec<Host>,
+    /// The host of a datanode, once for each
+    #[arg(long, value_name = "[NAME=]IP[:PORT][,RACK]", requires = "namenode_at")]
+    datanode_at: Vec<Host>,
 }
 
 pub(crate) async fn run(args: &InitArgs) -> Result<(), Failure> {
+    if let (Some(seed), Some(name)) = (&args.join, &args.datanode) {
+        let (listen, rack, volumes) = (args.listen, args.rack.as_deref(), &args.volumes[..]);
+        return join_datanode::run(&args.dir, &Wanted { seed, name, listen, rack, volumes }).await;
+    }
     if let Some(seed) = &args.join {
         return super::join::run(&args.dir, seed, args.listen).await;
+    }
+    if !args.namenode_at.is_empty() {
+        return hosts::run(&args.dir, &args.namenode_at, &args.datanode_at);
     }
     let dir = layout::make(&args.dir)?;
     let _lock = layout::lock(&dir)?;

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::output::Output;
 
 /// Where a new member listens when nobody says.
-fn free_address() -> Result<SocketAddr, Failure> {
+pub(super) fn free_address() -> Result<SocketAddr, Failure> {
     let bound = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     bound.map_err(|error| Failure::Failed(format!("no free port: {error}")))
 }

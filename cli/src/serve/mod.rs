@@ -1,8 +1,10 @@
 //! The servers: every role in one process, or each in its own.
 
 pub(crate) mod datanode;
+mod hosts;
 pub(crate) mod init;
 mod join;
+mod join_datanode;
 pub(crate) mod layout;
 pub(crate) mod namenode;
 mod ports;

@@ -5,6 +5,7 @@ mod bit_rot;
 mod command_line;
 mod datanode_loss;
 mod drain;
+mod first_cluster;
 mod fsck;
 mod full_disk;
 mod inventories;
