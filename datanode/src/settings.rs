@@ -70,7 +70,7 @@ impl Default for Settings {
 
 impl Config {
     /// What is wrong with it, if anything.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let Settings {
             listen,
             rack,

@@ -173,7 +173,7 @@ const INLINE_LIMIT: ByteSize = ByteSize::kib(256);
 
 impl Config {
     /// Says what is wrong with the configuration, if anything is.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let Settings { node, listen, replication, min_replicas, block_size, inline_max, .. } = self.settings;
         if !(1..=MEMBERS).contains(&self.namenodes.len()) {
             return Err(format!("there are {} namenodes; a cluster has 1 to {MEMBERS}", self.namenodes.len()));

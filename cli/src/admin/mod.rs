@@ -1,6 +1,7 @@
 //! `ashlar admin`: how the cluster is.
 
 mod balance;
+mod check_config;
 mod fsck;
 mod health;
 mod job;
@@ -47,6 +48,8 @@ enum Command {
     Job(job::JobArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
+    /// Show every value of a configuration file and where it came from, and what is wrong with it
+    CheckConfig(check_config::CheckConfigArgs),
     /// Show or set the group whose members may do what root may
     Supergroup(supergroup::SupergroupArgs),
     /// Show the namenodes' Raft group, or hand over its lead
@@ -54,6 +57,9 @@ enum Command {
 }
 
 pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
+    if let Command::CheckConfig(check) = args.command {
+        return check_config::run(check, args.cluster.file());
+    }
     let config = args.cluster.client_config()?;
     let args_file = args.cluster.file();
     match args.command {
@@ -67,6 +73,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Maintenance(args) => service::maintenance(config, args).await,
         Command::Job(args) => job::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
+        Command::CheckConfig(_) => unreachable!("it needs no cluster"),
         Command::Supergroup(args) => supergroup::run(config, args).await,
         Command::Raft(args) => raft::run(config, args).await,
     }

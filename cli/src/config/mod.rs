@@ -4,14 +4,17 @@
 //! nobody knows is an error, never ignored.
 
 mod environment;
+mod explain;
 mod tree;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use types::ClusterId;
 
+pub(crate) use explain::{Explained, explain};
 pub(crate) use tree::{Node, Origin};
 
 /// A configuration that cannot be used: which value, where it stands, and why.
@@ -54,7 +57,7 @@ pub(crate) enum ConfigError {
 const ROLES: [&str; 3] = ["namenode", "datanode", "s3"];
 
 /// Everything that a file may say. Sections of roles stay unread until a role asks for its own.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct File {
     pub(crate) cluster: Option<ClusterId>,
@@ -66,7 +69,7 @@ pub(crate) struct File {
     pub(crate) log: Log,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
     /// What is logged, in the syntax of `RUST_LOG`: a level, or levels by module.
@@ -74,7 +77,7 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// For people on a terminal, JSON otherwise
@@ -118,14 +121,19 @@ pub(crate) fn load_as_written(path: &Path) -> Result<File, ConfigError> {
 }
 
 fn load_with(path: &Path, variables: Vec<environment::Variable>, flags: &[Setting]) -> Result<File, ConfigError> {
+    Ok(read_tree(&load_tree(path, variables, flags)?, path)?)
+}
+
+/// A file with what was put over it.
+fn load_tree(path: &Path, variables: Vec<environment::Variable>, flags: &[Setting]) -> Result<Node, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|reason| match reason.kind() {
         std::io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
         _ => ConfigError::Unreadable { path: path.to_owned(), reason },
     })?;
-    Ok(read(&text, path, variables, flags)?)
+    Ok(tree_of(&text, path, variables, flags)?)
 }
 
-fn read(text: &str, path: &Path, variables: Vec<environment::Variable>, flags: &[Setting]) -> Result<File, Problem> {
+fn tree_of(text: &str, path: &Path, variables: Vec<environment::Variable>, flags: &[Setting]) -> Result<Node, Problem> {
     let mut tree = Node::parse(text, path)?;
     for variable in variables {
         // The environment is shared by all roles of a machine: a file without the section is none of its business.
@@ -136,6 +144,15 @@ fn read(text: &str, path: &Path, variables: Vec<environment::Variable>, flags: &
     for Setting { keys, value } in flags {
         tree.set(keys, value.clone(), Origin::Flag(format!("--set {}", keys.join("."))));
     }
+    Ok(tree)
+}
+
+#[cfg(test)]
+fn read(text: &str, path: &Path, variables: Vec<environment::Variable>, flags: &[Setting]) -> Result<File, Problem> {
+    read_tree(&tree_of(text, path, variables, flags)?, path)
+}
+
+fn read_tree(tree: &Node, path: &Path) -> Result<File, Problem> {
     let mut file: File = tree.read()?;
     let base = path.parent().unwrap_or(Path::new(""));
     if let Some(settings) = &mut file.namenode {
@@ -168,6 +185,25 @@ impl File {
             return Err(needed("namenodes", "the addresses of all namenodes: namenodes = [\"127.0.0.1:8020\"]"));
         }
         Ok((cluster, self.namenodes.clone()))
+    }
+
+    /// What is wrong with the values together, if anything is, as the server would find out.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), String> {
+        let text = |error: ConfigError| error.to_string();
+        let membership = || -> Result<_, String> {
+            let (cluster, texts) = self.membership(path).map_err(text)?;
+            let namenodes: Result<Vec<SocketAddr>, _> = texts.iter().map(|address| address.parse()).collect();
+            Ok((cluster, namenodes.map_err(|_| "an address of a namenode is not IP:PORT".to_owned())?))
+        };
+        if let Some(settings) = self.namenode.clone() {
+            let (cluster, namenodes) = membership()?;
+            namenode::Config { cluster, namenodes, settings }.check()?;
+        }
+        if let Some(settings) = self.datanode.clone() {
+            let (cluster, namenodes) = membership()?;
+            datanode::Config { cluster, namenodes, settings }.check()?;
+        }
+        Ok(())
     }
 
     /// What the file is for, to tell a mix-up.

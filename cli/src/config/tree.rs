@@ -72,6 +72,20 @@ impl Node {
         matches!(&self.value, Value::Table(table) if table.contains_key(key))
     }
 
+    /// Where the value under `keys` came from, if it is there.
+    pub(crate) fn origin_of(&self, keys: &[String]) -> Option<&Origin> {
+        let Some((first, rest)) = keys.split_first() else { return Some(&self.origin) };
+        match &self.value {
+            Value::Table(table) => table.get(first)?.origin_of(rest),
+            Value::Boolean(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::String(_)
+            | Value::Text(_)
+            | Value::Array(_) => None,
+        }
+    }
+
     /// Puts `text` under `keys`, making tables on the way; it replaces what was there.
     pub(crate) fn set(&mut self, keys: &[String], text: String, origin: Origin) {
         let Some((first, rest)) = keys.split_first() else {
