@@ -9,6 +9,7 @@ use integration_tests::{Cluster, Options, Pattern, check_content, until};
 use types::{ByteSize, Path};
 
 const BLOCKS: u64 = 24;
+const COPIES: usize = 3 * BLOCKS as usize;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_directory_is_made_anew_and_orphans_are_removed() -> Result<()> {
@@ -28,16 +29,15 @@ async fn a_lost_directory_is_made_anew_and_orphans_are_removed() -> Result<()> {
     for replica in &lost {
         fs::remove_file(replica)?;
     }
-    until("every block has three copies on disks", async || {
-        let mut copies = 0;
-        for name in ["dn1", "dn2", "dn3", "dn4"] {
-            copies += cluster.replicas(name)?.len();
-        }
-        Ok(copies == 3 * BLOCKS as usize && !orphan.exists())
-    })
-    .await?;
+    until("every block has three copies on disks", async || Ok(replicas(&cluster)? == COPIES && !orphan.exists()))
+        .await?;
     check_content(&mut client.open(&path).await?, Pattern(3), BLOCKS << 20).await?;
     cluster.finish(&[]).await
+}
+
+/// How many replicas there are on all disks.
+fn replicas(cluster: &Cluster) -> Result<usize> {
+    ["dn1", "dn2", "dn3", "dn4"].iter().try_fold(0, |sum, name| Ok(sum + cluster.replicas(name)?.len()))
 }
 
 /// A disk that was away while a file was removed: its replica is back.
@@ -55,7 +55,11 @@ async fn bring_back(cluster: &Cluster, client: &Client) -> Result<PathBuf> {
     let replica = found.context("found just now")?;
     let bytes = fs::read(&replica)?;
     client.delete(&gone, false).await?;
-    until("the replica is deleted", async || Ok(!replica.exists())).await?;
+    // On every datanode, and those of the files that were overwritten: what is still going would be counted below.
+    until("only the replicas of the file that is kept are left", async || {
+        Ok(replicas(cluster)? == COPIES && !replica.exists())
+    })
+    .await?;
     fs::write(&replica, bytes)?;
     Ok(replica)
 }
