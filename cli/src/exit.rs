@@ -59,7 +59,7 @@ impl fmt::Display for Failure {
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
-        Self::Failed(describe(&error))
+        Self::Failed(error.brief())
     }
 }
 
@@ -97,24 +97,9 @@ pub(crate) fn reason(error: &io::Error) -> String {
     }
 }
 
-/// `subject: reason`, as every line of trouble reads.
-pub(crate) fn describe(error: &client::Error) -> String {
-    subject_and_reason(&error.to_string(), error.subject())
-}
-
-/// The library says `cannot <operation> <subject>: <reason>`. A reason that begins with a path says itself what it is
-/// about, and more exactly: the parent that is missing, the name that is taken.
-fn subject_and_reason(whole: &str, subject: &str) -> String {
-    let reason = whole.split_once(&format!("{subject}: ")).map_or(whole, |(_, reason)| reason);
-    match reason.starts_with('/') {
-        true => reason.to_owned(),
-        false => format!("{subject}: {reason}"),
-    }
-}
-
 /// Adds the way out to what the library says, for the errors that a flag answers.
 pub(crate) fn advise(error: &client::Error, advice: &[(Code, &str)]) -> Failure {
-    let line = describe(error);
+    let line = error.brief();
     match advice.iter().find(|(code, _)| *code == error.code()) {
         // The flag replaces what the library advises, which comes after a semicolon.
         Some((_, way)) => {
@@ -133,18 +118,6 @@ mod tests {
     fn local_errors_read_like_those_of_other_tools() {
         assert_eq!(reason(&io::Error::from_raw_os_error(2)), "no such file or directory");
         assert_eq!(reason(&io::Error::other("Odd")), "odd");
-    }
-
-    #[test]
-    fn the_thing_is_named_once() {
-        let line = subject_and_reason("cannot stat /a/b: no such file or directory", "/a/b");
-        assert_eq!(line, "/a/b: no such file or directory");
-        let line = subject_and_reason("cannot make directory /a/b: /a: no such file or directory", "/a/b");
-        assert_eq!(line, "/a: no such file or directory");
-        let line = subject_and_reason("cannot rename /a to /b: /b exists already", "/a to /b");
-        assert_eq!(line, "/b exists already");
-        let line = subject_and_reason("cannot connect to [127.0.0.1:1]: no answer", "[127.0.0.1:1]");
-        assert_eq!(line, "[127.0.0.1:1]: no answer");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use types::{ByteSize, Timestamp};
+pub(crate) use types::{count, thousands};
 
 use crate::exit::Failure;
 
@@ -191,24 +192,6 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
     moment(time).to_string()
 }
 
-/// `1,234,567`
-pub(crate) fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `1 file`, `2 files`
-pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", thousands(number), if number == 1 { one } else { many })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,8 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_read_well() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    fn sizes_and_times_read_well() {
         assert_eq!(rfc3339(Timestamp::from_nanos(1_000_000_001)), "1970-01-01T00:00:01.000000001Z");
         assert_eq!(Sizes::Human.show(1536), "1.50KiB");
         assert_eq!(Sizes::Bytes.show(1536), "1536");

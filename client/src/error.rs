@@ -35,6 +35,16 @@ impl Error {
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
+
+    /// `subject: reason`, as a line of trouble reads. A reason that begins with a path says itself what it is about, and
+    /// more exactly: the parent that is missing, the name that is taken.
+    pub fn brief(&self) -> String {
+        let reason = self.0.fault.to_string();
+        match reason.starts_with('/') {
+            true => reason,
+            false => format!("{}: {reason}", self.0.subject),
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -124,5 +134,22 @@ impl Fault {
 impl From<proto::WireError> for Fault {
     fn from(error: proto::WireError) -> Self {
         Self::Protocol { peer: "the namenode".to_owned(), problem: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thing_is_named_once() {
+        let brief = |subject: &str, reason: &str| {
+            let fault = Fault::Refused { code: Code::NotFound, message: reason.to_owned() };
+            Error::new("look at", subject, fault).brief()
+        };
+        assert_eq!(brief("/a/b", "no such file or directory"), "/a/b: no such file or directory");
+        assert_eq!(brief("/a/b", "/a: no such file or directory"), "/a: no such file or directory");
+        assert_eq!(brief("/a to /b", "/b exists already"), "/b exists already");
+        assert_eq!(brief("[127.0.0.1:1]", "no answer"), "[127.0.0.1:1]: no answer");
     }
 }

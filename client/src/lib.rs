@@ -44,6 +44,7 @@ mod content;
 mod datanode;
 mod error;
 mod fsck;
+pub mod health;
 mod jobs;
 mod listing;
 mod metadata;

@@ -54,6 +54,11 @@ macro_rules! codes {
                 match self { $(Self::$name => $errno,)* }
             }
 
+            /// What programs call it, such as `NotFound`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
             const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }

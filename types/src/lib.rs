@@ -13,6 +13,7 @@ pub mod checksum;
 mod error;
 mod ids;
 pub mod inventory;
+mod number;
 mod path;
 mod units;
 
@@ -25,5 +26,6 @@ pub use ids::{
     BlockId, ClusterId, DiskId, GenStamp, InodeId, JobId, LogIndex, NodeId, ParseIdError, Sequence, SessionId,
     StorageId, Term, TrashId,
 };
+pub use number::{count, thousands};
 pub use path::{MAX_NAME, MAX_PATH, Name, Path, PathError};
 pub use units::{BlockOffset, ByteSize, FileOffset, ParseUnitError, Timestamp};

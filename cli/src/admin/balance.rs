@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use client::health::{Facts, leader_first};
 use client::{Admin, BalanceOptions, BalanceOutline, Config, JobState};
 use serde::Serialize;
 use types::ByteSize;
 
 use super::job::{Shown, progress};
-use super::{leader_first, status};
 use crate::exit::{Failure, complain};
 use crate::output::{Align, Output, Sizes, Table, count};
 
@@ -49,8 +49,8 @@ fn permille(text: &str) -> Result<u32, String> {
 }
 
 pub(crate) async fn run(config: Config, args: BalanceArgs) -> Result<(), Failure> {
-    let leader = status::ask_namenodes(&config).await.leader_address();
-    let admin = Admin::unconnected(&leader_first(config, leader));
+    let leader = Facts::ask_namenodes(&config).await.leader_address();
+    let admin = Admin::unconnected(&leader_first(&config, leader));
     let options = BalanceOptions { threshold_permille: args.threshold, bandwidth: args.bandwidth };
     let mut out = Output::stdout();
     let outline = admin.plan_balance(options).await?;

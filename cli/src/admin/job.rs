@@ -1,10 +1,10 @@
 //! `ashlar admin job`: background work that somebody asked for.
 
+use client::health::{Facts, leader_first};
 use client::{Admin, Config, Job, JobAction, JobPlan, JobState};
 use serde::Serialize;
 use types::JobId;
 
-use super::{leader_first, status};
 use crate::exit::Failure;
 use crate::output::{Align, Output, Sizes, Table, local_minutes, rfc3339, thousands};
 
@@ -57,8 +57,8 @@ fn number(text: &str) -> Result<JobId, String> {
 }
 
 pub(crate) async fn run(config: Config, args: JobArgs) -> Result<(), Failure> {
-    let leader = status::ask_namenodes(&config).await.leader_address();
-    let admin = Admin::unconnected(&leader_first(config, leader));
+    let leader = Facts::ask_namenodes(&config).await.leader_address();
+    let admin = Admin::unconnected(&leader_first(&config, leader));
     let mut out = Output::stdout();
     match args.command {
         Command::Ls { running, json } => {

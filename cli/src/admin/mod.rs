@@ -3,7 +3,6 @@
 mod balance;
 mod check_config;
 mod fsck;
-mod health;
 mod job;
 mod key;
 mod raft;
@@ -77,13 +76,4 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Supergroup(args) => supergroup::run(config, args).await,
         Command::Raft(args) => raft::run(config, args).await,
     }
-}
-
-/// The same cluster, its leader at the front: what only a leader knows well is asked there first.
-fn leader_first(mut config: Config, leader: Option<String>) -> Config {
-    if let Some(leader) = leader {
-        config.namenodes.retain(|address| *address != leader);
-        config.namenodes.insert(0, leader);
-    }
-    config
 }

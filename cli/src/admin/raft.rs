@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use client::health::{Answer, Facts};
 use client::{Admin, Config, MemberStatus};
 use serde::Serialize;
 use types::NodeId;
 
-use super::health::{Answer, Facts};
-use super::status::ask_namenodes;
 use crate::exit::Failure;
 use crate::output::{Align, Output, Table, thousands};
 
@@ -57,7 +56,7 @@ pub(crate) async fn run(config: Config, args: RaftArgs) -> Result<(), Failure> {
     let mut out = Output::stdout();
     match args.command {
         Command::Status { json } => {
-            let group = Group::of(&ask_namenodes(&config).await);
+            let group = Group::of(&Facts::ask_namenodes(&config).await);
             if json { out.json(&group)? } else { group.print(&mut out)? }
         }
         Command::Transfer { node, json } => {
@@ -81,7 +80,7 @@ pub(crate) async fn run(config: Config, args: RaftArgs) -> Result<(), Failure> {
 
 /// The configuration with the addresses of all members, also of those that the file does not list.
 async fn known(config: &Config) -> Config {
-    let facts = ask_namenodes(config).await;
+    let facts = Facts::ask_namenodes(config).await;
     let namenodes = facts.namenodes.into_iter().map(|answer| answer.address).collect();
     Config { namenodes, ..config.clone() }
 }
@@ -92,7 +91,7 @@ async fn add(config: &Config, address: &str, out: &mut Output) -> Result<(), Fai
     out.flush()?;
     let start = Instant::now();
     while start.elapsed() < JOINING {
-        let facts = ask_namenodes(config).await;
+        let facts = Facts::ask_namenodes(config).await;
         let members = facts.leader().map_or(&[][..], |leader| &leader.members);
         if members.iter().any(|member| member.node.get() == node && member.voter) {
             return out.line(format!("namenode {node} votes"));
@@ -213,8 +212,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use super::super::health::tests::healthy;
     use super::*;
+    use client::health::sample::healthy;
 
     #[test]
     fn a_silent_member_is_listed_with_what_the_leader_knows_of_it() {

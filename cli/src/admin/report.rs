@@ -1,9 +1,10 @@
 //! `ashlar admin report`
 
+use client::health::{Facts, leader_first};
 use client::{Admin, Config, DatanodeReport, Liveness, Service};
 use serde::Serialize;
 
-use super::{leader_first, service, status};
+use super::service;
 use crate::exit::Failure;
 use crate::output::{Align, Output, Sizes, Table, rfc3339, thousands};
 
@@ -18,8 +19,8 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) async fn run(config: Config, args: ReportArgs) -> Result<(), Failure> {
-    let leader = status::ask_namenodes(&config).await.leader_address();
-    let report = Admin::unconnected(&leader_first(config, leader)).report().await?;
+    let leader = Facts::ask_namenodes(&config).await.leader_address();
+    let report = Admin::unconnected(&leader_first(&config, leader)).report().await?;
     let mut out = Output::stdout();
     if args.json {
         out.json(&Report { datanodes: report.iter().map(Datanode::of).collect() })?;
@@ -166,8 +167,8 @@ fn checked(oldest_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::health::tests::healthy;
     use super::*;
+    use client::health::sample::healthy;
 
     #[test]
     fn each_datanode_is_a_line() {

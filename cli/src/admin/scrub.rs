@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use client::health::{Facts, leader_first};
 use client::{Admin, Config, DatanodeReport, Liveness};
 use serde::Serialize;
 use types::NodeId;
 
-use super::{leader_first, status};
 use crate::exit::{Failure, complain};
 use crate::output::{Output, Sizes, count};
 
@@ -30,8 +30,8 @@ const LINE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(config: Config, args: ScrubArgs) -> Result<(), Failure> {
-    let leader = status::ask_namenodes(&config).await.leader_address();
-    let admin = Admin::unconnected(&leader_first(config, leader));
+    let leader = Facts::ask_namenodes(&config).await.leader_address();
+    let admin = Admin::unconnected(&leader_first(&config, leader));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let pass = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).max(1);
     let node = args.node.map(NodeId::new);
@@ -142,8 +142,8 @@ mod tests {
     use client::ScrubPass;
     use types::ByteSize;
 
-    use super::super::health::tests::healthy;
     use super::*;
+    use client::health::sample::healthy;
 
     fn passed(pass: u64, ended: bool) -> Option<ScrubPass> {
         Some(ScrubPass { pass, checked: ByteSize::mib(3), bytes: ByteSize::mib(4), bad: 1, ended })

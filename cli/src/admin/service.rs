@@ -3,10 +3,10 @@
 use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
+use client::health::{Facts, leader_first};
 use client::{Admin, Config, DatanodeReport, Service, Tally};
 use types::NodeId;
 
-use super::{leader_first, status};
 use crate::exit::Failure;
 use crate::output::{Output, count, local_minutes};
 
@@ -132,8 +132,8 @@ pub(crate) async fn maintenance(config: Config, args: MaintenanceArgs) -> Result
 
 /// The configuration with the leader in front, which knows what depends on a datanode.
 async fn leading(config: Config) -> Config {
-    let leader = status::ask_namenodes(&config).await.leader_address();
-    leader_first(config, leader)
+    let leader = Facts::ask_namenodes(&config).await.leader_address();
+    leader_first(&config, leader)
 }
 
 fn name(datanode: &DatanodeReport) -> String {
@@ -222,8 +222,8 @@ fn standing(datanode: &DatanodeReport) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::health::tests::healthy;
     use super::*;
+    use client::health::sample::healthy;
 
     #[test]
     fn datanodes_are_named_by_number_or_host() {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::remote::{self, RemotePath};
 use super::upload::pieces;
-use crate::exit::{Failure, describe};
+use crate::exit::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AppendArgs {
@@ -30,7 +30,7 @@ pub(crate) async fn run(client: &Client, args: AppendArgs) -> Result<(), Failure
     for source in &args.sources {
         opened.push(open(source)?);
     }
-    let failed = |error: client::Error| Failure::Failed(describe(&error));
+    let failed = |error: client::Error| Failure::Failed(error.brief());
     let options = AppendOptions { durability: args.durability };
     let mut writer = client.append(&args.destination.path, options).await.map_err(failed)?;
     for (source, pieces) in args.sources.iter().zip(opened) {
@@ -60,7 +60,7 @@ async fn send(
 ) -> Result<(), Failure> {
     while let Some(piece) = pieces.recv().await {
         let piece = piece.map_err(|error| Failure::local(source, &error))?;
-        writer.write(piece).await.map_err(|error| Failure::Failed(describe(&error)))?;
+        writer.write(piece).await.map_err(|error| Failure::Failed(error.brief()))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use client::Client;
 
 use super::Failures;
 use super::remote::{self, RemotePath};
-use crate::exit::{Failure, describe};
+use crate::exit::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecoverArgs {
@@ -20,7 +20,7 @@ pub(crate) async fn run(client: &Client, args: RecoverArgs) -> Result<(), Failur
     let mut failures = Failures::default();
     for RemotePath { path, .. } in &args.paths {
         if let Err(error) = client.recover_lease(path, args.force).await {
-            failures.add(Failure::Failed(describe(&error)))?;
+            failures.add(Failure::Failed(error.brief()))?;
         }
     }
     failures.result()

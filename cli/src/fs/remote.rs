@@ -7,7 +7,7 @@ use client::{Attributes, Client, Kind, Place};
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 use types::{ErrorKind, Name, Path, PathError};
 
-use crate::exit::{Failure, describe};
+use crate::exit::Failure;
 
 /// A path argument: as it was written, and as it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(crate) async fn expand(client: &Client, argument: &RemotePath) -> Result<Vec
                 false => Ok(found),
             }
         }
-        Err(error) => Err(Failure::Failed(describe(&error))),
+        Err(error) => Err(Failure::Failed(error.brief())),
     }
 }
 

@@ -7,7 +7,7 @@ use types::{Code, Path};
 use super::Failures;
 use super::remote::{self, RemotePath};
 use super::upload::failed;
-use crate::exit::{Failure, describe};
+use crate::exit::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TouchArgs {
@@ -46,6 +46,6 @@ async fn set_times(client: &Client, path: &Path) -> Result<bool, Failure> {
     match client.set_attr(path, AttrChange { touch: true, ..AttrChange::default() }).await {
         Ok(_) => Ok(true),
         Err(error) if remote::is_absent(&error) => Ok(false),
-        Err(error) => Err(Failure::Failed(describe(&error))),
+        Err(error) => Err(Failure::Failed(error.brief())),
     }
 }

@@ -7,7 +7,7 @@ use types::{ByteSize, Code, Path};
 use super::Failures;
 use super::remote::{self, RemotePath};
 use super::upload::failed;
-use crate::exit::{Failure, describe};
+use crate::exit::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TruncateArgs {
@@ -50,6 +50,6 @@ async fn set_length(client: &Client, path: &Path, size: ByteSize) -> Result<bool
     match client.truncate(path, size.get(), ContentOptions::default()).await {
         Ok(_) => Ok(true),
         Err(error) if remote::is_absent(&error) => Ok(false),
-        Err(error) => Err(Failure::Failed(describe(&error))),
+        Err(error) => Err(Failure::Failed(error.brief())),
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use client::{Client, Config, CreateOptions, Liveness};
 use types::{ErrorKind, Path};
 
-use crate::exit::{Failure, describe};
+use crate::exit::Failure;
 
 /// A cluster on one machine that is not ready by then has a reason that a person must look at.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,10 +32,10 @@ async fn wait_for_writes(client: &Client, replication: usize, until: Instant) ->
             Ok(_) => match probe(client).await {
                 Ok(()) => return Ok(()),
                 // These may pass: a leader changes, a datanode registers again.
-                Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Full) => describe(&error),
+                Err(error) if matches!(error.kind(), ErrorKind::Retry | ErrorKind::Full) => error.brief(),
                 Err(error) => return Err(error.into()),
             },
-            Err(error) => describe(&error),
+            Err(error) => error.brief(),
         };
         if Instant::now() > until {
             let after = PATIENCE.as_secs();

@@ -1,9 +1,19 @@
-//! How a cluster is, in one word, with the reasons. A pure function of what its members say.
+//! How a cluster is, in one word, with the reasons. A pure function of what its members say: whoever shows it, the
+//! command line, the web page or a metric, says the same.
 
-use client::{DatanodeReport, Liveness, MemberStatus, Service};
+mod look;
+mod overview;
+/// For the tests of whatever shows a cluster.
+#[doc(hidden)]
+pub mod sample;
+
 use serde::Serialize;
+use types::count;
 
-use crate::output::count;
+use crate::object::{DatanodeReport, Liveness, MemberStatus, Service};
+
+pub use look::leader_first;
+pub use overview::{Blocks, Datanodes, MemberLine, Overview, Space};
 
 /// A member that lags further behind than this has trouble to keep up.
 const LAG: u64 = 10_000;
@@ -12,7 +22,8 @@ const LOW_PERCENT: u64 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Health {
+pub enum Health {
+    /// Nothing is wrong.
     Healthy,
     /// It serves, with less redundancy or room than it should have.
     Degraded,
@@ -21,7 +32,8 @@ pub(crate) enum Health {
 }
 
 impl Health {
-    pub(crate) const fn word(self) -> &'static str {
+    /// As it is told everywhere.
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
             Self::Degraded => "degraded",
@@ -32,23 +44,24 @@ impl Health {
 
 /// What one namenode says, or why it says nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) address: String,
-    pub(crate) status: Result<MemberStatus, String>,
+pub struct Answer {
+    pub address: String,
+    /// Or the reason, which does not name the address again.
+    pub status: Result<MemberStatus, String>,
 }
 
 /// All that is known.
 #[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub(crate) namenodes: Vec<Answer>,
-    pub(crate) datanodes: Result<Vec<DatanodeReport>, String>,
+pub struct Facts {
+    pub namenodes: Vec<Answer>,
+    pub datanodes: Result<Vec<DatanodeReport>, String>,
     /// Copies of a block that the cluster keeps by default, if a leader told.
-    pub(crate) replication: Option<u8>,
+    pub replication: Option<u8>,
 }
 
 impl Facts {
     /// The member that leads, as a majority of the members agrees.
-    pub(crate) fn leader(&self) -> Option<&MemberStatus> {
+    pub fn leader(&self) -> Option<&MemberStatus> {
         let answers = || self.namenodes.iter().filter_map(|answer| answer.status.as_ref().ok());
         let leader = answers().filter(|member| member.leader == Some(member.node)).max_by_key(|member| member.term)?;
         let agree = answers().filter(|member| member.term == leader.term && member.leader == leader.leader).count();
@@ -56,14 +69,15 @@ impl Facts {
         (agree > voters / 2).then_some(leader)
     }
 
-    pub(crate) fn leader_address(&self) -> Option<String> {
+    /// Where it listens, as it was asked.
+    pub fn leader_address(&self) -> Option<String> {
         let leader = self.leader()?.node;
         let leads = |answer: &&Answer| answer.status.as_ref().is_ok_and(|status| status.node == leader);
         self.namenodes.iter().find(leads).map(|answer| answer.address.clone())
     }
 
     /// The word, and every reason for it, the worst first.
-    pub(crate) fn health(&self) -> (Health, Vec<String>) {
+    pub fn health(&self) -> (Health, Vec<String>) {
         let mut reasons = Vec::new();
         self.judge_namenodes(&mut reasons);
         self.judge_datanodes(&mut reasons);
@@ -155,4 +169,4 @@ fn count_of_namenodes(number: usize) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
