@@ -1,7 +1,7 @@
 //! The secrets of access keys: made here, kept in the replicated state only in sealed form.
 //!
-//! A gateway must know a secret itself to verify a signature, so a hash will not do. Secrets are encrypted with
-//! XChaCha20-Poly1305 under a key that only gateways and the tools of administrators have, in a file. The name of the
+//! A door must know a secret itself to verify a signature, so a hash will not do. Secrets are encrypted with
+//! XChaCha20-Poly1305 under a key that only the doors and the tools of administrators have, in a file. The name of the
 //! access key is bound to the text: a sealed secret does not open under another name. Namenodes, their logs and snapshots
 //! hold nothing that signs a request.
 

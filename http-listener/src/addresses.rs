@@ -1,4 +1,4 @@
-//! How many connections each address has: one client cannot take all places of a gateway.
+//! How many connections each address has: one client cannot take all places of a server.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -20,16 +20,15 @@ use types::{Code, Path};
 
 use crate::access::Access;
 use crate::access_log::AccessLog;
-use crate::addresses::Addresses;
 use crate::buckets::Buckets;
 use crate::door::Door;
 use crate::exchange::Books;
 use crate::identity::Identities;
 use crate::metrics::Metrics;
 use crate::preflight::Preflight;
-use crate::secret::{SealingKey, SecretError};
 use crate::server::{Server, accept};
 use crate::settings::{Settings, TlsSettings};
+use access_keys::{SealingKey, SecretError};
 
 /// Everybody may make a bucket, and remove only one's own.
 const ROOT_MODE: u32 = 0o1777;
@@ -99,7 +98,7 @@ impl Gateway {
             preflight,
             tls,
             books,
-            addresses: Addresses::new(settings.connections_per_address),
+            limits: settings.limits(),
             settings,
             requests: AtomicU64::new(0),
             started: seed(),

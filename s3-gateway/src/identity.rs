@@ -12,7 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use types::Code;
 
 use crate::failure;
-use crate::secret::SealingKey;
+use access_keys::SealingKey;
 
 /// A key that was taken away opens nothing after this.
 const REMEMBERED: Duration = Duration::from_secs(5);

@@ -12,7 +12,6 @@
 
 mod access;
 mod access_log;
-mod addresses;
 mod buckets;
 mod condition;
 mod cors;
@@ -22,7 +21,6 @@ mod exchange;
 mod failure;
 mod http;
 mod identity;
-mod idle;
 mod key;
 mod metrics;
 mod operations;
@@ -33,7 +31,6 @@ mod preflight;
 mod presign;
 mod properties;
 mod public_access;
-mod secret;
 mod server;
 mod settings;
 mod tagging;
@@ -41,7 +38,6 @@ mod users;
 
 pub use http::{Error, Gateway};
 pub use presign::{MAX_LIFETIME, Presign, PresignError};
-pub use secret::{SealingKey, SecretError, generate};
 pub use settings::{Settings, TlsSettings};
 
 /// Where buckets are unless settings say otherwise.

@@ -3,15 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use http_listener::Connections;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-
-/// Upper bounds of latencies, in seconds.
-const BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -31,8 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) received: Counter,
     pub(crate) sent: Counter,
     pub(crate) in_flight: Gauge,
-    pub(crate) connections: Gauge,
-    pub(crate) refused_connections: Counter,
+    pub(crate) connections: Connections,
     pub(crate) unlogged: Counter,
 }
 
@@ -47,12 +44,11 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("ashlar_s3"),
             requests: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(BOUNDS)),
+            seconds: Family::new_with_constructor(telemetry::latencies),
             received: Counter::default(),
             sent: Counter::default(),
             in_flight: Gauge::default(),
-            connections: Gauge::default(),
-            refused_connections: Counter::default(),
+            connections: Connections::default(),
             unlogged: Counter::default(),
         };
         let registry = &mut metrics.registry;
@@ -65,12 +61,7 @@ impl Metrics {
         registry.register("received_bytes", "Bytes of bodies received", metrics.received.clone());
         registry.register("sent_bytes", "Bytes of bodies sent", metrics.sent.clone());
         registry.register("requests_in_flight", "Requests being answered", metrics.in_flight.clone());
-        registry.register("connections", "Connections open", metrics.connections.clone());
-        registry.register(
-            "refused_connections",
-            "Connections closed at once, because their address has too many",
-            metrics.refused_connections.clone(),
-        );
+        metrics.connections.register(registry);
         registry.register(
             "access_log_lost_lines",
             "Requests that the access log could not take up",
@@ -85,9 +76,7 @@ impl Metrics {
     }
 
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to memory does not fail");
-        text
+        telemetry::text(&self.registry)
     }
 }
 

@@ -1,29 +1,24 @@
 //! The server: connections, what a client may take of time and room, and what every answer carries.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_listener::Limits;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use s3s::Body;
 use s3s::service::S3Service;
+use telemetry::MEDIA_TYPE;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::access::{Peer, Tls};
-use crate::addresses::Addresses;
 use crate::exchange::{Books, Exchange, Sent};
 use crate::failure;
 use crate::pace::{Pace, Paced};
@@ -33,14 +28,7 @@ use crate::settings::Settings;
 /// The name of no bucket begins like this.
 const HEALTH: &str = "/-/health";
 const METRICS: &str = "/-/metrics";
-/// Of the names and values of a request's headers. S3 takes 8 KiB, of which a quarter may be the user's metadata.
-const MAX_HEADERS: u32 = 16 << 10;
-/// How many headers a request has at most.
-const MANY_HEADERS: usize = 128;
-/// How long a stop waits for requests under way.
-const STOPPING: Duration = Duration::from_secs(10);
-/// After accepting failed, which a lack of descriptors does.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const PLAIN: &str = "text/plain; charset=utf-8";
 const REQUEST_ID: &str = "x-amz-request-id";
 
 pub(crate) struct Server {
@@ -48,58 +36,20 @@ pub(crate) struct Server {
     pub(crate) preflight: Preflight,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) books: Arc<Books>,
-    pub(crate) addresses: Addresses,
+    pub(crate) limits: Limits,
     pub(crate) settings: Settings,
     pub(crate) requests: AtomicU64,
     pub(crate) started: u32,
 }
 
 pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(server.settings.connections));
-    let tracker = TaskTracker::new();
-    loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accepted => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let Some(of_address) = server.addresses.place(peer.ip()) else {
-                    server.books.metrics.refused_connections.inc();
-                    debug!(%peer, "the address has too many connections");
-                    continue;
-                };
-                let (server, stop) = (Arc::clone(&server), stop.clone());
-                tracker.spawn(async move {
-                    let connections = server.books.metrics.connections.clone();
-                    connections.inc();
-                    server.connection(stream, peer, stop).await;
-                    connections.dec();
-                    drop((place, of_address));
-                });
-            }
-            Err(error) => {
-                warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    tracker.close();
-    if tokio::time::timeout(STOPPING, tracker.wait()).await.is_err() {
-        warn!("requests that did not end in time are cut off");
-    }
+    let (limits, counted) = (server.limits, server.books.metrics.connections.clone());
+    let connection = |stream, peer| Arc::clone(&server).connection(stream, peer, stop.clone());
+    http_listener::accept(listener, limits, counted, stop.clone(), connection).await;
 }
 
 impl Server {
     async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, stop: CancellationToken) {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(peer = %address, %error, "a connection was lost at once");
-            return;
-        }
         match &self.tls {
             None => Arc::clone(&self).serve(stream, Peer { address, tls: None }, stop).await,
             Some(tls) => {
@@ -120,32 +70,12 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (header_timeout, idle) = (self.settings.header_timeout, self.settings.idle_timeout);
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(MANY_HEADERS);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(idle)
-            .keep_alive_timeout(header_timeout)
-            .max_header_list_size(MAX_HEADERS);
-        let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let limits = self.limits;
+        let answer = move |request: Request<Incoming>| {
             let server = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
-        });
-        let stream = TokioIo::new(crate::idle::Idle::new(stream, idle));
-        let connection = builder.serve_connection(stream, answer);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+            async move { server.answer(request, peer).await }
         };
-        if let Err(error) = ended {
-            debug!(peer = %peer.address, %error, "a connection ended early");
-        }
+        http_listener::converse(stream, peer.address, limits, stop, answer).await;
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Sent> {
@@ -154,9 +84,11 @@ impl Server {
         let exchange = Exchange::begin(Arc::clone(&self.books), &request, peer, &id);
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let mut response = match request.uri().path() {
-            HEALTH if reads => say(&exchange, "Health", "ok\n".to_owned()),
-            METRICS if reads && self.tells_metrics(peer) => say(&exchange, "Metrics", self.books.metrics.text()),
-            _ if size_of(request.headers()) > MAX_HEADERS as usize => {
+            HEALTH if reads => say(&exchange, "Health", PLAIN, "ok\n".to_owned()),
+            METRICS if reads && self.tells_metrics(peer) => {
+                say(&exchange, "Metrics", MEDIA_TYPE, self.books.metrics.text())
+            }
+            _ if http_listener::size_of_headers(request.headers()) > http_listener::MAX_HEADERS as usize => {
                 respond(failure::custom("RequestHeaderSectionTooLarge", StatusCode::BAD_REQUEST))
             }
             _ if request.method() == Method::OPTIONS => {
@@ -202,16 +134,11 @@ impl Server {
     }
 }
 
-fn say(exchange: &Exchange, operation: &str, text: String) -> Response<Body> {
+fn say(exchange: &Exchange, operation: &str, kind: &'static str, text: String) -> Response<Body> {
     operation.clone_into(&mut exchange.findings().known().operation);
     let mut response = Response::new(Body::from(Bytes::from(text)));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-fn size_of(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// An error that is answered outside of the S3 library.

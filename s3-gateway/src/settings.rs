@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http_listener::Limits;
 use serde::{Deserialize, Serialize};
 use types::ByteSize;
 
@@ -44,6 +45,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    pub(crate) fn limits(&self) -> Limits {
+        let &Self { connections, connections_per_address, header_timeout, idle_timeout, .. } = self;
+        Limits { connections, connections_per_address, header_timeout, idle_timeout }
+    }
+
     /// Refuses what would serve nobody.
     pub(crate) fn check(&self) -> Result<(), crate::Error> {
         for (what, is_zero) in [

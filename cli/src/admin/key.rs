@@ -3,8 +3,8 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use access_keys::SealingKey;
 use client::{Client, Config, User};
-use s3_gateway::SealingKey;
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -77,13 +77,13 @@ pub(crate) async fn run(config: Config, file: Option<PathBuf>, args: KeyArgs) ->
             let path = secrets_key.or(beside).ok_or_else(|| {
                 Failure::Usage("where the key is that seals secrets is not known; say it with --secrets-key".to_owned())
             })?;
-            let failed = |error: s3_gateway::SecretError| Failure::Failed(error.to_string());
+            let failed = |error: access_keys::SecretError| Failure::Failed(error.to_string());
             let sealing = SealingKey::load(&path).map_err(failed)?;
             let user = look_up(&user)?;
             let (id, secret, shown) = match access_key {
                 Some(id) => (id, read_secret()?, false),
                 None => {
-                    let (id, secret) = s3_gateway::generate().map_err(failed)?;
+                    let (id, secret) = access_keys::generate().map_err(failed)?;
                     (id, secret.to_string(), true)
                 }
             };

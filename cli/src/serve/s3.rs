@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use access_keys::SealingKey;
 use client::{Client, User};
-use s3_gateway::{Gateway, SealingKey, Settings};
+use s3_gateway::{Gateway, Settings};
 use types::Code;
 
 use super::{ServerArgs, say_ready, stop_wanted};
@@ -87,11 +88,11 @@ fn file_has_tls(path: &Path) -> Result<bool, Failure> {
 /// again.
 async fn give_key(dir: &Path, config: client::Config, endpoint: &str, region: &str) -> Result<(), Failure> {
     let path = dir.join("s3.env");
-    let failed = |error: s3_gateway::SecretError| Failure::Failed(error.to_string());
+    let failed = |error: access_keys::SecretError| Failure::Failed(error.to_string());
     let (id, secret) = match known(&path)? {
         Some(known) => known,
         None => {
-            let (id, secret) = s3_gateway::generate().map_err(failed)?;
+            let (id, secret) = access_keys::generate().map_err(failed)?;
             (id, secret.to_string())
         }
     };
