@@ -188,6 +188,7 @@ async fn pull(
         node.pace.wait(length, copy.rate).await;
         append(volume, copy, packet(copy.block, *pulled, bytes)).await?;
         *pulled += length;
+        node.metrics.copied.inc_by(length);
     }
     node.peers.keep(address, connection);
     Ok(())

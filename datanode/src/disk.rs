@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use telemetry::Waiting as Waits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -25,6 +26,8 @@ pub(crate) struct Disk {
     room: Arc<Semaphore>,
     /// The same for idle jobs.
     idle_room: Arc<Semaphore>,
+    /// Counts the jobs that wait and are not idle.
+    waiting: Arc<telemetry::Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -44,6 +47,8 @@ struct Jobs {
 
 struct Waiting {
     job: Job,
+    /// Until the job begins; idle jobs are not counted.
+    waits: Option<Waits>,
     /// Kept until the job is done.
     room: OwnedSemaphorePermit,
 }
@@ -64,12 +69,18 @@ impl Disk {
         };
         let threads = (0..threads.max(1)).map(start).collect::<Result<_, _>>()?;
         let (room, idle_room) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(1)));
-        Ok(Self { queue, room, idle_room, threads: Mutex::new(threads) })
+        Ok(Self { queue, room, idle_room, waiting: Arc::default(), threads: Mutex::new(threads) })
+    }
+
+    /// How many jobs wait, and how long.
+    pub(crate) fn queue(&self) -> &Arc<telemetry::Queue> {
+        &self.waiting
     }
 
     /// Runs a job on one of the threads. A caller that gives up does not stop a job that has begun.
     pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, DiskGone> {
-        self.add(&self.room, job, |jobs, waiting| jobs.waiting.push_back(waiting)).await
+        let waits = Some(self.waiting.enter());
+        self.add(&self.room, waits, job, |jobs, waiting| jobs.waiting.push_back(waiting)).await
     }
 
     /// Runs a job when nobody else wants the disk, or when it has waited for `patience`.
@@ -79,12 +90,13 @@ impl Disk {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, DiskGone> {
         let due = Instant::now() + patience;
-        self.add(&self.idle_room, job, |jobs, waiting| jobs.idle = Some((due, waiting))).await
+        self.add(&self.idle_room, None, job, |jobs, waiting| jobs.idle = Some((due, waiting))).await
     }
 
     async fn add<T: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,
+        waits: Option<Waits>,
         job: impl FnOnce() -> T + Send + 'static,
         add: impl FnOnce(&mut Jobs, Waiting),
     ) -> Result<T, DiskGone> {
@@ -98,7 +110,7 @@ impl Disk {
             if jobs.closed {
                 return Err(DiskGone);
             }
-            add(&mut jobs, Waiting { job, room });
+            add(&mut jobs, Waiting { job, waits, room });
         }
         self.queue.changed.notify_one();
         result.await.map_err(|_| DiskGone)
@@ -146,7 +158,7 @@ impl Queue {
     fn work(&self) {
         loop {
             let mut jobs = self.jobs();
-            let Waiting { job, room } = loop {
+            let Waiting { job, waits, room } = loop {
                 match jobs.next() {
                     Some(job) => break job,
                     None if jobs.closed => return,
@@ -154,6 +166,7 @@ impl Queue {
                 }
             };
             drop(jobs);
+            drop(waits);
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 tracing::error!("a job of a disk thread panicked; its caller was told that it failed");
             }
@@ -175,7 +188,9 @@ mod tests {
         assert_eq!(disk.run(|| 7).await, Ok(7));
         disk.stop();
         assert_eq!(disk.run(|| 7).await, Err(DiskGone));
+        assert_eq!(disk.queue().depth(), 0);
     }
+
     /// What a disk with one thread did, in order, when an idle job of this patience came before other jobs.
     async fn order(patience: Duration) -> String {
         let disk = Disk::new("test", 1, 9).expect("a thread");

@@ -167,9 +167,11 @@ impl Reporter {
         self.leads = false;
         let Some(reply) = self.arrived(answered) else { return };
         if let Some(error) = &reply.error {
+            self.node.metrics.heartbeat(Some(error.typed_code()));
             warn!(namenode = %self.namenode, code = %error.typed_code(), reason = error.message, "a heartbeat is refused");
             return;
         }
+        self.node.metrics.heartbeat(None);
         let term = Term::new(reply.term);
         if !reply.leader || !self.node.is_current(term) {
             return;
@@ -185,6 +187,7 @@ impl Reporter {
             }
         }
         self.leads = true;
+        self.node.hear_leader();
         if told {
             self.node.heard(&news);
         }
@@ -194,7 +197,11 @@ impl Reporter {
         for task in reply.tasks {
             match task.kind {
                 Some(v1::task::Kind::Scrub(scrub)) => self.scrub(scrub),
-                kind => self.tasks.add(term, v1::Task { kind }),
+                kind => {
+                    if !self.tasks.add(term, v1::Task { kind }) {
+                        self.node.metrics.dropped_tasks.inc();
+                    }
+                }
             }
         }
     }
@@ -221,6 +228,8 @@ impl Reporter {
         let Some(reply) = self.arrived(answered) else { return };
         match reply.result {
             Some(v1::register_reply::Result::Node(id)) if id > 0 => {
+                self.node.metrics.heartbeat(None);
+                self.node.hear_leader();
                 self.refused = None;
                 self.registered(NodeId::new(id)).await;
             }
@@ -255,6 +264,9 @@ impl Reporter {
 
     fn arrived<T>(&mut self, answered: Result<tonic::Response<T>, tonic::Status>) -> Option<T> {
         let now = answered.is_ok();
+        if !now {
+            self.node.metrics.heartbeat(Some(Code::Io));
+        }
         match (&answered, self.reachable) {
             (Err(status), true) => info!(namenode = %self.namenode, reason = %status, "the namenode cannot be reached"),
             (Err(status), false) => debug!(namenode = %self.namenode, reason = %status, "still cannot be reached"),

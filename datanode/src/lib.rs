@@ -13,6 +13,7 @@ mod disk;
 mod heartbeat;
 mod identity;
 mod inventory;
+mod metrics;
 mod node;
 mod pace;
 mod replica;
@@ -28,6 +29,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -36,8 +38,10 @@ use tracing::info;
 use types::{NodeId, StorageId};
 
 pub use identity::{IdentityError, format};
+pub use metrics::Probe;
 pub use settings::{Config, Settings};
 
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::store::Volume;
 
@@ -71,8 +75,8 @@ pub struct Datanode {
 }
 
 impl Datanode {
-    /// Opens the volumes, serves, and begins to report.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    /// Opens the volumes, serves, and begins to report. What happens is counted, and shown by `registry`.
+    pub async fn start(config: Config, registry: &mut Registry) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let volume_failed = Arc::new(Notify::new());
         let volumes = open_volumes(&config, &volume_failed)?;
@@ -82,7 +86,8 @@ impl Datanode {
         let listen = |reason| StartError::Listen { address, reason };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let node = Arc::new(Node::new(cluster, settings, address, volumes, id));
+        let metrics = Metrics::new(registry, volumes.values());
+        let node = Arc::new(Node::new(cluster, settings, address, volumes, id, metrics));
         node.set_reports(heartbeat::probe_once(&node).await);
 
         let stop = CancellationToken::new();
@@ -100,6 +105,11 @@ impl Datanode {
         tasks.spawn(watch_volumes(Arc::clone(&node), volume_failed, failed, stop.clone()));
         info!(%address, volumes = node.volumes.len(), "the datanode serves");
         Ok(Self { node, stop, tasks, failure })
+    }
+
+    /// Looks into it, for as long as it runs.
+    pub fn probe(&self) -> Probe {
+        Probe::of(&self.node)
     }
 
     /// Where it serves blocks.

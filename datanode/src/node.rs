@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use proto::v1;
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use types::inventory::Bucket;
 use types::{BlockId, ClusterId, GenStamp, NodeId, StorageId, Term};
 
 use crate::connection::Peers;
+use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::settings::Settings;
 use crate::store::{Report, Volume};
@@ -31,12 +33,15 @@ pub(crate) struct Node {
     pub(crate) pace: Pace,
     /// Changes when the namenodes should hear from this node before the next heartbeat is due.
     pub(crate) news: watch::Sender<u64>,
+    pub(crate) metrics: Metrics,
     said: Mutex<Said>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Said {
     id: Option<NodeId>,
+    /// When a leader last answered; at first, the start.
+    leader_heard: Instant,
     term: Term,
     reports: Vec<Report>,
     results: Queue<v1::TaskResult>,
@@ -68,13 +73,15 @@ const PAGES_PER_HEARTBEAT: usize = 16;
 const MAX_WAITING: usize = 32 * PER_HEARTBEAT;
 
 impl<T: Clone> Queue<T> {
-    /// When nobody has listened for very long, the oldest goes: whatever it was about is found again by a scan.
-    fn push(&mut self, item: T) {
-        if self.waiting.len() >= MAX_WAITING {
+    /// When nobody has listened for very long, the oldest goes, which is said: whatever it was about is found again by a scan.
+    fn push(&mut self, item: T) -> bool {
+        let full = self.waiting.len() >= MAX_WAITING;
+        if full {
             self.waiting.pop_front();
         }
         self.waiting.push_back((self.next, item));
         self.next += 1;
+        full
     }
 
     fn first(&self, most: usize) -> (Vec<T>, u64) {
@@ -105,14 +112,23 @@ impl Node {
         address: SocketAddr,
         volumes: BTreeMap<StorageId, Arc<Volume>>,
         id: Option<NodeId>,
+        metrics: Metrics,
     ) -> Self {
         // As many as the chains of a busy node have on their way.
         let buffers = Buffers::new(transfer::frame::MAX_BODY, 64);
         let peers = Peers::new(cluster, buffers.clone());
-        let said = Mutex::new(Said { id, ..Said::default() });
+        let said = Mutex::new(Said {
+            id,
+            leader_heard: Instant::now(),
+            term: Term::default(),
+            reports: Vec::new(),
+            results: Queue::default(),
+            pages: Queue::default(),
+            reading: BTreeSet::new(),
+        });
         let instance = RandomState::new().hash_one(std::process::id());
         let (pace, news) = (Pace::new(), watch::Sender::new(0));
-        Self { cluster, settings, instance, address, volumes, buffers, peers, pace, news, said }
+        Self { cluster, settings, instance, address, volumes, buffers, peers, pace, news, metrics, said }
     }
 
     pub(crate) fn id(&self) -> Option<NodeId> {
@@ -139,12 +155,29 @@ impl Node {
         said.term == term
     }
 
+    /// A leader has answered.
+    pub(crate) fn hear_leader(&self) {
+        self.said().leader_heard = Instant::now();
+    }
+
+    pub(crate) fn leader_silence(&self) -> Duration {
+        self.said().leader_heard.elapsed()
+    }
+
+    /// Results that no leader has heard yet.
+    pub(crate) fn waiting_results(&self) -> usize {
+        self.said().results.waiting.len()
+    }
+
     pub(crate) fn writers(&self) -> u32 {
         self.volumes.values().map(|volume| volume.writers()).sum()
     }
 
     pub(crate) fn add_result(&self, result: v1::TaskResult) {
-        self.said().results.push(result);
+        self.metrics.did(&result);
+        if self.said().results.push(result) {
+            self.metrics.dropped_results.inc();
+        }
         self.wake();
     }
 
@@ -167,7 +200,9 @@ impl Node {
         let mut said = self.said();
         said.reading.remove(key);
         let read = page.is_some();
-        page.into_iter().for_each(|page| said.pages.push(page));
+        if let Some(page) = page {
+            said.pages.push(page);
+        }
         drop(said);
         if read {
             self.wake();

@@ -126,7 +126,10 @@ impl Scrubber {
             verifying = still;
             match piece {
                 Ok(0) => return self.pace(Duration::ZERO, Duration::MAX).await,
-                Ok(read) => self.pace(self.price(read), PAUSE).await?,
+                Ok(read) => {
+                    self.node.metrics.scrubbed.inc_by(read);
+                    self.pace(self.price(read), PAUSE).await?;
+                }
                 Err(error) => return self.found(block, generation, verifying.good(), error).await,
             }
         }
@@ -157,6 +160,7 @@ impl Scrubber {
         match looked {
             Ok(true) => {
                 warn!(%block, %generation, %storage, offset, %error, "the scrubber found a damaged replica");
+                self.node.metrics.scrub_damaged.inc();
                 self.volume.scrub_found_bad();
                 self.node.add_bad(storage, block, generation);
             }

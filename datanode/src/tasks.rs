@@ -70,11 +70,14 @@ pub(crate) fn queues() -> (Tasks, Work) {
 }
 
 impl Tasks {
-    /// Takes a task, unless it waits or runs already.
-    pub(crate) fn add(&self, term: Term, task: v1::Task) {
+    /// Takes a task, unless it waits or runs already. False: there is no room.
+    pub(crate) fn add(&self, term: Term, task: v1::Task) -> bool {
         let key = match key(&task) {
             Ok(key) => key,
-            Err(reason) => return warn!(reason, "a task makes no sense"),
+            Err(reason) => {
+                warn!(reason, "a task makes no sense");
+                return true;
+            }
         };
         let queue = match key {
             Key::Delete(..) => &self.deletes,
@@ -82,11 +85,13 @@ impl Tasks {
             Key::Offer(..) | Key::End(..) => &self.takeovers,
         };
         if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
-            return;
+            return true;
         }
         if let Err(refused) = queue.try_send(Queued { term, key, task }) {
             forget(&self.known, &refused.into_inner().key);
+            return false;
         }
+        true
     }
 }
 

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use namespace::changes::Change;
 use namespace::command::{Command, DeletedReplica, Holder, Reply, Request, Where};
 use namespace::inventory::Page;
@@ -34,7 +34,9 @@ use types::{BlockId, ErrorKind, InodeId, NodeId, SessionId, StorageId};
 
 use crate::datanodes::Datanodes;
 use crate::locks::LockQueue;
+use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
+use crate::queue::{self, Receiver, Sender};
 use crate::raft::{Group, Handle, Observer, wall_clock};
 use crate::roster::Roster;
 use crate::sessions::Sessions;
@@ -89,8 +91,8 @@ pub(crate) enum Event {
     Stop,
 }
 
-pub(crate) fn channel() -> (Sender<Event>, Receiver<Event>) {
-    bounded(EVENTS)
+pub(crate) fn channel(waiting: &Arc<telemetry::Queue>) -> (Sender<Event>, Receiver<Event>) {
+    queue::bounded(EVENTS, waiting)
 }
 
 /// Passes on what the apply thread sees.
@@ -102,6 +104,15 @@ pub(crate) struct Watch {
     pub(crate) roster: Arc<Roster>,
     pub(crate) quarantine: Quarantine,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Watch {
+    fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            self.metrics.lost_events.inc();
+        }
+    }
 }
 
 impl Observer for Watch {
@@ -127,7 +138,7 @@ impl Observer for Watch {
 
     fn garbage_added(&mut self) {
         // A hint: the scans find what is lost.
-        let _ = self.events.try_send(Event::Garbage);
+        self.tell(Event::Garbage);
     }
 
     fn regrouped(&mut self, group: &Group) {
@@ -139,7 +150,7 @@ impl Observer for Watch {
     }
 
     fn replication_short(&mut self, block: BlockId) {
-        let _ = self.events.try_send(Event::Short(block));
+        self.tell(Event::Short(block));
     }
 }
 
@@ -154,6 +165,7 @@ pub(crate) struct Duties {
     pub(crate) inventories: Arc<Inventories>,
     pub(crate) redundancy: Arc<Redundancy>,
     pub(crate) jobs: Arc<JobBoard>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
 }
 
@@ -290,6 +302,7 @@ impl Duties {
             }
             TaskOutcome::Deleted { replica, error: Some(error), .. } => {
                 // Handed out again when its time has passed.
+                self.metrics.task_failed("delete");
                 warn!(%node, block = %replica.block, error, "a replica was not deleted");
             }
             TaskOutcome::Checked { replica: Replica { storage, block, generation }, error } => {
@@ -325,7 +338,10 @@ impl Duties {
                         info!(%node, %block, "a copy was made");
                         gathered.commands.push(Command::AddReplica { block, generation, location });
                     }
-                    (Some(error), _) => warn!(%node, %block, error, "a copy failed; it is planned again"),
+                    (Some(error), _) => {
+                        self.metrics.task_failed("copy");
+                        warn!(%node, %block, error, "a copy failed; it is planned again");
+                    }
                 }
             }
         }
@@ -392,10 +408,12 @@ impl Duties {
         match receiver.recv_timeout(PROPOSAL_TIMEOUT) {
             Ok(Ok(answers)) => answers.outcomes,
             Ok(Err(refusal)) => {
+                self.metrics.refused_duties.inc();
                 debug!(?refusal, "a duty's proposal is refused");
                 Vec::new()
             }
             Err(error) => {
+                self.metrics.refused_duties.inc();
                 warn!(%error, "a duty's proposal got no answer");
                 Vec::new()
             }

@@ -14,12 +14,15 @@
 //! 5. A directory without an identity, or with another's, is refused.
 
 mod datanodes;
+mod deed;
 mod duties;
 mod failure;
 mod identity;
 mod locks;
+mod metrics;
 mod progress;
 mod quarantine;
+mod queue;
 mod raft;
 mod readers;
 mod roster;
@@ -39,7 +42,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -53,8 +56,10 @@ use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Wat
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::locks::LockQueue;
+use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::quarantine::Quarantine;
+use crate::queue::Sender;
 use crate::raft::{Exports, Handle, Home, Inbox, Membership, Outbox, Patience, Raft};
 use crate::readers::{Job, Readers};
 use crate::roster::{Own, Roster};
@@ -65,6 +70,7 @@ use crate::watches::Watches;
 
 pub use failure::Failure;
 pub use identity::{Founder, IdentityError, found, join};
+pub use metrics::Probe;
 pub use raft::{InstallError, LogError, RaftError};
 pub use settings::{Config, Durability, Settings};
 pub use store::StoreError;
@@ -98,6 +104,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Namenode {
     address: SocketAddr,
+    probe: Probe,
     failures: Failures,
     stop: DropGuard,
     tasks: TaskTracker,
@@ -134,13 +141,15 @@ impl Threads {
 }
 
 impl Namenode {
-    /// Opens the stores in the directory of `config` and serves at this member's address.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    /// Opens the stores in the directory of `config` and serves at this member's address. What happens is counted,
+    /// and shown by `registry`.
+    pub async fn start(config: Config, registry: &mut Registry) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let identity = identity::admit(&config.settings.dir, config.cluster, config.settings.node)?;
         let address = config.address();
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|source| StartError::Bind { address, source })?;
+        let metrics = Metrics::new(registry);
         let failures = Failures::new();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -152,26 +161,31 @@ impl Namenode {
             // opened there before.
             std::thread::Builder::new().name("opening".to_owned()).spawn(move || {
                 // The caller may have given up.
-                let _ = opened.send(open(config, identity, stop, tasks, &failures, &runtime));
+                let _ = opened.send(open(config, identity, metrics, stop, tasks, &failures, &runtime));
             })?;
             opening
         };
         let (service, threads, queues) = opening.await.map_err(std::io::Error::other)??;
         rpc::connect(&service, queues);
         let (node, cluster) = (service.config.settings.node, service.config.cluster);
-        let reporter = failures.clone();
+        let (reporter, probe) = (failures.clone(), Probe::of(&service));
         let server = tokio::spawn(async move {
             if let Err(error) = rpc::serve(service, listener).await {
                 reporter.report("rpc server", error);
             }
         });
         info!(node, %cluster, %address, "namenode serves");
-        Ok(Self { address, failures, stop: stop.drop_guard(), tasks, server, threads })
+        Ok(Self { address, probe, failures, stop: stop.drop_guard(), tasks, server, threads })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Brings its numbers up to date, for as long as it runs.
+    pub fn probe(&self) -> Probe {
+        self.probe.clone()
     }
 
     /// Resolves when the service had to stop.
@@ -221,6 +235,7 @@ type Opened = (Arc<Service>, Threads, raft::Opened);
 fn open(
     config: Config,
     identity: Identity,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
     tasks: TaskTracker,
     failures: &Failures,
@@ -230,7 +245,7 @@ fn open(
     let home = Home::new(&settings.dir);
     raft::finish_install(&home)?;
     let store = Arc::new(Store::open(&home.state(), settings.cache)?);
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress::counting(metrics.log.clone()));
     let datanodes = Arc::new(Datanodes::new(&settings));
     let rows = namespace::query::nodes(&*store);
     datanodes.load(rows.map_err(|error| StoreError::Rocks { action: "read", reason: error.to_string() })?);
@@ -245,9 +260,9 @@ fn open(
     };
     let roster = Arc::new(Roster::new(own, config.namenodes.clone(), founders.clone()));
     let quarantine = Quarantine::new(&settings.dir, failures);
-    let inbox = Inbox::new();
-    let (outbox, queues) = Outbox::new(inbox.sender());
-    let (events, received) = duties::channel();
+    let inbox = Inbox::new(&metrics.queues.raft);
+    let (outbox, queues) = Outbox::new(inbox.sender(), metrics.lost_messages.clone());
+    let (events, received) = duties::channel(&metrics.queues.duties);
     let membership = Membership {
         cluster: config.cluster,
         node: settings.node,
@@ -259,8 +274,8 @@ fn open(
         log_keep: settings.log_keep.get(),
     };
     let watches = Arc::new(Watches::default());
-    let (readers, jobs) = Readers::start(&store, &progress, &datanodes, &watches, failures)?;
-    let (locks, lock_thread) = LockQueue::new();
+    let (readers, jobs) = Readers::start(&store, &progress, &datanodes, &watches, &metrics.queues.readers, failures)?;
+    let (locks, lock_thread) = LockQueue::new(&metrics.queues.locks);
     let watch = Watch {
         datanodes: datanodes.clone(),
         events: events.clone(),
@@ -268,6 +283,7 @@ fn open(
         roster: roster.clone(),
         quarantine: quarantine.clone(),
         watches: watches.clone(),
+        metrics: metrics.clone(),
     };
     let exports = Exports::new();
     let (fetches, fetched) = watch::channel(None);
@@ -282,6 +298,7 @@ fn open(
         patience: Patience { hand_over: settings.stall_hand_over, abort: settings.stall_abort },
         roster: roster.clone(),
         quarantine: quarantine.clone(),
+        metrics: metrics.clone(),
     };
     let log = raft::open_log(&home)?;
     identity::begin(&settings.dir, &identity)?;
@@ -307,12 +324,14 @@ fn open(
         inventories: inventories.clone(),
         redundancy: redundancy.clone(),
         jobs: jobs_under_way.clone(),
+        metrics: metrics.clone(),
         settings,
     };
     let duties = failures.thread("duties", move || duties.run())?;
     let service = Arc::new(Service {
         raft: raft.handle(),
         progress,
+        metrics,
         store,
         datanodes,
         sessions,

@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use crossbeam_channel::{Receiver, Sender};
 use namespace::command::{Command, Request};
 use namespace::lock::{LockFamily, LockKind, LockOwner, LockTable, LockWish};
 use namespace::view::{View, ViewError};
 use types::{Code, InodeId, SessionId};
 
+use crate::queue::{self, Receiver, Sender};
 use crate::raft::{Answers, Handle, Refusal};
 use crate::store::Store;
 
@@ -135,8 +135,8 @@ impl LockThread {
 
 impl LockQueue {
     /// To be connected before anybody asks.
-    pub(crate) fn new() -> (Arc<Self>, LockThread) {
-        let (messages, receiver) = crossbeam_channel::unbounded();
+    pub(crate) fn new(waiting: &Arc<telemetry::Queue>) -> (Arc<Self>, LockThread) {
+        let (messages, receiver) = queue::unbounded(waiting);
         let queue = Self {
             queue: Mutex::default(),
             interest: Mutex::default(),

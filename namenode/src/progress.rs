@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+
 /// How far each stage has come.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -18,12 +21,28 @@ pub(crate) struct Progress {
     pub(crate) counters: Counters,
 }
 
-#[derive(Debug, Default)]
+/// What is counted of the log.
+#[derive(Debug, Clone)]
 pub(crate) struct Counters {
-    pub(crate) syncs: AtomicU64,
-    pub(crate) entries: AtomicU64,
-    pub(crate) commands: AtomicU64,
-    pub(crate) bytes: AtomicU64,
+    pub(crate) syncs: Counter,
+    pub(crate) entries: Counter,
+    pub(crate) commands: Counter,
+    pub(crate) bytes: Counter,
+    /// Writing and syncing.
+    pub(crate) seconds: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let [syncs, entries, commands, bytes] = [(); 4].map(|()| Counter::default());
+        Self { syncs, entries, commands, bytes, seconds: telemetry::latencies() }
+    }
+}
+
+impl Progress {
+    pub(crate) fn counting(counters: Counters) -> Self {
+        Self { counters, ..Self::default() }
+    }
 }
 
 /// A number that only grows.

@@ -29,14 +29,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use consensus::{AppliedState, StartError};
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender as Notice, TrySendError};
 use namespace::command::{Reply, Request};
+use telemetry::Queue as Waiting;
 use tokio::sync::watch;
 use types::{BlockId, ClusterId, InodeId, SessionId};
 
 use crate::failure::Failures;
+use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::quarantine::Quarantine;
+use crate::queue::{self, Receiver, Sender};
 use crate::roster::Roster;
 use crate::store::{Store, StoreError};
 
@@ -263,18 +266,18 @@ pub(crate) struct Raft {
     threads: Vec<JoinHandle<()>>,
     watchdog: Option<JoinHandle<()>>,
     /// The watchdog ends when this is dropped.
-    watched: Sender<()>,
+    watched: Notice<()>,
 }
 
 /// What is made before the threads start, because others need it.
 pub(crate) struct Inbox {
     sender: Sender<Input>,
-    receiver: crossbeam_channel::Receiver<Input>,
+    receiver: Receiver<Input>,
 }
 
 impl Inbox {
-    pub(crate) fn new() -> Self {
-        let (sender, receiver) = bounded(INPUTS);
+    pub(crate) fn new(waiting: &Arc<Waiting>) -> Self {
+        let (sender, receiver) = queue::bounded(INPUTS, waiting);
         Self { sender, receiver }
     }
 
@@ -295,6 +298,7 @@ pub(crate) struct Parts {
     pub(crate) patience: Patience,
     pub(crate) roster: Arc<Roster>,
     pub(crate) quarantine: Quarantine,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Finishes the installation of a snapshot that was cut short. Before the store is opened.
@@ -334,7 +338,7 @@ impl Raft {
         observer: impl Observer,
         failures: &Failures,
     ) -> Result<Self, RaftError> {
-        let Parts { store, progress, inbox, outbox, exports, fetches, patience, roster, quarantine } = parts;
+        let Parts { store, progress, inbox, outbox, exports, fetches, patience, roster, quarantine, metrics } = parts;
         let applied = known_group(&store, &membership)?;
         roster.changed(applied.group.clone());
         progress.applied.raise(applied.index);
@@ -343,9 +347,9 @@ impl Raft {
         let cluster = cluster.map_err(|error| StoreError::Rocks { action: "read", reason: error.to_string() })?;
         progress.formatted.store(cluster.is_some(), Ordering::Release);
 
-        let (log_sender, log_receiver) = bounded(writer::TASKS);
-        let (apply_sender, apply_receiver) = bounded(apply::TASKS);
-        let (flush_sender, flush_receiver) = bounded(1);
+        let (log_sender, log_receiver) = queue::bounded(writer::TASKS, &metrics.queues.log);
+        let (apply_sender, apply_receiver) = queue::bounded(apply::TASKS, &metrics.queues.apply);
+        let (flush_sender, flush_receiver) = crossbeam_channel::bounded(1);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
         let disk = Arc::new(Disk::default());
         let handle = Handle { inputs: inbox.sender.clone(), disk: disk.clone(), leadership };
@@ -365,10 +369,11 @@ impl Raft {
                 roster,
                 disk: disk.clone(),
                 quarantine,
+                metrics: metrics.clone(),
             },
             progress.clone(),
         )?;
-        let (watched, running) = bounded(0);
+        let (watched, running) = crossbeam_channel::bounded(0);
         let watchdog = watchdog::Watchdog { disk: disk.clone(), patience, dir: home.dir().to_owned(), running };
         let exporter = snapshot::Exporter::new(home.dir(), store.clone(), &exports)?;
         let writer = writer::Writer {
@@ -383,6 +388,7 @@ impl Raft {
             tasks: apply_receiver,
             store: store.clone(),
             progress: progress.clone(),
+            metrics,
             wake: inbox.sender,
             flush: flush_sender,
             flush_log: membership.flush_log,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender};
 use namespace::command::Principal;
 use namespace::key_listing::{self, KeyQuery};
 use namespace::query::{self, UploadQuery};
@@ -15,6 +14,7 @@ use types::{Code, SessionId};
 use crate::datanodes::Datanodes;
 use crate::failure::Failures;
 use crate::progress::Progress;
+use crate::queue::{self, Receiver, Sender};
 use crate::store::{Recent, Store};
 use crate::watches::Watches;
 use crate::wire::{self, Query};
@@ -58,9 +58,10 @@ impl Readers {
         progress: &Arc<Progress>,
         datanodes: &Arc<Datanodes>,
         watches: &Arc<Watches>,
+        waiting: &Arc<telemetry::Queue>,
         failures: &Failures,
     ) -> std::io::Result<(Self, Sender<Job>)> {
-        let (sender, jobs) = crossbeam_channel::unbounded();
+        let (sender, jobs) = queue::unbounded(waiting);
         let start = || {
             let (store, progress) = (store.clone(), progress.clone());
             let (datanodes, watches) = (datanodes.clone(), watches.clone());

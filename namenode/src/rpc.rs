@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use namespace::command::{Command, Request};
 use proto::v1;
 use proto::v1::admin_server::AdminServer;
@@ -36,8 +35,10 @@ use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy};
 use crate::failure::Failures;
 use crate::identity::Founder;
 use crate::locks::LockQueue;
+use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::quarantine::Quarantine;
+use crate::queue::Sender;
 use crate::raft::{Answers, Exports, Fetch, Handle, Opened, Refusal, wall_clock};
 use crate::readers::Job;
 use crate::roster::Roster;
@@ -45,6 +46,8 @@ use crate::sessions::Sessions;
 use crate::settings::Config;
 use crate::store::Store;
 use crate::watches::Watches;
+
+pub(crate) use admin::status;
 
 /// How much a peer may send before it must wait, for a stream and for a connection.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -61,6 +64,7 @@ pub(crate) struct Service {
     pub(crate) config: Config,
     pub(crate) raft: Handle,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) store: Arc<Store>,
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) sessions: Arc<Sessions>,

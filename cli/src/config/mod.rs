@@ -53,8 +53,8 @@ pub(crate) enum ConfigError {
     Needed { path: PathBuf, key: &'static str, example: &'static str },
 }
 
-/// The sections that make a file that of a server.
-const ROLES: [&str; 3] = ["namenode", "datanode", "s3"];
+/// Sections of servers, which a file has or not.
+const OF_SERVERS: [&str; 4] = ["namenode", "datanode", "s3", "http"];
 
 /// Everything that a file may say. Sections of roles stay unread until a role asks for its own.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -65,6 +65,7 @@ pub(crate) struct File {
     pub(crate) namenode: Option<namenode::Settings>,
     pub(crate) datanode: Option<datanode::Settings>,
     pub(crate) s3: Option<s3_gateway::Settings>,
+    pub(crate) http: web::Settings,
     pub(crate) client: client::Config,
     pub(crate) log: Log,
 }
@@ -137,7 +138,7 @@ fn tree_of(text: &str, path: &Path, variables: Vec<environment::Variable>, flags
     let mut tree = Node::parse(text, path)?;
     for variable in variables {
         // The environment is shared by all roles of a machine: a file without the section is none of its business.
-        if !ROLES.contains(&variable.keys[0].as_str()) || tree.has(&variable.keys[0]) {
+        if !OF_SERVERS.contains(&variable.keys[0].as_str()) || tree.has(&variable.keys[0]) {
             tree.set(&variable.keys, variable.value, Origin::Environment(variable.name));
         }
     }

@@ -1,22 +1,31 @@
 //! `ashlar datanode`
 
 use datanode::{Config, Datanode};
+use prometheus_client::registry::Registry;
 
-use super::{ServerArgs, addresses, say_ready, stop_wanted};
+use super::{ServerArgs, addresses, http, say_ready, stop_wanted};
 use crate::exit::Failure;
 
 pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
     let file = args.load()?;
     let (cluster, texts) = file.membership(&args.config)?;
     let namenodes = addresses(&args.config, &texts)?;
-    let Some(settings) = file.datanode else { return Err(file.other_role(&args.config, "datanode").into()) };
+    let Some(settings) = file.datanode.clone() else { return Err(file.other_role(&args.config, "datanode").into()) };
     let name = match settings.host.as_str() {
         "" => settings.listen.to_string(),
         host => host.to_owned(),
     };
 
     let failed = |error: datanode::StartError| Failure::Failed(format!("datanode {name}: {error}"));
-    let server = Datanode::start(Config { cluster, namenodes, settings }).await.map_err(failed)?;
+    let mut registry = Registry::default();
+    let server = Datanode::start(Config { cluster, namenodes, settings }, &mut registry).await.map_err(failed)?;
+    let door = match http::datanode(&file.http, registry, &server).await {
+        Ok(door) => door,
+        Err(failure) => {
+            server.shutdown().await;
+            return Err(failure);
+        }
+    };
     say_ready("datanode", &name, server.address())?;
     tokio::select! {
         failure = server.failed() => {
@@ -24,6 +33,9 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
             return Err(Failure::Failed(format!("datanode {name}: {failure}")));
         }
         stop = stop_wanted() => tracing::info!(reason = stop?, "stopping"),
+    }
+    if let Some(door) = door {
+        door.close().await;
     }
     server.shutdown().await;
     Ok(())

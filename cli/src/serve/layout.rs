@@ -19,6 +19,7 @@ use clap::builder::TypedValueParser;
 use rustix::fs::{FlockOperation, flock};
 use types::ClusterId;
 
+use super::ports::Addresses;
 use crate::config;
 use crate::exit::Failure;
 
@@ -84,14 +85,18 @@ pub(crate) struct Layout {
     pub(crate) cluster: ClusterId,
     pub(crate) namenodes: Vec<SocketAddr>,
     pub(crate) datanodes: Vec<SocketAddr>,
+    /// The HTTP doors of the namenodes, then of the datanodes. A cluster that an older program made has none.
+    pub(crate) http: Vec<Option<SocketAddr>>,
 }
 
 impl Layout {
     /// A new cluster at these addresses.
-    pub(crate) fn draw((namenodes, datanodes): super::ports::Addresses) -> Result<Self, Failure> {
+    pub(crate) fn draw(addresses: Addresses) -> Result<Self, Failure> {
+        let Addresses { namenodes, datanodes, http } = addresses;
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| Failure::Failed(format!("no source of randomness: {error}")))?;
-        Ok(Self { cluster: ClusterId::from_bytes(id), namenodes, datanodes })
+        let http = http.into_iter().map(Some).collect();
+        Ok(Self { cluster: ClusterId::from_bytes(id), namenodes, datanodes, http })
     }
 
     pub(crate) fn namenode_names(&self) -> Vec<String> {
@@ -157,17 +162,24 @@ impl Layout {
             let replication = self.replication();
             let section = format!("\n[namenode]\nnode = {node}\ndir = \"{name}\"\nreplication = {replication}\n");
             text.push_str(&section);
+            text.push_str(&self.http_section(node - 1));
             files.push((node_file(dir, name), text));
         }
-        for (name, listen) in self.datanode_names().iter().zip(&self.datanodes) {
+        for (at, (name, listen)) in self.datanode_names().iter().zip(&self.datanodes).enumerate() {
             let mut text = self.head(&format!("Datanode {name}. Run it: ashlar datanode -c node-{name}.toml"));
             let section = format!("\n[datanode]\nhost = \"{name}\"\nlisten = \"{listen}\"\nvolumes = [\"{name}\"]\n");
             text.push_str(&section);
+            text.push_str(&self.http_section(self.namenodes.len() + at));
             files.push((node_file(dir, name), text));
         }
         let text = self.head("For clients: ashlar fs --config client.toml ls /, or ASHLAR_CONFIG=client.toml");
         files.push((client_file(dir), text));
         files
+    }
+
+    fn http_section(&self, at: usize) -> String {
+        let listen = self.http.get(at).copied().flatten();
+        listen.map_or_else(String::new, |listen| format!("\n[http]\nlisten = \"{listen}\"\n"))
     }
 
     pub(crate) fn head(&self, what: &str) -> String {
@@ -184,6 +196,11 @@ impl Layout {
         let client = config::load_as_written(&path)?;
         let (cluster, texts) = client.membership(&path)?;
         let namenodes = super::addresses(&path, &texts)?;
+        let mut http = Vec::new();
+        for number in 1..=namenodes.len() {
+            let path = node_file(dir, &format!("nn{number}"));
+            http.push(config::load_as_written(&path)?.http.listen);
+        }
         let mut datanodes = Vec::new();
         for number in 1.. {
             let path = node_file(dir, &format!("dn{number}"));
@@ -193,19 +210,19 @@ impl Layout {
             let file = config::load_as_written(&path)?;
             let Some(settings) = &file.datanode else { return Err(file.other_role(&path, "datanode").into()) };
             datanodes.push(settings.listen);
+            http.push(file.http.listen);
         }
-        Ok(Self { cluster, namenodes, datanodes })
+        Ok(Self { cluster, namenodes, datanodes, http })
     }
 
     /// Gives the cluster other addresses, in all files; whatever else people wrote there stays.
-    pub(crate) fn move_to(
-        &mut self,
-        dir: &Path,
-        (namenodes, datanodes): super::ports::Addresses,
-    ) -> Result<(), Failure> {
+    pub(crate) fn move_to(&mut self, dir: &Path, addresses: Addresses) -> Result<(), Failure> {
+        let Addresses { namenodes, datanodes, http } = addresses;
+        // Who has no HTTP door gets none.
+        let http: Vec<_> = self.http.iter().zip(http).map(|(old, new)| old.map(|_| new)).collect();
         let quoted = |address: &SocketAddr| format!("\"{address}\"");
-        let old = self.namenodes.iter().chain(&self.datanodes).map(quoted);
-        let new = namenodes.iter().chain(&datanodes).map(quoted);
+        let old = self.namenodes.iter().chain(&self.datanodes).chain(self.http.iter().flatten()).map(quoted);
+        let new = namenodes.iter().chain(&datanodes).chain(http.iter().flatten()).map(quoted);
         let moves: Vec<(String, String)> = old.zip(new).collect();
         let gateway = super::s3::node_file(dir);
         let gateway = gateway.exists().then_some(gateway);
@@ -213,7 +230,7 @@ impl Layout {
             let moved = fs::read_to_string(&path).and_then(|text| write(&path, &replace_all(&text, &moves)));
             moved.map_err(|error| Failure::local(&path, &error))?;
         }
-        (self.namenodes, self.datanodes) = (namenodes, datanodes);
+        (self.namenodes, self.datanodes, self.http) = (namenodes, datanodes, http);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod datanode;
 mod hosts;
+mod http;
 pub(crate) mod init;
 mod join;
 mod join_datanode;

@@ -1,19 +1,29 @@
 //! `ashlar namenode`
 
 use namenode::{Config, Namenode};
+use prometheus_client::registry::Registry;
 
-use super::{ServerArgs, addresses, say_ready, stop_wanted};
+use super::{ServerArgs, addresses, http, say_ready, stop_wanted};
 use crate::exit::Failure;
 
 pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
     let file = args.load()?;
     let (cluster, texts) = file.membership(&args.config)?;
     let namenodes = addresses(&args.config, &texts)?;
-    let Some(settings) = file.namenode else { return Err(file.other_role(&args.config, "namenode").into()) };
+    let Some(settings) = file.namenode.clone() else { return Err(file.other_role(&args.config, "namenode").into()) };
     let name = format!("nn{}", settings.node);
 
     let failed = |error: namenode::StartError| Failure::Failed(format!("namenode {name}: {error}"));
-    let server = Namenode::start(Config { cluster, namenodes, settings }).await.map_err(failed)?;
+    let mut registry = Registry::default();
+    let server = Namenode::start(Config { cluster, namenodes, settings }, &mut registry).await.map_err(failed)?;
+    let client = client::Config { namenodes: texts, ..file.client };
+    let door = match http::namenode(&file.http, registry, &server, client).await {
+        Ok(door) => door,
+        Err(failure) => {
+            server.shutdown().await;
+            return Err(failure);
+        }
+    };
     say_ready("namenode", &name, server.address())?;
     tokio::select! {
         failure = server.failed() => {
@@ -21,6 +31,9 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
             return Err(Failure::Failed(format!("namenode {name}: {failure}")));
         }
         stop = stop_wanted() => tracing::info!(reason = stop?, "stopping"),
+    }
+    if let Some(door) = door {
+        door.close().await;
     }
     server.shutdown().await;
     Ok(())

@@ -9,6 +9,9 @@ use crate::exit::Failure;
 const NAMENODE: u16 = 8020;
 /// The well-known port of the first datanode; the others follow.
 const DATANODE: u16 = 9866;
+/// The same for what they tell over HTTP.
+const NAMENODE_HTTP: u16 = 8030;
+const DATANODE_HTTP: u16 = 9766;
 /// Free ports are taken from here: below those that the kernel gives to outgoing connections, one of which could
 /// otherwise hold the port of a server that restarts.
 const FREE: Range<u16> = 10_000..32_000;
@@ -18,7 +21,7 @@ const ATTEMPTS: usize = 200;
 /// How ports are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ports {
-    /// Namenodes from this one on, then datanodes.
+    /// Namenodes from this one on, then datanodes, then the HTTP doors of both in the same order.
     From(u16),
     /// The well-known ones, or free ones where one of them is taken.
     WellKnown,
@@ -26,18 +29,32 @@ pub(crate) enum Ports {
     Free,
 }
 
-/// The addresses of the namenodes and of the datanodes.
-pub(crate) type Addresses = (Vec<SocketAddr>, Vec<SocketAddr>);
+/// Where the servers of a cluster listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    pub(crate) namenodes: Vec<SocketAddr>,
+    pub(crate) datanodes: Vec<SocketAddr>,
+    /// The HTTP doors: of the namenodes, then of the datanodes.
+    pub(crate) http: Vec<SocketAddr>,
+}
+
+impl Addresses {
+    fn all(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.namenodes.iter().chain(&self.datanodes).chain(&self.http)
+    }
+}
 
 impl Ports {
     pub(crate) fn choose(self, namenodes: usize, datanodes: usize) -> Result<Addresses, Failure> {
+        let nodes = namenodes + datanodes;
         let split = |mut all: Vec<SocketAddr>| {
+            let http = all.split_off(nodes);
             let datanodes = all.split_off(namenodes);
-            (all, datanodes)
+            Addresses { namenodes: all, datanodes, http }
         };
         match self {
             Self::From(base) => {
-                let all = run_from(base, namenodes + datanodes)
+                let all = run_from(base, 2 * nodes)
                     .ok_or_else(|| Failure::Usage(format!("--ports {base}: there are not enough ports above it")))?;
                 match all.iter().find(|address| !is_free(**address)) {
                     Some(taken) => Err(Failure::Failed(format!("{taken} is taken; choose other ports with --ports"))),
@@ -45,15 +62,19 @@ impl Ports {
                 }
             }
             Self::WellKnown => {
-                let wanted = run_from(NAMENODE, namenodes).zip(run_from(DATANODE, datanodes));
-                match wanted {
-                    Some((namenodes, datanodes)) if namenodes.iter().chain(&datanodes).all(|at| is_free(*at)) => {
-                        Ok((namenodes, datanodes))
-                    }
-                    _ => Self::Free.choose(namenodes, datanodes),
+                let run =
+                    |base, count| run_from(base, count).expect("there are enough ports above the well-known ones");
+                let wanted = Addresses {
+                    namenodes: run(NAMENODE, namenodes),
+                    datanodes: run(DATANODE, datanodes),
+                    http: [run(NAMENODE_HTTP, namenodes), run(DATANODE_HTTP, datanodes)].concat(),
+                };
+                match wanted.all().all(|address| is_free(*address)) {
+                    true => Ok(wanted),
+                    false => Self::Free.choose(namenodes, datanodes),
                 }
             }
-            Self::Free => free_run(namenodes + datanodes).map(split),
+            Self::Free => free_run(2 * nodes).map(split),
         }
     }
 }
@@ -92,9 +113,9 @@ mod tests {
         let failure = Ports::From(address.port()).choose(1, 0).expect_err("it is taken");
         assert_eq!(failure.to_string(), format!("{address} is taken; choose other ports with --ports"));
 
-        let (namenodes, datanodes) = Ports::Free.choose(3, 2).expect("some are free");
-        assert_eq!((namenodes.len(), datanodes.len()), (3, 2));
-        assert!(namenodes.iter().chain(&datanodes).all(|at| at.ip().is_loopback() && is_free(*at)));
+        let free = Ports::Free.choose(3, 2).expect("some are free");
+        assert_eq!((free.namenodes.len(), free.datanodes.len(), free.http.len()), (3, 2, 5));
+        assert!(free.all().all(|at| at.ip().is_loopback() && is_free(*at)));
     }
 
     #[test]

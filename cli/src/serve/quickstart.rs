@@ -13,11 +13,13 @@ use datanode::Datanode;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
 use namenode::Namenode;
+use prometheus_client::registry::Registry;
 use s3_gateway::Gateway;
+use web::Door;
 
 use super::layout::{self, Layout};
 use super::ports::{Ports, is_free};
-use super::{LOG_DEFAULT, ready, s3, stop_wanted};
+use super::{LOG_DEFAULT, http, ready, s3, stop_wanted};
 use crate::config::{self, Setting};
 use crate::exit::Failure;
 use crate::logging;
@@ -149,6 +151,7 @@ pub(crate) struct Cluster {
     namenodes: Vec<(String, Namenode)>,
     datanodes: Vec<(String, Datanode)>,
     gateway: Option<Gateway>,
+    doors: Vec<Door>,
     addresses: Vec<(String, SocketAddr)>,
     client: client::Config,
     _lock: File,
@@ -173,7 +176,8 @@ impl Cluster {
         let client = config::load(&layout::client_file(&options.dir), &[])?;
         let client = client::Config { namenodes: client.namenodes, ..client.client };
         let (namenodes, datanodes, addresses) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cluster = Self { namenodes, datanodes, gateway: None, addresses, client, _lock: lock };
+        let mut cluster =
+            Self { namenodes, datanodes, gateway: None, doors: Vec::new(), addresses, client, _lock: lock };
         let started = match cluster.start_servers(&options, &layout).await {
             Ok(()) => ready::wait(cluster.client_config(), layout.replication()).await,
             Err(failure) => Err(failure),
@@ -197,22 +201,28 @@ impl Cluster {
             let file = config::load(&path, &options.settings)?;
             let (cluster, texts) = file.membership(&path)?;
             let namenodes = super::addresses(&path, &texts)?;
-            let Some(settings) = file.namenode else { return Err(file.other_role(&path, "namenode").into()) };
-            let started = Namenode::start(namenode::Config { cluster, namenodes, settings }).await;
+            let Some(settings) = file.namenode.clone() else { return Err(file.other_role(&path, "namenode").into()) };
+            let mut registry = Registry::default();
+            let started = Namenode::start(namenode::Config { cluster, namenodes, settings }, &mut registry).await;
             let server = started.map_err(|error| Failure::Failed(format!("namenode {name}: {error}")))?;
             self.addresses.push((name.clone(), server.address()));
+            let door = http::namenode(&file.http, registry, &server, self.client_config()).await;
             self.namenodes.push((name, server));
+            self.doors.extend(door?);
         }
         for name in layout.datanode_names() {
             let path = layout::node_file(dir, &name);
             let file = config::load(&path, &[])?;
             let (cluster, texts) = file.membership(&path)?;
             let namenodes = super::addresses(&path, &texts)?;
-            let Some(settings) = file.datanode else { return Err(file.other_role(&path, "datanode").into()) };
-            let started = Datanode::start(datanode::Config { cluster, namenodes, settings }).await;
+            let Some(settings) = file.datanode.clone() else { return Err(file.other_role(&path, "datanode").into()) };
+            let mut registry = Registry::default();
+            let started = Datanode::start(datanode::Config { cluster, namenodes, settings }, &mut registry).await;
             let server = started.map_err(|error| Failure::Failed(format!("datanode {name}: {error}")))?;
             self.addresses.push((name.clone(), server.address()));
+            let door = http::datanode(&file.http, registry, &server).await;
             self.datanodes.push((name, server));
+            self.doors.extend(door?);
         }
         Ok(())
     }
@@ -249,11 +259,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// The gateway first, which is a client; then the datanodes: they say good-bye to namenodes that still listen.
+    /// The gateway and the doors first, which are clients; then the datanodes: they say good-bye to namenodes that still listen.
     async fn stop(&mut self) {
         if let Some(gateway) = self.gateway.take() {
             stop("s3".to_owned(), gateway.shutdown()).await;
         }
+        join_all(self.doors.drain(..).map(|door| stop("http".to_owned(), door.close()))).await;
         let datanodes = self.datanodes.drain(..).map(|(name, server)| stop(name, server.shutdown()));
         join_all(datanodes).await;
         let namenodes = self.namenodes.drain(..).map(|(name, server)| stop(name, server.shutdown()));
@@ -297,7 +308,10 @@ fn prepare(options: &Options) -> Result<Layout, Failure> {
         Ports::From(base) => layout.namenodes.first().is_some_and(|first| first.port() == *base),
         Ports::WellKnown | Ports::Free => true,
     };
-    let free = || layout.namenodes.iter().chain(&layout.datanodes).all(|address| is_free(*address));
+    let free = || {
+        let nodes = layout.namenodes.iter().chain(&layout.datanodes);
+        nodes.chain(layout.http.iter().flatten()).all(|address| is_free(*address))
+    };
     if !as_wanted || !free() {
         let addresses = ports.choose(have_namenodes, have_datanodes)?;
         tracing::info!(?addresses, "the cluster moves to other ports");

@@ -49,9 +49,11 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
                 Ok((stream, peer)) => {
                     let node = Arc::clone(&node);
                     connections.spawn(async move {
+                        node.metrics.connections.inc();
                         if let Err(error) = connection(&node, stream).await {
                             debug!(%peer, %error, "a connection ended");
                         }
+                        node.metrics.connections.dec();
                         drop(room);
                     });
                 }

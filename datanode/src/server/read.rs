@@ -26,7 +26,7 @@ const TURN: u64 = 8 << 20;
 
 pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Read) -> Result<Next, ConnectionError> {
     let Some(volume) = node.volumes.get(&request.storage) else {
-        return refuse(client, request.storage, Code::NoSuchBlock, "the storage is not on this node").await;
+        return refuse(node, client, request.storage, Code::NoSuchBlock, "the storage is not on this node").await;
     };
     // A descriptor of its own for the disk's threads: the connection may be dropped while they send.
     let socket = Arc::new(client.writer.stream().as_fd().try_clone_to_owned()?);
@@ -44,19 +44,26 @@ pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Re
             } else if matches!(error, StoreError::Io { .. }) {
                 volume.suspect(request.block, request.generation);
             }
-            return refuse(client, request.storage, error.code(), error).await;
+            return refuse(node, client, request.storage, error.code(), error).await;
         }
-        Err(gone) => return refuse(client, request.storage, Code::Io, gone).await,
+        Err(gone) => return refuse(node, client, request.storage, Code::Io, gone).await,
     };
+    let mut counted = sending.begun;
     loop {
+        node.metrics.sent.inc_by(sending.next - counted);
+        counted = sending.next;
         match turn {
-            Ok(Turn::Done) => return Ok(Next::Continue),
+            Ok(Turn::Done) => {
+                node.metrics.read(None);
+                return Ok(Next::Continue);
+            }
             Ok(Turn::Again) => {}
             Ok(Turn::Blocked) => until_writable(client).await?,
             Err(Stopped::Peer(error)) => return Err(error.into()),
             Err(Stopped::Replica(error)) => {
                 // In the middle of a frame: closing the connection is all that is left to say.
                 report(node, &request, &error);
+                node.metrics.read(Some(Code::Io));
                 return Ok(Next::Close);
             }
         }
@@ -77,11 +84,13 @@ fn report(node: &Node, request: &Read, error: &dyn fmt::Display) {
 }
 
 async fn refuse(
+    node: &Node,
     client: &mut Connection,
     storage: StorageId,
     code: Code,
     reason: impl fmt::Display,
 ) -> Result<Next, ConnectionError> {
+    node.metrics.read(Some(code));
     client.writer.send(&Control::Failed(Failed::new(storage, code, reason))).await?;
     Ok(Next::Continue)
 }
@@ -120,6 +129,7 @@ struct Sending {
     /// Control frame, head of a piece and its words: what goes before the next data, and how much of it went.
     head: Vec<u8>,
     head_sent: usize,
+    begun: u64,
     next: u64,
     piece_end: u64,
     end: u64,
@@ -138,7 +148,15 @@ impl Sending {
             total: ByteSize::new(total),
             complete: replica.complete,
         });
-        Ok(Self { replica, head: reply.to_frame().to_vec(), head_sent: 0, next: start, piece_end: start, end })
+        Ok(Self {
+            replica,
+            head: reply.to_frame().to_vec(),
+            head_sent: 0,
+            begun: start,
+            next: start,
+            piece_end: start,
+            end,
+        })
     }
 
     /// Sends as much as the socket takes.

@@ -34,7 +34,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) async fn serve(node: &Arc<Node>, above: &mut Connection, setup: Setup) -> Result<Next, ConnectionError> {
     let volume = match check(node, &setup) {
         Ok(volume) => volume,
-        Err(failed) => return refuse(above, failed).await,
+        Err(failed) => return refuse(node, above, failed).await,
     };
     let (own, below) = {
         let begin = Begin {
@@ -52,19 +52,25 @@ pub(super) async fn serve(node: &Arc<Node>, above: &mut Connection, setup: Setup
     };
     let (extent, acked) = match own {
         Ok(Ok(Ok(begun))) => begun,
-        Ok(Ok(Err(error))) => return refuse(above, Failed::new(setup.storage, error.code(), error)).await,
-        Ok(Err(gone)) => return refuse(above, Failed::new(setup.storage, Code::Io, gone)).await,
+        Ok(Ok(Err(error))) => return refuse(node, above, Failed::new(setup.storage, error.code(), error)).await,
+        Ok(Err(gone)) => return refuse(node, above, Failed::new(setup.storage, Code::Io, gone)).await,
         Err(_) => {
             let reason = format!("the disk took longer than {BEGIN_DEADLINE:?}");
-            return refuse(above, Failed::new(setup.storage, Code::TimedOut, reason)).await;
+            return refuse(node, above, Failed::new(setup.storage, Code::TimedOut, reason)).await;
         }
     };
     volume.count_writer(1);
+    let began = below.is_ok();
     let result = match below {
-        Err(failed) => refuse(above, failed).await,
+        Err(failed) => refuse(node, above, failed).await,
         Ok(below) => Chain::new(node, above, &volume, &setup, extent, acked, below).run().await,
     };
     volume.count_writer(-1);
+    // One that did not begin was counted when it was refused.
+    if began {
+        let whole = matches!(result, Ok(Next::Continue));
+        node.metrics.wrote((!whole).then_some(Code::Io));
+    }
     if !matches!(result, Ok(Next::Continue)) {
         let (on, Setup { block, generation, .. }) = (Arc::clone(&volume), setup);
         let _ = volume.disk.run(move || on.leave(block, generation)).await;
@@ -104,7 +110,8 @@ fn check(node: &Node, setup: &Setup) -> Result<Arc<Volume>, Failed> {
 }
 
 /// The write did not begin, and nothing of it is on the way: the connection is as before.
-async fn refuse(above: &mut Connection, failed: Failed) -> Result<Next, ConnectionError> {
+async fn refuse(node: &Node, above: &mut Connection, failed: Failed) -> Result<Next, ConnectionError> {
+    node.metrics.wrote(Some(failed.code));
     info!(%failed, "a write is refused");
     above.writer.send(&Control::Failed(failed)).await?;
     Ok(Next::Close)
@@ -335,6 +342,7 @@ impl<'a> Chain<'a> {
             frame = self.above.reader.next(), if take => match frame {
                 Ok(Some(Frame::Packet(packet))) => {
                     self.ending = packet.flags.has(Flags::FINISH);
+                    self.node.metrics.received.inc_by(packet.data.len() as u64);
                     Event::Input(Input::Packet(packet))
                 }
                 Ok(Some(Frame::Control(_) | Frame::Piece(_))) => {

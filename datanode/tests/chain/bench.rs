@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use datanode::{Config, Datanode, Settings};
+use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -54,7 +55,7 @@ impl Node {
             ..Settings::default()
         };
         let config = Config { cluster: CLUSTER, namenodes: vec![self.namenode], settings };
-        let running = Datanode::start(config).await.expect("starts");
+        let running = Datanode::start(config, &mut Registry::default()).await.expect("starts");
         self.address = running.address();
         self.running = Some(running);
     }

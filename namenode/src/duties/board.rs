@@ -100,6 +100,18 @@ impl Board {
         self.tasks().copies.len()
     }
 
+    /// Tasks that wait or run, by kind.
+    pub(crate) fn counts(&self) -> [(&'static str, usize); 5] {
+        let tasks = self.tasks();
+        [
+            ("copy", tasks.copies.len()),
+            ("check", tasks.checks.len()),
+            ("delete", tasks.deletions.len()),
+            ("recover", tasks.orders.len()),
+            ("scrub", tasks.scrubs.len()),
+        ]
+    }
+
     pub(super) fn is_copying(&self, block: BlockId) -> bool {
         self.tasks().copies.contains_key(&block)
     }

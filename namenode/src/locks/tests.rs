@@ -28,7 +28,7 @@ struct Fixture {
     log: Log,
     queue: Arc<LockQueue>,
     thread: LockThread,
-    ended: (Sender<Told>, Receiver<Told>),
+    ended: (crossbeam_channel::Sender<Told>, crossbeam_channel::Receiver<Told>),
 }
 
 const ONE: SessionId = SessionId::new(1);
@@ -42,7 +42,7 @@ impl Fixture {
     /// Two sessions with streams 10 and 20, and the files 2 and 3.
     fn new() -> Self {
         let log = Log::default();
-        let (queue, thread) = LockQueue::new();
+        let (queue, thread) = LockQueue::new(&Arc::default());
         queue.connect(log.clone());
         let mut fixture = Self { state: MemoryView::new(), log, queue, thread, ended: crossbeam_channel::unbounded() };
         fixture

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use consensus::{AppliedState, Committed, LogStore, Manifest};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver as Nudges, RecvTimeoutError, Sender as Nudge};
 use namespace::Effect;
 use namespace::overlay::Overlay;
 use tracing::{debug, info};
@@ -14,7 +14,9 @@ use super::snapshot::{self, Home};
 use super::watchdog::Disk;
 use super::{Answered, Answers, Input, Observer};
 use crate::failure::{AbortOnPanic, abort};
+use crate::metrics::Metrics;
 use crate::progress::Progress;
+use crate::queue::{Receiver, Sender};
 use crate::store::Store;
 
 /// Tasks that wait; past it the raft thread waits too.
@@ -27,7 +29,7 @@ pub(super) enum ApplyTask {
     /// Install the snapshot that is staged, then tell. Meanwhile nobody writes the log.
     Install {
         manifest: Manifest,
-        installed: Sender<()>,
+        installed: Nudge<()>,
     },
 }
 
@@ -35,8 +37,9 @@ pub(super) struct Applier {
     pub(super) tasks: Receiver<ApplyTask>,
     pub(super) store: Arc<Store>,
     pub(super) progress: Arc<Progress>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) wake: Sender<Input>,
-    pub(super) flush: Sender<()>,
+    pub(super) flush: Nudge<()>,
     pub(super) flush_log: u64,
     pub(super) unflushed: u64,
     pub(super) state: AppliedState,
@@ -107,7 +110,7 @@ impl Applier {
             abort("apply thread", error);
         }
         drop(write);
-        self.progress.counters.commands.fetch_add(executed.commands, Ordering::Relaxed);
+        self.progress.counters.commands.inc_by(executed.commands);
         if executed.formatted {
             self.progress.formatted.store(true, Ordering::Release);
         }
@@ -153,6 +156,7 @@ impl Applier {
         self.progress.applied.raise(self.state.index);
         self.observer.nodes_changed(nodes);
         self.observer.regrouped(&self.state.group);
+        self.metrics.installed_snapshots.inc();
         info!(index = self.state.index, "a snapshot is installed");
         Ok(())
     }
@@ -179,7 +183,7 @@ fn length(entries: &[Committed<Answered>]) -> usize {
 }
 
 pub(super) struct Flusher {
-    pub(super) nudges: Receiver<()>,
+    pub(super) nudges: Nudges<()>,
     pub(super) store: Arc<Store>,
     pub(super) progress: Arc<Progress>,
     pub(super) interval: Duration,

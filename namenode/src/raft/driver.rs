@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consensus::{AppliedState, Change, Core, LogStore, Manifest, Output, Progressed, Proposal};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::RecvTimeoutError;
 use namespace::command::{Command, Request};
 use protobuf::Message as _;
 use raft::eraftpb::Message;
@@ -18,8 +18,10 @@ use super::snapshot::{Exports, Fetch};
 use super::watchdog::Disk;
 use super::writer::LogTask;
 use super::{Answered, ChangeFailure, Changed, Input, Leadership, Membership, Outbox, RaftError, Readable};
+use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::quarantine::Quarantine;
+use crate::queue::{Receiver, Sender};
 use crate::roster::Roster;
 
 /// Between two looks at whether members listen elsewhere than is recorded.
@@ -37,6 +39,7 @@ pub(super) struct Channels {
     pub(super) roster: Arc<Roster>,
     pub(super) disk: Arc<Disk>,
     pub(super) quarantine: Quarantine,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 pub(super) struct Driver {
@@ -273,6 +276,9 @@ impl Driver {
         let now = self.core.leadership();
         self.channels.leadership.send_if_modified(|known| {
             let changed = *known != now;
+            if known.leader != now.leader {
+                self.channels.metrics.leader_changes.inc();
+            }
             *known = now;
             changed
         });

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crossbeam_channel::Sender;
+use prometheus_client::metrics::counter::Counter;
 use protobuf::Message as _;
 use raft::eraftpb::Message;
 use tokio::sync::mpsc;
 use tracing::error;
 
 use super::Input;
+use crate::queue::Sender;
 
 /// Messages and bytes that wait for one member. Past either, messages are dropped: the protocol sends them again.
 const QUEUE: usize = 4096;
@@ -53,6 +54,7 @@ pub(crate) struct Outbox {
     peers: Mutex<BTreeMap<u64, Peer>>,
     opened: mpsc::UnboundedSender<(u64, Queue)>,
     inputs: Sender<Input>,
+    lost: Counter,
 }
 
 impl std::fmt::Debug for Outbox {
@@ -63,9 +65,9 @@ impl std::fmt::Debug for Outbox {
 
 impl Outbox {
     /// The queue of a member comes out with the first message for it, and again if its reader has let go of it.
-    pub(crate) fn new(inputs: Sender<Input>) -> (Self, Opened) {
+    pub(crate) fn new(inputs: Sender<Input>, lost: Counter) -> (Self, Opened) {
         let (opened, queues) = mpsc::unbounded_channel();
-        (Self { peers: Mutex::default(), opened, inputs }, queues)
+        (Self { peers: Mutex::default(), opened, inputs, lost }, queues)
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
@@ -99,6 +101,7 @@ impl Outbox {
             let room = peer.bytes.fetch_add(length, Ordering::AcqRel) + length <= QUEUE_BYTES;
             if !room || peer.queue.try_send(bytes).is_err() {
                 peer.bytes.fetch_sub(length, Ordering::AcqRel);
+                self.lost.inc();
                 self.unreachable(node);
             }
         }

@@ -40,8 +40,8 @@ impl Member {
     fn cutting(dir: &Path, voters: Vec<u64>, truncate_entries: u64) -> Result<Self, RaftError> {
         let store = Arc::new(Store::open(&dir.join("state"), ByteSize::mib(8))?);
         let progress = Arc::new(Progress::default());
-        let inbox = Inbox::new();
-        let (outbox, _) = Outbox::new(inbox.sender());
+        let inbox = Inbox::new(&Arc::default());
+        let (outbox, _) = Outbox::new(inbox.sender(), Default::default());
         let membership = Membership {
             cluster: ClusterId::from_bytes([1; 16]),
             node: 1,
@@ -64,8 +64,18 @@ impl Member {
         let quarantine = Quarantine::new(dir, &Failures::new());
         let patience = Patience { hand_over: WAIT, abort: WAIT };
         let outbox = Arc::new(outbox);
-        let parts =
-            Parts { store, progress: progress.clone(), inbox, outbox, exports, fetches, patience, roster, quarantine };
+        let parts = Parts {
+            store,
+            progress: progress.clone(),
+            inbox,
+            outbox,
+            exports,
+            fetches,
+            patience,
+            roster,
+            quarantine,
+            metrics: Arc::default(),
+        };
         let home = Home::new(dir);
         let log = open_log(&home)?;
         let raft = Raft::start(&home, log, membership, parts, Nobody, &Failures::new())?;

@@ -1,15 +1,16 @@
 //! The log thread: makes durable what Raft hands over, many readies to one sync.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use consensus::{LogStore, Merged, Write};
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender as Notice;
 
 use super::watchdog::Disk;
 use super::{Input, Outbox};
 use crate::failure::{AbortOnPanic, abort};
 use crate::progress::Progress;
+use crate::queue::{Receiver, Sender};
 
 /// Tasks that wait. When so many do, the disk has stalled; the raft thread waits with them, and the other members elect
 /// a leader whose disk has not.
@@ -24,7 +25,7 @@ pub(super) enum LogTask {
         term: u64,
     },
     /// Tell when all before is done.
-    Barrier(Sender<()>),
+    Barrier(Notice<()>),
 }
 
 pub(super) struct Writer {
@@ -79,13 +80,14 @@ impl Writer {
         }
         if merged.sync {
             let entries = merged.append.entries.len() as u64;
-            let write = self.disk.log.begin();
+            let (write, begun) = (self.disk.log.begin(), Instant::now());
             match self.log.append(&merged.append) {
                 Ok(bytes) => {
                     let counters = &self.progress.counters;
-                    counters.syncs.fetch_add(1, Ordering::Relaxed);
-                    counters.entries.fetch_add(entries, Ordering::Relaxed);
-                    counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    counters.seconds.observe(begun.elapsed().as_secs_f64());
+                    counters.syncs.inc();
+                    counters.entries.inc_by(entries);
+                    counters.bytes.inc_by(bytes);
                 }
                 Err(error) => abort("log thread", error),
             }

@@ -1,7 +1,6 @@
 //! What operators call. Every member answers for itself.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use namespace::QueryError;
@@ -37,56 +36,7 @@ impl v1::admin_server::Admin for Admin {
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
-        let service = &self.0;
-        let raft = service.raft.status().await;
-        let raft = raft.ok_or_else(|| Status::unavailable("the raft thread does not answer"))?;
-        let store = service.store.clone();
-        let counted = tokio::task::spawn_blocking(move || count(&store)).await;
-        let counted = counted
-            .map_err(|error| Status::internal(error.to_string()))?
-            .map_err(|error| Status::internal(error.to_string()))?;
-        let members = raft.matched.iter().map(|&(node, matched)| v1::Member {
-            node,
-            address: service.roster.address(node).map(|address| address.to_string()).unwrap_or_default(),
-            matched,
-            voter: raft.group.votes(node),
-        });
-        let report = service.datanodes.report(|_| None);
-        let alive = |liveness: v1::Liveness| {
-            u32::try_from(report.iter().filter(|node| node.liveness == liveness as i32).count()).unwrap_or(u32::MAX)
-        };
-        let counters = &service.progress.counters;
-        let leads = service.raft.leadership().serving;
-        Ok(Response::new(v1::StatusReply {
-            cluster: service.config.cluster.as_bytes().to_vec(),
-            node: service.config.settings.node,
-            term: raft.term,
-            leader: raft.leader,
-            commit: raft.commit,
-            applied: service.progress.applied.get(),
-            first_index: raft.first,
-            last_index: raft.last,
-            members: members.collect(),
-            files: counted.files,
-            directories: counted.directories,
-            bytes: counted.bytes,
-            blocks: counted.blocks,
-            sessions: counted.sessions,
-            redundancy: if leads { service.redundancy.wire() } else { None },
-            log: Some(v1::LogStatistics {
-                syncs: counters.syncs.load(Ordering::Relaxed),
-                entries: counters.entries.load(Ordering::Relaxed),
-                commands: counters.commands.load(Ordering::Relaxed),
-                bytes: counters.bytes.load(Ordering::Relaxed),
-            }),
-            datanodes_alive: alive(v1::Liveness::Alive),
-            datanodes_suspect: alive(v1::Liveness::Suspect),
-            datanodes_dead: alive(v1::Liveness::Dead),
-            disk: service.roster.own().disk.map_or_else(Vec::new, |disk| disk.as_bytes().to_vec()),
-            founders: service.founders.iter().map(founder).collect(),
-            removed: raft.group.removed,
-            stalled: service.raft.stalled(),
-        }))
+        status(&self.0).await.map(Response::new)
     }
 
     async fn raft_transfer(
@@ -187,6 +137,59 @@ impl v1::admin_server::Admin for Admin {
         info!(%node, ?service, by, "an operator says whether a datanode takes part");
         Ok(Response::new(v1::SetServiceReply {}))
     }
+}
+
+/// What this member says of itself.
+pub(crate) async fn status(service: &Service) -> Result<v1::StatusReply, Status> {
+    let raft = service.raft.status().await;
+    let raft = raft.ok_or_else(|| Status::unavailable("the raft thread does not answer"))?;
+    let store = service.store.clone();
+    let counted = tokio::task::spawn_blocking(move || count(&store)).await;
+    let counted = counted
+        .map_err(|error| Status::internal(error.to_string()))?
+        .map_err(|error| Status::internal(error.to_string()))?;
+    let members = raft.matched.iter().map(|&(node, matched)| v1::Member {
+        node,
+        address: service.roster.address(node).map(|address| address.to_string()).unwrap_or_default(),
+        matched,
+        voter: raft.group.votes(node),
+    });
+    let report = service.datanodes.report(|_| None);
+    let alive = |liveness: v1::Liveness| {
+        u32::try_from(report.iter().filter(|node| node.liveness == liveness as i32).count()).unwrap_or(u32::MAX)
+    };
+    let counters = &service.progress.counters;
+    let leads = service.raft.leadership().serving;
+    Ok(v1::StatusReply {
+        cluster: service.config.cluster.as_bytes().to_vec(),
+        node: service.config.settings.node,
+        term: raft.term,
+        leader: raft.leader,
+        commit: raft.commit,
+        applied: service.progress.applied.get(),
+        first_index: raft.first,
+        last_index: raft.last,
+        members: members.collect(),
+        files: counted.files,
+        directories: counted.directories,
+        bytes: counted.bytes,
+        blocks: counted.blocks,
+        sessions: counted.sessions,
+        redundancy: if leads { service.redundancy.wire() } else { None },
+        log: Some(v1::LogStatistics {
+            syncs: counters.syncs.get(),
+            entries: counters.entries.get(),
+            commands: counters.commands.get(),
+            bytes: counters.bytes.get(),
+        }),
+        datanodes_alive: alive(v1::Liveness::Alive),
+        datanodes_suspect: alive(v1::Liveness::Suspect),
+        datanodes_dead: alive(v1::Liveness::Dead),
+        disk: service.roster.own().disk.map_or_else(Vec::new, |disk| disk.as_bytes().to_vec()),
+        founders: service.founders.iter().map(founder).collect(),
+        removed: raft.group.removed,
+        stalled: service.raft.stalled(),
+    })
 }
 
 fn founder(founder: &Founder) -> v1::Founder {

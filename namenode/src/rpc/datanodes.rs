@@ -40,6 +40,7 @@ impl v1::datanodes_server::Datanodes for Datanodes {
                 let settings = &self.0.config.settings;
                 reply.namenodes = self.0.roster.all().iter().map(ToString::to_string).collect();
                 reply.tasks = self.0.board.hand_out(node, settings.copies_per_node, settings.copy_timeout);
+                self.0.metrics.hand_out(&reply.tasks);
             }
             Ok(true) => {}
             // A member that follows may only not have got so far yet.
@@ -123,7 +124,9 @@ impl Datanodes {
             let results = results.into_iter().map(|outcome| Event::Result { node, outcome });
             for event in results.chain(bad.into_iter().map(Event::Bad)) {
                 // Without room it is lost, and the scanner finds the duty again.
-                let _ = self.0.events.try_send(event);
+                if self.0.events.try_send(event).is_err() {
+                    self.0.metrics.lost_events.inc();
+                }
             }
             for told in told.iter().filter(|told| own(&told.storage)) {
                 let location = BlockLocation { node, storage: told.storage };

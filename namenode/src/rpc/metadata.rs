@@ -6,9 +6,10 @@
 //! One task owns a stream. It proposes the updates of a batch together and asks for its reads together, and sends every
 //! reply as soon as it is there. What a client may have under way is bounded; past that its stream is not read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use namespace::command::{Command, Holder, Origin, Principal, Reply, Request, Where};
 use namespace::lock::{LockKind, LockOwner, LockWish};
@@ -25,6 +26,7 @@ use types::{Code, InodeId, Sequence, SessionId, Timestamp};
 
 use super::Service;
 use crate::datanodes::{TooFew, Wish};
+use crate::deed::Deed;
 use crate::locks::{self, Ended, Wait};
 use crate::raft::{Answers, ENTRY_BYTES, ENTRY_REQUESTS, Leadership, Refusal, wall_clock};
 use crate::readers::Job;
@@ -63,6 +65,7 @@ impl metadata_server::Metadata for Metadata {
             number: self.0.next_stream.fetch_add(1, Ordering::Relaxed),
             changed: Arc::new(Notify::new()),
             under_way: 0,
+            asked: HashMap::new(),
             done,
             answers,
         };
@@ -76,6 +79,12 @@ enum Done {
     Updates { tags: Vec<u64>, result: Result<Answers, Refusal> },
     Reads(Vec<v1::Reply>),
     ReadsRefused { tags: Vec<u64>, refusal: Refusal },
+}
+
+/// An operation that is not answered yet.
+struct Asking {
+    deed: Deed,
+    since: Instant,
 }
 
 /// Why a stream ends.
@@ -103,6 +112,8 @@ struct Client {
     /// Something that the client watches has changed.
     changed: Arc<Notify>,
     under_way: usize,
+    /// What is not answered yet, by the tags of the replies.
+    asked: HashMap<u64, Asking>,
     done: mpsc::UnboundedSender<Done>,
     answers: mpsc::UnboundedReceiver<Done>,
 }
@@ -119,6 +130,7 @@ struct Sorted {
 
 impl Client {
     async fn run(mut self) {
+        self.service.metrics.streams.inc();
         self.service.watches.stream_began(self.number, self.changed.clone());
         let end = match self.greet().await {
             Ok(()) => self.converse().await,
@@ -126,6 +138,7 @@ impl Client {
         };
         self.service.locks.stream_ended(self.number);
         self.service.watches.stream_ended(self.number);
+        self.service.metrics.streams.dec();
         match end {
             End::Gone => {}
             End::NotLeader => {
@@ -251,9 +264,11 @@ impl Client {
         let mut sorted = Sorted::default();
         for op in ops {
             let tag = op.tag;
-            let result = wire::asked(op.kind, &self.service.config.settings)
-                .and_then(|asked| Ok((asked, self.speaks_for(op.principal)?)))
-                .and_then(|(asked, principal)| self.sort(tag, op.sequence, asked, principal, &mut sorted));
+            let result = wire::asked(op.kind, &self.service.config.settings).and_then(|asked| {
+                self.asked.insert(tag, Asking { deed: Deed::of(&asked), since: Instant::now() });
+                let principal = self.speaks_for(op.principal)?;
+                self.sort(tag, op.sequence, asked, principal, &mut sorted)
+            });
             if let Err(Refused { code, message }) = result {
                 let result = Some(v1::reply::Result::Error(proto::error(code, message)));
                 sorted.answered.push(v1::Reply { tag, applied: self.service.progress.applied.get(), result });
@@ -522,6 +537,7 @@ impl Client {
                 }
             }
             Done::Updates { tags, result: Err(refusal) } | Done::ReadsRefused { tags, refusal } => {
+                self.service.metrics.refuse(refusal, tags.len());
                 let (code, message) = match refusal {
                     Refusal::NotLeader if self.reads_only => {
                         (Code::NotLeader, "this namenode cannot tell how old its state is; ask another")
@@ -540,6 +556,17 @@ impl Client {
         Ok(())
     }
 
+    /// Counts an answer.
+    fn account(&mut self, reply: &v1::Reply) {
+        // One that made no sense has no name.
+        let Some(Asking { deed, since }) = self.asked.remove(&reply.tag) else { return };
+        let refused = match &reply.result {
+            Some(v1::reply::Result::Error(error)) => Some(error.typed_code()),
+            _ => None,
+        };
+        self.service.metrics.answered(&deed, refused, since.elapsed());
+    }
+
     /// Tells the client what of that which it watches has changed.
     async fn tell_changes(&mut self) -> Result<(), End> {
         while let Some(told) = self.service.watches.take(self.number) {
@@ -553,6 +580,7 @@ impl Client {
         let mut batch = v1::ReplyBatch::default();
         let mut bytes = 0;
         for reply in replies {
+            self.account(&reply);
             let size = reply.encoded_len();
             if bytes + size > BATCH_BYTES && !batch.replies.is_empty() {
                 self.send(std::mem::take(&mut batch)).await?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use prometheus_client::registry::Registry;
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use tempfile::TempDir;
@@ -98,7 +99,7 @@ impl Cluster {
             namenodes: self.addresses.clone(),
             settings: Settings { node, dir, ..self.settings.clone() },
         };
-        self.members[at] = Some(Namenode::start(config).await?);
+        self.members[at] = Some(Namenode::start(config, &mut Registry::default()).await?);
         Ok(())
     }
 

@@ -4,8 +4,13 @@ fn addresses(ports: &[u16]) -> Vec<SocketAddr> {
     ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect()
 }
 
+fn cluster_at(namenodes: &[u16], datanodes: &[u16]) -> Addresses {
+    let http: Vec<u16> = namenodes.iter().chain(datanodes).map(|port| port + 3000).collect();
+    Addresses { namenodes: addresses(namenodes), datanodes: addresses(datanodes), http: addresses(&http) }
+}
+
 fn layout(dir: &Path) -> Layout {
-    let layout = Layout::draw((addresses(&[1001, 1002, 1003]), addresses(&[2001, 2002]))).expect("draws an id");
+    let layout = Layout::draw(cluster_at(&[1001, 1002, 1003], &[2001, 2002])).expect("draws an id");
     layout.create(dir).expect("creates");
     layout
 }
@@ -31,11 +36,12 @@ fn moving_changes_addresses_everywhere_and_nothing_else() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut layout = layout(dir.path());
     let path = node_file(dir.path(), "dn1");
-    let text = fs::read_to_string(&path).expect("reads") + "rack = \"r1\" # mine\n";
+    let text = fs::read_to_string(&path).expect("reads").replace("[http]", "rack = \"r1\" # mine\n[http]");
     fs::write(&path, &text).expect("writes");
     // The new addresses overlap the old ones.
-    layout.move_to(dir.path(), (addresses(&[1002, 1003, 1004]), addresses(&[2002, 2001]))).expect("moves");
+    layout.move_to(dir.path(), cluster_at(&[1002, 1003, 1004], &[2002, 2001])).expect("moves");
     assert_eq!(Layout::load(dir.path()).expect("loads"), layout);
+    let text = text.replace("5001", "5002");
     let wanted = text.replace("1003", "1004").replace("1002", "1003").replace("1001", "1002").replace("2001", "2002");
     assert_eq!(fs::read_to_string(&path).expect("reads"), wanted);
 }

@@ -8,6 +8,7 @@ use raft::eraftpb::Entry;
 
 use super::*;
 use crate::progress::Progress;
+use crate::queue::{self, Sender};
 use crate::raft::writer::{LogTask, Writer};
 use crate::raft::{Inbox, Outbox};
 
@@ -60,17 +61,17 @@ struct Watching {
     log: Arc<Gated>,
     disk: Arc<Disk>,
     progress: Arc<Progress>,
-    ends: (crossbeam_channel::Sender<LogTask>, crossbeam_channel::Sender<()>),
+    ends: (Sender<LogTask>, crossbeam_channel::Sender<()>),
     threads: Vec<std::thread::JoinHandle<Result<(), String>>>,
 }
 
 impl Watching {
     fn start(log: Gated, patience: Patience) -> Self {
         let (log, disk, progress) = (Arc::new(log), Arc::new(Disk::default()), Arc::new(Progress::default()));
-        let (tasks, received) = crossbeam_channel::bounded(1);
+        let (tasks, received) = queue::bounded(1, &Arc::default());
         let (watched, running) = crossbeam_channel::bounded(0);
-        let inbox = Inbox::new();
-        let (outbox, _) = Outbox::new(inbox.sender());
+        let inbox = Inbox::new(&Arc::default());
+        let (outbox, _) = Outbox::new(inbox.sender(), Default::default());
         let writer = Writer {
             tasks: received,
             log: log.clone(),
