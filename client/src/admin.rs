@@ -151,8 +151,17 @@ impl Admin {
     /// tells of every block, not only of those that are not well. The check changes nothing, and sees one state.
     pub async fn fsck(&self, path: &Path, blocks: bool) -> Result<Fsck, Error> {
         let request = v1::FsckRequest { path: path.to_bytes(), blocks };
-        let answer = self.ask_leader(async |mut leader| leader.fsck(request.clone()).await);
-        let stream = answer.await.map_err(|fault| Error::new("check", path, fault))?;
+        // As `ask_leader` does, which cannot be asked from a task that changes threads.
+        let asked = async {
+            loop {
+                let leader = self.leader().await?;
+                match dial(&leader).await?.fsck(request.clone()).await {
+                    Err(status) if status.code() == tonic::Code::Aborted => tokio::time::sleep(PAUSE).await,
+                    answer => return answer.map_err(|status| failed(&status)),
+                }
+            }
+        };
+        let stream = within(CHANGE, asked).await.map_err(|fault| Error::new("check", path, fault))?;
         Ok(Fsck::new(path.clone(), stream.into_inner()))
     }
 
@@ -212,19 +221,26 @@ impl Admin {
         })
     }
 
-    fn patience(&self) -> Duration {
+    pub(crate) fn namenodes(&self) -> &[String] {
+        &self.config.namenodes
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
         self.config.op_timeout.min(PATIENCE)
     }
 }
 
-async fn within<T>(patience: Duration, question: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+pub(crate) async fn within<T>(
+    patience: Duration,
+    question: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
     match tokio::time::timeout(patience, question).await {
         Ok(answer) => answer,
         Err(_) => Err(Fault::NoAnswer { after: patience, reason: "it is silent".to_owned() }),
     }
 }
 
-async fn dial(address: &str) -> Result<AdminClient<Channel>, Fault> {
+pub(crate) async fn dial(address: &str) -> Result<AdminClient<Channel>, Fault> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| Fault::Configuration(format!("{address:?} is not an address: {error}")))?;
     let channel = endpoint.connect().await.map_err(|error| Fault::Refused {

@@ -38,6 +38,7 @@
 
 mod acl;
 mod admin;
+mod audit;
 mod balance;
 mod config;
 mod content;
@@ -60,6 +61,7 @@ mod wire;
 mod writer;
 
 pub use admin::Admin;
+pub use audit::AuditEntry;
 pub use balance::{BalanceOptions, BalanceOutline, BalanceVolume};
 pub use config::{Config, ReadFrom, User};
 pub use content::{ContentOptions, Edit, ExtentMap, Written};

@@ -169,7 +169,10 @@ fn of_command(command: &Command) -> Deed {
         C::ReportBadReplica { .. } => inner("ReportBadReplica"),
         C::OpenSession { .. } => inner("OpenSession"),
         C::CloseSession { .. } => inner("CloseSession"),
+        // An operator orders it, and has a line for that.
+        C::Job { .. } => inner("Job"),
         // The leader's own, which nobody asks for.
+        C::MoveReplica { .. } => inner("MoveReplica"),
         C::Noop => inner("Noop"),
         C::ExpireSession { .. } => inner("ExpireSession"),
         C::GcStep { .. } => inner("GcStep"),

@@ -13,6 +13,7 @@
 //!    with the term that it leads.
 //! 5. A directory without an identity, or with another's, is refused.
 
+mod audit;
 mod datanodes;
 mod deed;
 mod duties;
@@ -51,6 +52,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Watch};
 use crate::failure::Failures;
@@ -68,6 +70,7 @@ use crate::sessions::Sessions;
 use crate::store::Store;
 use crate::watches::Watches;
 
+pub use audit::Audit;
 pub use failure::Failure;
 pub use identity::{Founder, IdentityError, found, join};
 pub use metrics::Probe;
@@ -123,6 +126,8 @@ struct Threads {
     fetching: JoinHandle<()>,
     locks: Arc<LockQueue>,
     lock_thread: JoinHandle<()>,
+    audit: Arc<AuditLog>,
+    audit_thread: JoinHandle<()>,
 }
 
 impl Threads {
@@ -137,6 +142,8 @@ impl Threads {
         self.locks.stop();
         let _ = self.lock_thread.join();
         self.readers.stop(&self.jobs);
+        self.audit.stop();
+        let _ = self.audit_thread.join();
     }
 }
 
@@ -309,6 +316,9 @@ fn open(
         failures.thread("locks", move || lock_thread.run(&locks, &store))?
     };
 
+    let (audit, audit_thread) =
+        AuditLog::start(settings.audit, settings.audit_target(), &store, metrics.audit.clone(), failures)?;
+    let audit = Arc::new(audit);
     let sessions = Arc::new(Sessions::default());
     let board = Arc::new(Board::default());
     let inventories = Arc::new(Inventories::default());
@@ -332,6 +342,7 @@ fn open(
         raft: raft.handle(),
         progress,
         metrics,
+        audit: audit.clone(),
         store,
         datanodes,
         sessions,
@@ -356,5 +367,9 @@ fn open(
         config,
     });
     let fetching = rpc::fetch(&service, runtime, fetched, failures)?;
-    Ok((service, Threads { raft, readers, jobs, duties, events, fetching, locks, lock_thread }, queues))
+    Ok((
+        service,
+        Threads { raft, readers, jobs, duties, events, fetching, locks, lock_thread, audit, audit_thread },
+        queues,
+    ))
 }

@@ -15,6 +15,7 @@ use proto::v1;
 use telemetry::{Queue, Queues};
 use types::Code;
 
+use crate::audit::Counted;
 use crate::deed::{Class, Deed};
 use crate::progress::Counters;
 use crate::raft::Refusal;
@@ -83,6 +84,7 @@ pub(crate) struct Metrics {
     pub(crate) lost_events: Counter,
     pub(crate) refused_duties: Counter,
     pub(crate) installed_snapshots: Counter,
+    pub(crate) audit: Counted,
     answered: Family<Answered, Counter>,
     refused: Family<Kind, Counter>,
     updates: Histogram,
@@ -109,6 +111,7 @@ impl Default for Metrics {
             lost_events: Counter::default(),
             refused_duties: Counter::default(),
             installed_snapshots: Counter::default(),
+            audit: Counted::default(),
             answered: Family::default(),
             refused: Family::default(),
             updates: telemetry::latencies(),
@@ -148,6 +151,8 @@ impl Metrics {
         to.register("lost_events", "Reports for the duties dropped for want of room", self.lost_events.clone());
         to.register("refused_duties", "Proposals of duties refused or not answered", self.refused_duties.clone());
         to.register("installed_snapshots", "Snapshots put in place of the state", self.installed_snapshots.clone());
+        to.register("audit_lines", "Lines written to the audit log", self.audit.lines.clone());
+        to.register("audit_lost_lines", "Lines that the audit log could not take up", self.audit.lost.clone());
         to.register("tasks_handed_out", "Tasks given to datanodes, repetitions included", self.handed.clone());
         to.register("tasks_failed", "Tasks that datanodes could not do", self.failed_tasks.clone());
         let observed = &self.observed;
@@ -282,6 +287,32 @@ impl Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DOCS: [&str; 4] = [
+        include_str!("../../docs/operations/alerts.yml"),
+        include_str!("../../docs/operations/grafana.json"),
+        include_str!("../../docs/operations/monitoring.md"),
+        include_str!("../../docs/operations/runbook.md"),
+    ];
+
+    /// Metrics that the documents name and that nobody tells.
+    fn unknown<'a>(told: &str, prefix: &str) -> Vec<&'a str> {
+        let known = telemetry::names_in(told, prefix);
+        DOCS.iter().flat_map(|text| telemetry::names_in(text, prefix)).filter(|name| !known.contains(name)).collect()
+    }
+
+    #[test]
+    fn every_metric_that_rules_and_dashboards_name_exists() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        // A family shows itself with its first member.
+        metrics.answered(&Deed::new("Mkdir", Class::Change), None, Duration::ZERO);
+        metrics.refuse(Refusal::Busy, 1);
+        metrics.hand_out(&[v1::Task { kind: Some(v1::task::Kind::Scrub(v1::Scrub::default())) }]);
+        metrics.task_failed("copy");
+        metrics.set(&v1::StatusReply::default(), 0, false, &[("copy", 0)]);
+        assert_eq!(unknown(&telemetry::text(&registry), "ashlar_namenode_"), Vec::<&str>::new());
+    }
 
     #[test]
     fn what_was_counted_is_told_under_its_name() {

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
+use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy};
 use crate::failure::Failures;
@@ -65,6 +66,7 @@ pub(crate) struct Service {
     pub(crate) raft: Handle,
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) store: Arc<Store>,
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) sessions: Arc<Sessions>,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use types::{ByteSize, ClusterId};
 
+use crate::audit::{Audit, Target};
+
 /// Everything that a namenode needs to start.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -125,6 +127,16 @@ pub struct Settings {
     pub stall_abort: Duration,
     /// Memory for blocks of the state store.
     pub cache: ByteSize,
+
+    /// What has a line in the audit log.
+    pub audit: Audit,
+    /// The audit log; `audit.log` in `dir` unless it is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<PathBuf>,
+    /// A file of the audit log that has grown beyond this is set aside ...
+    pub audit_size: ByteSize,
+    /// ... and so many of these are kept.
+    pub audit_keep: u32,
 }
 
 impl Default for Settings {
@@ -162,6 +174,10 @@ impl Default for Settings {
             stall_hand_over: Duration::from_secs(2),
             stall_abort: Duration::from_secs(10),
             cache: ByteSize::mib(256),
+            audit: Audit::default(),
+            audit_log: None,
+            audit_size: ByteSize::mib(64),
+            audit_keep: 8,
         }
     }
 }
@@ -213,6 +229,9 @@ impl Config {
         if self.settings.lease_hard_limit < self.settings.lease_soft_limit {
             return Err("lease_hard_limit is less than lease_soft_limit".to_owned());
         }
+        if self.settings.audit_size.get() == 0 {
+            return Err("audit_size is zero".to_owned());
+        }
         if self.settings.tick.is_zero() {
             return Err("tick is zero".to_owned());
         }
@@ -226,6 +245,12 @@ impl Config {
 }
 
 impl Settings {
+    /// Where the audit log goes.
+    pub(crate) fn audit_target(&self) -> Target {
+        let path = self.audit_log.clone().unwrap_or_else(|| self.dir.join("audit.log"));
+        Target { path, size: self.audit_size, keep: self.audit_keep }
+    }
+
     /// The replicas that a block must have to be committed when `replication` are wanted.
     pub(crate) fn min_replicas_of(&self, replication: u8) -> u8 {
         self.min_replicas.min(replication)

@@ -404,6 +404,12 @@ pub fn supergroup(view: &impl View) -> Result<Option<u32>, ViewError> {
 }
 
 /// The cluster, once it is formatted.
+/// Where an inode is now, as a path from the root: by the first of its names, if it has several. None if it has none that
+/// is in the tree.
+pub fn path(view: &impl View, inode: InodeId) -> Result<Option<Vec<u8>>, ViewError> {
+    resolve::path_to(view, inode)
+}
+
 pub fn cluster(view: &impl View) -> Result<Option<ClusterId>, ViewError> {
     Ok(view.system()?.and_then(|system| system.cluster))
 }

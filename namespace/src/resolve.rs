@@ -195,6 +195,22 @@ pub(crate) fn path_of(view: &impl View, directory: InodeId) -> Result<String, Vi
     Ok(if path.is_empty() { "/".to_owned() } else { path })
 }
 
+/// Where an inode is now, by one of its names; none if it has none in the tree.
+pub(crate) fn path_to(view: &impl View, inode: InodeId) -> Result<Option<Vec<u8>>, ViewError> {
+    let slot = match slot_of_inode(view, Caller::SYSTEM, inode) {
+        Ok(slot) => slot,
+        Err(QueryError::Refused(_)) => return Ok(None),
+        Err(QueryError::View(error)) => return Err(error),
+    };
+    let (mut names, mut at) = (vec![slot.name], slot.directory);
+    while at != InodeId::ROOT && at != InodeId::NONE {
+        let Some(row) = view.directory(at)? else { return Ok(None) };
+        names.push(row.name);
+        at = row.parent;
+    }
+    Ok(Some(names.iter().rev().flat_map(|name| [b"/", &name[..]].concat()).collect()))
+}
+
 /// Whether a directory hangs below the root, rather than in a removed tree.
 pub(crate) fn is_attached(view: &impl View, directory: InodeId) -> Result<bool, ViewError> {
     let mut at = directory;

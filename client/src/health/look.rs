@@ -12,16 +12,14 @@ use crate::store::Client;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Facts {
-    /// Asks everyone. Whoever is connected already says so, which spares another connection.
-    pub async fn ask(config: &Config, client: Option<&Client>) -> Self {
+    /// Asks everyone.
+    pub async fn ask(config: &Config) -> Self {
         let mut facts = Self::ask_namenodes(config).await;
         let leader = facts.leader_address();
         let known = leader.is_some();
         let config = Config { op_timeout: PATIENCE, ..leader_first(config, leader) };
         facts.datanodes = Admin::unconnected(&config).report().await.map_err(|error| error.brief());
-        if let Some(client) = client {
-            facts.replication = Some(client.defaults().replication);
-        } else if known && let Ok(client) = Client::connect(config).await {
+        if known && let Ok(client) = Client::connect(config).await {
             facts.replication = Some(client.defaults().replication);
             if let Err(error) = client.close().await {
                 tracing::debug!(%error, "the session was not closed in order");

@@ -1,7 +1,8 @@
 //! What operators call. Every member answers for itself.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use namespace::QueryError;
 use namespace::command::{Command, Where};
@@ -12,9 +13,11 @@ use proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::info;
-use types::{InodeId, NodeId};
+use types::{Code, InodeId, NodeId};
 
 use super::Service;
+use crate::audit::Entry;
+use crate::deed::{Class, Deed, Subject};
 use crate::identity::Founder;
 use crate::raft::wall_clock;
 use crate::store::Store;
@@ -39,40 +42,39 @@ impl v1::admin_server::Admin for Admin {
         status(&self.0).await.map(Response::new)
     }
 
+    async fn audit(&self, request: Request<v1::AuditRequest>) -> Result<Response<v1::AuditReply>, Status> {
+        let most = match request.into_inner().limit {
+            0 => usize::MAX,
+            limit => limit as usize,
+        };
+        Ok(Response::new(v1::AuditReply { entries: self.0.audit.recent(most) }))
+    }
+
     async fn raft_transfer(
         &self,
         request: Request<v1::RaftTransferRequest>,
     ) -> Result<Response<v1::RaftTransferReply>, Status> {
-        let (service, node) = (&self.0, request.into_inner().node);
-        let leadership = service.raft.leadership();
-        if !leadership.serving {
-            return Err(Status::failed_precondition("this member does not lead"));
-        }
-        if node == service.config.settings.node {
-            let reply = v1::RaftTransferReply { term: leadership.term, leader: node };
-            return Ok(Response::new(reply));
-        }
-        if node != 0 && service.roster.group().member(node).is_none() {
-            return Err(Status::invalid_argument(format!("namenode {node} is not a member")));
-        }
-        match service.raft.hand_over((node != 0).then_some(node), TRANSFER).await {
-            Some(now) => Ok(Response::new(v1::RaftTransferReply { term: now.term, leader: now.leader })),
-            None => Err(Status::unavailable("no other member took over: is it running, and up to date?")),
-        }
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (what, by) = (format!("namenode {}", request.node), String::new());
+        let done = self.raft_transfer_now(request).await;
+        self.noted(from, by, "RaftTransfer", what, done).await.map(Response::new)
     }
 
     async fn raft_add(&self, request: Request<v1::RaftAddRequest>) -> Result<Response<v1::RaftAddReply>, Status> {
-        let address = request.into_inner().address;
-        let node = super::membership::add(&self.0, &address).await?;
-        Ok(Response::new(v1::RaftAddReply { node }))
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (what, by) = (request.address.clone(), String::new());
+        let done = self.raft_add_now(request).await;
+        self.noted(from, by, "RaftAdd", what, done).await.map(Response::new)
     }
 
     async fn raft_remove(
         &self,
         request: Request<v1::RaftRemoveRequest>,
     ) -> Result<Response<v1::RaftRemoveReply>, Status> {
-        super::membership::remove(&self.0, request.into_inner().node).await?;
-        Ok(Response::new(v1::RaftRemoveReply {}))
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (what, by) = (format!("namenode {}", request.node), String::new());
+        let done = self.raft_remove_now(request).await;
+        self.noted(from, by, "RaftRemove", what, done).await.map(Response::new)
     }
 
     async fn raft_snapshot(
@@ -84,7 +86,106 @@ impl v1::admin_server::Admin for Admin {
     }
 
     async fn scrub(&self, request: Request<v1::ScrubRequest>) -> Result<Response<v1::ScrubReply>, Status> {
-        let (service, v1::ScrubRequest { node, pass, by }) = (&self.0, request.into_inner());
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (what, by) = (datanode_or_all(request.node), request.by.clone());
+        let done = self.scrub_now(request).await;
+        self.noted(from, by, "Scrub", what, done).await.map(Response::new)
+    }
+
+    async fn jobs(&self, _: Request<v1::JobsRequest>) -> Result<Response<v1::JobsReply>, Status> {
+        super::jobs::list(&self.0).await.map(Response::new)
+    }
+
+    async fn balance(&self, request: Request<v1::BalanceRequest>) -> Result<Response<v1::BalanceReply>, Status> {
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let by = request.by.clone();
+        let done = super::balance::start(&self.0, request).await;
+        self.noted(from, by, "Balance", "all datanodes".to_owned(), done).await.map(Response::new)
+    }
+
+    async fn control_job(
+        &self,
+        request: Request<v1::ControlJobRequest>,
+    ) -> Result<Response<v1::ControlJobReply>, Status> {
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (what, by) = (format!("job {}: {}", request.job, request.action().as_str_name()), request.by.clone());
+        let done = self.control_job_now(request).await;
+        self.noted(from, by, "ControlJob", what, done).await.map(Response::new)
+    }
+
+    async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
+        let tally = |node| self.0.redundancy.tally(node).filter(|_| self.0.raft.leadership().serving);
+        Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report(tally) }))
+    }
+
+    async fn set_service(
+        &self,
+        request: Request<v1::SetServiceRequest>,
+    ) -> Result<Response<v1::SetServiceReply>, Status> {
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (what, by) = (format!("datanode {}: {}", request.node, request.service().as_str_name()), request.by.clone());
+        let done = self.set_service_now(request).await;
+        self.noted(from, by, "SetService", what, done).await.map(Response::new)
+    }
+}
+
+impl Admin {
+    /// Writes a line of what an operator did into the audit log. Nobody proves who it is: the name is what it calls itself.
+    async fn noted<T>(
+        &self,
+        from: Option<SocketAddr>,
+        by: String,
+        operation: &'static str,
+        what: String,
+        done: Result<T, Status>,
+    ) -> Result<T, Status> {
+        let refused = done.as_ref().err().map(|status| match status.code() {
+            tonic::Code::InvalidArgument => Code::InvalidArgument,
+            tonic::Code::NotFound => Code::NotFound,
+            tonic::Code::FailedPrecondition => Code::PreconditionFailed,
+            tonic::Code::Aborted | tonic::Code::Unavailable => Code::Busy,
+            _ => Code::Io,
+        });
+        if self.0.audit.takes(Class::Change, refused) {
+            let deed = Deed::new(operation, Class::Change).on(Subject::Text(what));
+            let from = from.map_or_else(String::new, |address| address.to_string()).into();
+            let entry = Entry { at: SystemTime::now(), deed, principal: None, by, from, session: None, refused };
+            self.0.audit.write(vec![entry]).await;
+        }
+        done
+    }
+
+    async fn raft_transfer_now(&self, request: v1::RaftTransferRequest) -> Result<v1::RaftTransferReply, Status> {
+        let (service, node) = (&self.0, request.node);
+        let leadership = service.raft.leadership();
+        if !leadership.serving {
+            return Err(Status::failed_precondition("this member does not lead"));
+        }
+        if node == service.config.settings.node {
+            let reply = v1::RaftTransferReply { term: leadership.term, leader: node };
+            return Ok(reply);
+        }
+        if node != 0 && service.roster.group().member(node).is_none() {
+            return Err(Status::invalid_argument(format!("namenode {node} is not a member")));
+        }
+        match service.raft.hand_over((node != 0).then_some(node), TRANSFER).await {
+            Some(now) => Ok(v1::RaftTransferReply { term: now.term, leader: now.leader }),
+            None => Err(Status::unavailable("no other member took over: is it running, and up to date?")),
+        }
+    }
+
+    async fn raft_add_now(&self, request: v1::RaftAddRequest) -> Result<v1::RaftAddReply, Status> {
+        let node = super::membership::add(&self.0, &request.address).await?;
+        Ok(v1::RaftAddReply { node })
+    }
+
+    async fn raft_remove_now(&self, request: v1::RaftRemoveRequest) -> Result<v1::RaftRemoveReply, Status> {
+        super::membership::remove(&self.0, request.node).await?;
+        Ok(v1::RaftRemoveReply {})
+    }
+
+    async fn scrub_now(&self, request: v1::ScrubRequest) -> Result<v1::ScrubReply, Status> {
+        let (service, v1::ScrubRequest { node, pass, by }) = (&self.0, request);
         if pass == 0 {
             return Err(Status::invalid_argument("ScrubRequest.pass is 0"));
         }
@@ -100,43 +201,27 @@ impl v1::admin_server::Admin for Admin {
         // The duties tell the datanodes.
         super::jobs::order(service, Command::Job { order: JobOrder::Start { plan, owner, reason, token: pass } })
             .await?;
-        Ok(Response::new(v1::ScrubReply { nodes: nodes.iter().map(|node| node.get()).collect() }))
+        Ok(v1::ScrubReply { nodes: nodes.iter().map(|node| node.get()).collect() })
     }
 
-    async fn jobs(&self, _: Request<v1::JobsRequest>) -> Result<Response<v1::JobsReply>, Status> {
-        super::jobs::list(&self.0).await.map(Response::new)
+    async fn control_job_now(&self, request: v1::ControlJobRequest) -> Result<v1::ControlJobReply, Status> {
+        super::jobs::control(&self.0, request).await?;
+        Ok(v1::ControlJobReply {})
     }
 
-    async fn balance(&self, request: Request<v1::BalanceRequest>) -> Result<Response<v1::BalanceReply>, Status> {
-        super::balance::start(&self.0, request.into_inner()).await.map(Response::new)
-    }
-
-    async fn control_job(
-        &self,
-        request: Request<v1::ControlJobRequest>,
-    ) -> Result<Response<v1::ControlJobReply>, Status> {
-        super::jobs::control(&self.0, request.into_inner()).await?;
-        Ok(Response::new(v1::ControlJobReply {}))
-    }
-
-    async fn report(&self, _: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
-        let tally = |node| self.0.redundancy.tally(node).filter(|_| self.0.raft.leadership().serving);
-        Ok(Response::new(v1::ReportReply { datanodes: self.0.datanodes.report(tally) }))
-    }
-
-    async fn set_service(
-        &self,
-        request: Request<v1::SetServiceRequest>,
-    ) -> Result<Response<v1::SetServiceReply>, Status> {
-        let request = request.into_inner();
+    async fn set_service_now(&self, request: v1::SetServiceRequest) -> Result<v1::SetServiceReply, Status> {
         let service = wire::service(&request, wall_clock());
         let (node, service) = service.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let by = super::jobs::by(request.by)?;
         let command = Command::SetService { node, service, only_if: None, by: Some(by.clone()) };
         super::jobs::order(&self.0, command).await?;
         info!(%node, ?service, by, "an operator says whether a datanode takes part");
-        Ok(Response::new(v1::SetServiceReply {}))
+        Ok(v1::SetServiceReply {})
     }
+}
+
+fn datanode_or_all(node: u64) -> String {
+    if node == 0 { "all datanodes".to_owned() } else { format!("datanode {node}") }
 }
 
 /// What this member says of itself.

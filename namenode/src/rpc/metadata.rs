@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use namespace::command::{Command, Holder, Origin, Principal, Reply, Request, Where};
 use namespace::lock::{LockKind, LockOwner, LockWish};
@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 use types::{Code, InodeId, Sequence, SessionId, Timestamp};
 
 use super::Service;
+use crate::audit::Entry;
 use crate::datanodes::{TooFew, Wish};
 use crate::deed::Deed;
 use crate::locks::{self, Ended, Wait};
@@ -53,6 +54,7 @@ impl metadata_server::Metadata for Metadata {
     ) -> Result<Response<Self::StreamStream>, Status> {
         let (sender, receiver) = mpsc::channel(16);
         let (done, answers) = mpsc::unbounded_channel();
+        let from = request.remote_addr().map_or_else(String::new, |address| address.to_string());
         let client = Client {
             service: self.0.clone(),
             batches: request.into_inner(),
@@ -66,6 +68,8 @@ impl metadata_server::Metadata for Metadata {
             changed: Arc::new(Notify::new()),
             under_way: 0,
             asked: HashMap::new(),
+            from: from.into(),
+            audited: Vec::new(),
             done,
             answers,
         };
@@ -85,6 +89,8 @@ enum Done {
 struct Asking {
     deed: Deed,
     since: Instant,
+    /// On whose behalf.
+    principal: Option<Arc<Principal>>,
 }
 
 /// Why a stream ends.
@@ -114,6 +120,10 @@ struct Client {
     under_way: usize,
     /// What is not answered yet, by the tags of the replies.
     asked: HashMap<u64, Asking>,
+    /// The address of the client.
+    from: Arc<str>,
+    /// What is to have a line in the audit log.
+    audited: Vec<Entry>,
     done: mpsc::UnboundedSender<Done>,
     answers: mpsc::UnboundedReceiver<Done>,
 }
@@ -265,8 +275,12 @@ impl Client {
         for op in ops {
             let tag = op.tag;
             let result = wire::asked(op.kind, &self.service.config.settings).and_then(|asked| {
-                self.asked.insert(tag, Asking { deed: Deed::of(&asked), since: Instant::now() });
+                let principal = self.principal.clone();
+                self.asked.insert(tag, Asking { deed: Deed::of(&asked), since: Instant::now(), principal });
                 let principal = self.speaks_for(op.principal)?;
+                if let Some(asking) = self.asked.get_mut(&tag) {
+                    asking.principal.clone_from(&principal);
+                }
                 self.sort(tag, op.sequence, asked, principal, &mut sorted)
             });
             if let Err(Refused { code, message }) = result {
@@ -556,15 +570,19 @@ impl Client {
         Ok(())
     }
 
-    /// Counts an answer.
+    /// Counts an answer, and notes who is to be remembered for it.
     fn account(&mut self, reply: &v1::Reply) {
         // One that made no sense has no name.
-        let Some(Asking { deed, since }) = self.asked.remove(&reply.tag) else { return };
+        let Some(Asking { deed, since, principal }) = self.asked.remove(&reply.tag) else { return };
         let refused = match &reply.result {
             Some(v1::reply::Result::Error(error)) => Some(error.typed_code()),
             _ => None,
         };
         self.service.metrics.answered(&deed, refused, since.elapsed());
+        if self.service.audit.takes(deed.class, refused) {
+            let (at, from, session) = (SystemTime::now(), self.from.clone(), self.session);
+            self.audited.push(Entry { at, deed, principal, by: String::new(), from, session, refused });
+        }
     }
 
     /// Tells the client what of that which it watches has changed.
@@ -577,19 +595,27 @@ impl Client {
 
     /// Sends replies in batches that fit a message.
     async fn reply(&mut self, replies: Vec<v1::Reply>) -> Result<(), End> {
-        let mut batch = v1::ReplyBatch::default();
-        let mut bytes = 0;
+        let (mut batch, mut bytes, mut sent) = (v1::ReplyBatch::default(), 0, Ok(()));
         for reply in replies {
             self.account(&reply);
             let size = reply.encoded_len();
             if bytes + size > BATCH_BYTES && !batch.replies.is_empty() {
-                self.send(std::mem::take(&mut batch)).await?;
+                let full = std::mem::take(&mut batch);
+                if sent.is_ok() {
+                    sent = self.send(full).await;
+                }
                 bytes = 0;
             }
             bytes += size;
             batch.replies.push(reply);
         }
-        if batch.replies.is_empty() { Ok(()) } else { self.send(batch).await }
+        if sent.is_ok() && !batch.replies.is_empty() {
+            sent = self.send(batch).await;
+        }
+        // Not before the answers, which nobody waits for the log with.
+        let audited = std::mem::take(&mut self.audited);
+        self.service.audit.write(audited).await;
+        sent
     }
 
     async fn send(&self, batch: v1::ReplyBatch) -> Result<(), End> {

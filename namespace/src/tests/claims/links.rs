@@ -92,6 +92,26 @@ fn two_names_of_one_file_renamed_onto_each_other_stay() {
 }
 
 #[test]
+fn the_path_of_an_inode_is_one_of_its_names_until_it_has_none() {
+    let mut cluster = Cluster::formatted();
+    cluster.run(mkdir("/d")).expect("made");
+    cluster.run(mkdir("/d/e")).expect("made");
+    cluster.run(put(to("/d/e/f"), b"x")).expect("put");
+    let inode = |cluster: &Cluster, path: &str| cluster.stat(path).inode;
+    let path = |cluster: &Cluster, inode| query::path(&cluster.state, inode).expect("readable");
+    let (directory, file) = (inode(&cluster, "/d/e"), inode(&cluster, "/d/e/f"));
+    assert_eq!(path(&cluster, InodeId::ROOT).as_deref(), Some(&b"/"[..]));
+    assert_eq!(path(&cluster, directory).as_deref(), Some(&b"/d/e"[..]));
+    assert_eq!(path(&cluster, file).as_deref(), Some(&b"/d/e/f"[..]));
+    cluster.run(link("/d/e/f", "/g")).expect("linked");
+    cluster.run(delete("/d/e/f")).expect("the first name");
+    assert_eq!(path(&cluster, file).as_deref(), Some(&b"/g"[..]));
+    cluster.run(delete("/g")).expect("the last name");
+    assert_eq!(path(&cluster, file), None);
+    assert_eq!(path(&cluster, InodeId::new(9_999)), None);
+}
+
+#[test]
 fn links_have_a_limit_and_directories_none() {
     let mut cluster = Cluster::formatted();
     cluster.run(mkdir("/d")).expect("made");
