@@ -107,6 +107,18 @@ impl Metrics {
         metrics
     }
 
+    fn show(&self, volume: String, report: &Report) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let &Report { storage, capacity, used, free, replicas, failed, ref scrub } = report;
+        let place = Place { volume, storage: storage.to_string() };
+        self.capacity.get_or_create(&place).set(gauge(capacity));
+        self.used.get_or_create(&place).set(gauge(used));
+        self.free.get_or_create(&place).set(gauge(free));
+        self.replicas.get_or_create(&place).set(gauge(replicas));
+        self.failed.get_or_create(&place).set(i64::from(failed));
+        self.oldest_unverified.get_or_create(&place).set(scrub.oldest_unverified.as_secs_f64());
+    }
+
     pub(crate) fn wrote(&self, refused: Option<Code>) {
         self.writes.get_or_create(&outcome(refused)).inc();
     }
@@ -157,22 +169,12 @@ impl Probe {
     /// Brings the numbers up to date.
     pub fn observe(&self) {
         let Some(node) = self.0.upgrade() else { return };
-        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let metrics = &node.metrics;
         metrics.writers.set(i64::from(node.writers()));
-        metrics.waiting_results.set(gauge(node.waiting_results() as u64));
+        metrics.waiting_results.set(node.waiting_results() as i64);
         metrics.silence.set(node.leader_silence().as_secs_f64());
-        for report in node.reports() {
-            let Report { storage, capacity, used, free, replicas, failed, scrub } = report;
-            let volume =
-                node.volumes.get(&storage).map_or_else(String::new, |volume| volume.root.display().to_string());
-            let place = Place { volume, storage: storage.to_string() };
-            metrics.capacity.get_or_create(&place).set(gauge(capacity));
-            metrics.used.get_or_create(&place).set(gauge(used));
-            metrics.free.get_or_create(&place).set(gauge(free));
-            metrics.replicas.get_or_create(&place).set(gauge(replicas));
-            metrics.failed.get_or_create(&place).set(i64::from(failed));
-            metrics.oldest_unverified.get_or_create(&place).set(scrub.oldest_unverified.as_secs_f64());
+        for (volume, report) in volumes(&node) {
+            metrics.show(volume, &report);
         }
     }
 
@@ -219,6 +221,19 @@ mod tests {
 
     use super::*;
 
+    const DOCS: [&str; 4] = [
+        include_str!("../../docs/operations/alerts.yml"),
+        include_str!("../../docs/operations/grafana.json"),
+        include_str!("../../docs/operations/monitoring.md"),
+        include_str!("../../docs/operations/runbook.md"),
+    ];
+
+    /// Metrics that the documents name and that nobody tells.
+    fn unknown<'a>(told: &str, prefix: &str) -> Vec<&'a str> {
+        let known = telemetry::names_in(told, prefix);
+        DOCS.iter().flat_map(|text| telemetry::names_in(text, prefix)).filter(|name| !known.contains(name)).collect()
+    }
+
     fn report(free: u64, failed: bool) -> (String, Report) {
         let storage = StorageId::from_bytes([1; 16]);
         let (capacity, used, replicas, scrub) = (1000, 10, 1, Default::default());
@@ -235,6 +250,25 @@ mod tests {
         let (serves, reasons) = complaints(false, moment, &[report(500, true)]);
         assert!(!serves);
         assert_eq!(reasons[..2], ["no volume works", "no leader has registered this datanode yet"]);
+    }
+
+    #[test]
+    fn every_metric_that_rules_and_dashboards_name_exists() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry, std::iter::empty());
+        // A family shows itself with its first member.
+        metrics.wrote(None);
+        metrics.read(None);
+        metrics.heartbeat(None);
+        let task = Some(v1::Task { kind: Some(v1::task::Kind::Scrub(v1::Scrub::default())) });
+        metrics.did(&v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None });
+        let (volume, report) = report(1, false);
+        metrics.show(volume, &report);
+        let mut told = telemetry::text(&registry);
+        // The queues are those of the disks, and the verdict is the door's.
+        told += " ashlar_datanode_queue_depth ashlar_datanode_queue_oldest_seconds ashlar_datanode_health";
+        told += " ashlar_datanode_health_reasons";
+        assert_eq!(unknown(&told, "ashlar_datanode_"), Vec::<&str>::new());
     }
 
     #[test]

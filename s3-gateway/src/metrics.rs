@@ -85,6 +85,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_metric_that_rules_and_dashboards_name_exists() {
+        let metrics = Metrics::new();
+        metrics.answered("GetObject", 200, Duration::ZERO);
+        let told = metrics.text();
+        let known = telemetry::names_in(&told, "ashlar_s3_");
+        for text in
+            [include_str!("../../docs/operations/alerts.yml"), include_str!("../../docs/operations/grafana.json")]
+        {
+            assert!(telemetry::names_in(text, "ashlar_s3_").is_subset(&known));
+        }
+    }
+
+    #[test]
     fn what_was_counted_is_told() {
         let metrics = Metrics::new();
         metrics.answered("GetObject", 200, Duration::from_millis(3));
