@@ -9,7 +9,7 @@ export CC := ccache cc
 export CXX := ccache c++
 endif
 
-.PHONY: help setup build demo test check docs bench
+.PHONY: help setup build deb demo test check docs bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,9 @@ claim:
 release: claim
 	cargo build --release --locked --ignore-rust-version -p cli
 	@echo "built $(CARGO_TARGET_DIR)/release/ashlar"
+
+deb: build ## make a Debian package in dist/
+	@packaging/deb.sh $(CARGO_TARGET_DIR)/release/ashlar
 
 demo: build ## start a cluster, store a real tree, kill a leader and a datanode, compare every byte
 	@ASHLAR=$(CARGO_TARGET_DIR)/release/ashlar scripts/demo.sh

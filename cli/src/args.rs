@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cluster::ClusterArgs;
-use crate::{admin, bench, fs, mount, object, serve};
+use crate::{admin, bench, fs, manual, mount, object, serve};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -45,6 +45,10 @@ pub(crate) enum Command {
     Admin(admin::AdminArgs),
     /// Measure how fast this machine and the cluster are
     Bench(BenchCommand),
+    /// Print a script that completes this command in a shell
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages of this command
+    Man(manual::ManArgs),
 }
 
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod fs;
 mod logging;
+mod manual;
 mod mount;
 mod object;
 mod output;
@@ -55,6 +56,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Datanode(args) => serve::datanode::run(args).await,
         Command::S3(args) => serve::s3::run(args).await,
         Command::Mount(args) => mount::run(args).await,
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::pages(&args),
         Command::Fs(args) => {
             log_for_clients()?;
             until_interrupted(fs::run(args)).await

@@ -40,6 +40,8 @@ fn the_lines_that_scripts_use_are_understood() {
         "ashlar admin raft transfer",
         "ashlar admin raft transfer 2",
         "ashlar bench limits --json",
+        "ashlar completions bash",
+        "ashlar man /tmp/man1",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
