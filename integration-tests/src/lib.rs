@@ -9,6 +9,7 @@
 mod cluster;
 mod content;
 mod disks;
+pub mod http;
 pub mod linearizability;
 mod mount;
 mod tree;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use client::Config;
 use client::health::Facts;
-use client::{Client, Config};
 use futures::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -27,11 +27,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the task that asks, until `stop`. A client spares it connections of its own.
-    pub fn watch(config: Config, client: Option<Client>, stop: CancellationToken) -> Self {
+    /// Starts the task that asks, until `stop`.
+    pub fn watch(config: Config, stop: CancellationToken) -> Self {
         let (questions, asked) = mpsc::channel(WAITING);
         let config = Config { op_timeout: PATIENCE, ..config };
-        tokio::spawn(async move { stop.run_until_cancelled(ask(config, client, asked)).await });
+        tokio::spawn(async move { stop.run_until_cancelled(ask(config, asked)).await });
         Self { questions }
     }
 
@@ -61,13 +61,13 @@ impl Cluster {
     }
 }
 
-async fn ask(config: Config, client: Option<Client>, mut asked: mpsc::Receiver<Question>) {
+async fn ask(config: Config, mut asked: mpsc::Receiver<Question>) {
     let mut latest: Option<(Instant, Arc<Facts>)> = None;
     while let Some(question) = asked.recv().await {
         let facts = match latest.take().filter(|(at, _)| at.elapsed() < FRESH) {
             Some(known) => known,
             None => {
-                let facts = Arc::new(Facts::ask(&config, client.as_ref()).await);
+                let facts = Arc::new(Facts::ask(&config).await);
                 (Instant::now(), facts)
             }
         };

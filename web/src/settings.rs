@@ -1,6 +1,7 @@
 //! What a role is told of its HTTP door: the section `[http]` of its configuration file.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http_listener::Limits;
@@ -12,6 +13,13 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Where it listens; nowhere unless it is said. A loopback address: there is no TLS here yet.
     pub listen: Option<SocketAddr>,
+    /// Of a namenode: the file with the key that seals the secrets of access keys. With it there is a web page, where users
+    /// sign in with their keys; without, there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets_key: Option<PathBuf>,
+    /// A session of the web page that was not used for so long is over.
+    #[serde(with = "humantime_serde")]
+    pub session_timeout: Duration,
     /// Connections at a time; further ones wait.
     pub connections: usize,
     /// Connections of one address at a time; further ones are closed.
@@ -28,6 +36,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: None,
+            secrets_key: None,
+            session_timeout: Duration::from_secs(3600),
             connections: 256,
             connections_per_address: 64,
             header_timeout: Duration::from_secs(10),
@@ -47,6 +57,7 @@ impl Settings {
             ("connections_per_address", self.connections_per_address == 0),
             ("header_timeout", self.header_timeout.is_zero()),
             ("idle_timeout", self.idle_timeout.is_zero()),
+            ("session_timeout", self.session_timeout.is_zero()),
         ] {
             if is_zero {
                 return Err(format!("http.{name} is zero"));

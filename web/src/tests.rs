@@ -35,6 +35,7 @@ fn role() -> Role {
             let reasons = (0..asked).map(|at| format!("trouble {at}")).collect();
             async move { Verdict::of(asked < 2, reasons) }.boxed()
         }),
+        pages: None,
     }
 }
 
@@ -47,7 +48,7 @@ async fn ask(door: &Door, head: &str) -> String {
 }
 
 async fn get(door: &Door, path: &str) -> String {
-    ask(door, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+    ask(door, &format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")).await
 }
 
 async fn open() -> Door {
@@ -84,15 +85,43 @@ async fn metrics_have_what_is_observed_and_the_verdict() {
 }
 
 #[tokio::test]
+async fn every_metric_that_rules_and_dashboards_name_exists() {
+    let role = Role { verdict_of: "cluster", ..role() };
+    let door = Door::open(&settings(), role, CancellationToken::new()).await.expect("opens").expect("said where");
+    let told = get(&door, "/metrics").await;
+    for prefix in ["ashlar_cluster_", "ashlar_http_"] {
+        let known = telemetry::names_in(&told, prefix);
+        for text in [
+            include_str!("../../docs/operations/alerts.yml"),
+            include_str!("../../docs/operations/grafana.json"),
+            include_str!("../../docs/operations/monitoring.md"),
+        ] {
+            let named = telemetry::names_in(text, prefix);
+            assert!(named.is_subset(&known), "{:?}", named.difference(&known).collect::<Vec<_>>());
+        }
+    }
+    door.close().await;
+}
+
+#[tokio::test]
 async fn rubbish_is_answered_or_closed_and_the_door_goes_on() {
     let door = open().await;
+    for host in ["evil.example", "evil.example:8030", "127.0.0.1.evil.example"] {
+        let asked = ask(&door, &format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await;
+        assert!(asked.starts_with("HTTP/1.1 421"), "invariant 3: {asked}");
+    }
+    for host in ["localhost:8030", "[::1]:8030", "127.0.0.1"] {
+        let asked = ask(&door, &format!("GET /livez HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await;
+        assert!(asked.starts_with("HTTP/1.1 200"), "{asked}");
+    }
     assert!(get(&door, "/no/such/page").await.starts_with("HTTP/1.1 404"));
-    let post = ask(&door, "POST /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    let post =
+        ask(&door, "POST /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
     assert!(post.starts_with("HTTP/1.1 405"), "{post}");
-    let large = format!("GET / HTTP/1.1\r\nx: {}\r\nconnection: close\r\n\r\n", "y".repeat(20_000));
+    let large = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\nconnection: close\r\n\r\n", "y".repeat(20_000));
     assert!(ask(&door, &large).await.starts_with("HTTP/1.1 431"));
     assert!(ask(&door, "\0\u{1}rubbish\r\n\r\n").await.starts_with("HTTP/1.1 400"));
-    assert!(get(&door, "/livez").await.ends_with("alive\n"), "invariant 3");
+    assert!(get(&door, "/livez").await.ends_with("alive\n"), "invariant 4");
     door.close().await;
 }
 

@@ -12,8 +12,6 @@ mod service;
 mod status;
 mod supergroup;
 
-use client::Config;
-
 use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
 

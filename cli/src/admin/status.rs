@@ -17,7 +17,7 @@ pub(crate) struct StatusArgs {
 }
 
 pub(crate) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure> {
-    let status = Overview::of(&Facts::ask(&config, None).await);
+    let status = Overview::of(&Facts::ask(&config).await);
     let mut out = Output::stdout();
     if args.json {
         out.json(&status)?;

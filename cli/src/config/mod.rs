@@ -158,7 +158,9 @@ fn read_tree(tree: &Node, path: &Path) -> Result<File, Problem> {
     let base = path.parent().unwrap_or(Path::new(""));
     if let Some(settings) = &mut file.namenode {
         settings.dir = base.join(&settings.dir);
+        settings.audit_log = settings.audit_log.take().map(|path| base.join(path));
     }
+    file.http.secrets_key = file.http.secrets_key.take().map(|path| base.join(path));
     if let Some(settings) = &mut file.s3 {
         settings.secrets_key = base.join(&settings.secrets_key);
         settings.access_log = settings.access_log.take().map(|path| base.join(path));

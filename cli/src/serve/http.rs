@@ -7,7 +7,7 @@ use ::namenode::Namenode;
 use futures::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use web::{Cluster, Door, Role, Settings, Verdict};
+use web::{Cluster, Door, Pages, Role, Settings, Verdict};
 
 use crate::exit::Failure;
 
@@ -23,12 +23,14 @@ pub(super) async fn namenode(
     config: client::Config,
 ) -> Result<Option<Door>, Failure> {
     let (stop, probe) = (CancellationToken::new(), server.probe());
-    let cluster = Cluster::watch(config, None, stop.clone());
+    let cluster = Cluster::watch(config.clone(), stop.clone());
     let observe = Arc::new(move || {
         let probe = probe.clone();
         async move { probe.observe().await }.boxed()
     });
-    let role = Role { verdict_of: "cluster", registry, observe, judge: cluster.judge() };
+    let judge = cluster.judge();
+    let pages = Some(Pages { cluster, config });
+    let role = Role { verdict_of: "cluster", registry, observe, judge, pages };
     Door::open(settings, role, stop).await.map_err(failed)
 }
 
@@ -47,6 +49,6 @@ pub(super) async fn datanode(
         let (serves, reasons) = looked.complaints();
         async move { Verdict::of(serves, reasons) }.boxed()
     });
-    let role = Role { verdict_of: "datanode", registry, observe, judge };
+    let role = Role { verdict_of: "datanode", registry, observe, judge, pages: None };
     Door::open(settings, role, CancellationToken::new()).await.map_err(failed)
 }

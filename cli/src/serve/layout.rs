@@ -146,6 +146,7 @@ impl Layout {
             let home = dir.join(name);
             datanode::format(&home, self.cluster).map_err(|error| Failure::Failed(error.to_string()))?;
         }
+        super::s3::make_sealing_key(dir)?;
         for (path, text) in self.files(dir) {
             write(&path, &text).map_err(|error| Failure::local(&path, &error))?;
         }
@@ -162,14 +163,14 @@ impl Layout {
             let replication = self.replication();
             let section = format!("\n[namenode]\nnode = {node}\ndir = \"{name}\"\nreplication = {replication}\n");
             text.push_str(&section);
-            text.push_str(&self.http_section(node - 1));
+            text.push_str(&self.http_section(node - 1, "secrets_key = \"secrets.key\"\n"));
             files.push((node_file(dir, name), text));
         }
         for (at, (name, listen)) in self.datanode_names().iter().zip(&self.datanodes).enumerate() {
             let mut text = self.head(&format!("Datanode {name}. Run it: ashlar datanode -c node-{name}.toml"));
             let section = format!("\n[datanode]\nhost = \"{name}\"\nlisten = \"{listen}\"\nvolumes = [\"{name}\"]\n");
             text.push_str(&section);
-            text.push_str(&self.http_section(self.namenodes.len() + at));
+            text.push_str(&self.http_section(self.namenodes.len() + at, ""));
             files.push((node_file(dir, name), text));
         }
         let text = self.head("For clients: ashlar fs --config client.toml ls /, or ASHLAR_CONFIG=client.toml");
@@ -177,9 +178,9 @@ impl Layout {
         files
     }
 
-    fn http_section(&self, at: usize) -> String {
+    fn http_section(&self, at: usize, rest: &str) -> String {
         let listen = self.http.get(at).copied().flatten();
-        listen.map_or_else(String::new, |listen| format!("\n[http]\nlisten = \"{listen}\"\n"))
+        listen.map_or_else(String::new, |listen| format!("\n[http]\nlisten = \"{listen}\"\n{rest}"))
     }
 
     pub(crate) fn head(&self, what: &str) -> String {

@@ -69,10 +69,8 @@ impl Ports {
                     datanodes: run(DATANODE, datanodes),
                     http: [run(NAMENODE_HTTP, namenodes), run(DATANODE_HTTP, datanodes)].concat(),
                 };
-                match wanted.all().all(|address| is_free(*address)) {
-                    true => Ok(wanted),
-                    false => Self::Free.choose(namenodes, datanodes),
-                }
+                let free = wanted.all().all(|address| is_free(*address));
+                if free { Ok(wanted) } else { Self::Free.choose(namenodes, datanodes) }
             }
             Self::Free => free_run(2 * nodes).map(split),
         }

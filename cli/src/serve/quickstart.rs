@@ -108,6 +108,10 @@ fn announce(cluster: &Cluster, dir: &Path) -> Result<(), Failure> {
         out.line(format!("S3 clients find {} with", gateway.address()))?;
         out.line(format!("  . {}", dir.join("s3.env").display()))?;
     }
+    if let Some(door) = cluster.doors.first().filter(|door| door.has_pages()) {
+        out.line(format!("the web page is at http://{}/ ; sign in with a key:", door.address()))?;
+        out.line("  ashlar admin key create --user \"$(id -un)\"")?;
+    }
     out.line("ashlar is ready")?;
     out.flush()
 }

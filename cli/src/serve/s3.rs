@@ -48,12 +48,18 @@ pub(crate) fn secrets_file(dir: &Path) -> PathBuf {
     dir.join("secrets.key")
 }
 
-/// Writes what a gateway needs, where it is missing. `head` is what the files of all nodes begin with.
-pub(crate) fn prepare(dir: &Path, head: &str) -> Result<(), Failure> {
+/// Draws the key that seals the secrets of access keys, where there is none.
+pub(crate) fn make_sealing_key(dir: &Path) -> Result<(), Failure> {
     let secrets = secrets_file(dir);
     if !secrets.exists() {
         SealingKey::create(&secrets).map_err(|error| Failure::Failed(error.to_string()))?;
     }
+    Ok(())
+}
+
+/// Writes what a gateway needs, where it is missing. `head` is what the files of all nodes begin with.
+pub(crate) fn prepare(dir: &Path, head: &str) -> Result<(), Failure> {
+    make_sealing_key(dir)?;
     let path = node_file(dir);
     if !path.exists() {
         let text = format!("{head}\n[s3]\nlisten = \"127.0.0.1:9000\"\nsecrets_key = \"secrets.key\"\n");

@@ -23,3 +23,4 @@ mod trash;
 mod trees;
 mod vanished_client;
 mod watches;
+mod web;
