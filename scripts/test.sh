@@ -38,6 +38,9 @@ cargo build --locked $newer --quiet -p cli
 ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/s3-clients.sh
 ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/s3-matrix.sh
 
+step "the web page, in a browser"
+ASHLAR=$CARGO_TARGET_DIR/debug/ashlar SCREENSHOTS=$CARGO_TARGET_DIR/web-page scripts/web-page.sh
+
 step "the mount, held against pjdfstest"
 ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/pjdfstest.sh
 
