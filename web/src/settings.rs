@@ -48,7 +48,7 @@ impl Default for Settings {
 
 impl Settings {
     /// What is wrong with it, if anything.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         if let Some(address) = self.listen.filter(|address| !address.ip().is_loopback()) {
             return Err(format!("{address} is not a loopback address, and TLS is not supported here yet"));
         }

@@ -206,6 +206,7 @@ impl File {
             let (cluster, namenodes) = membership()?;
             datanode::Config { cluster, namenodes, settings }.check()?;
         }
+        self.http.check()?;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::layout::{self, Layout};
+use super::ports::Addresses;
 use super::s3;
 use crate::exit::Failure;
 use crate::output::Output;
@@ -20,6 +21,13 @@ use crate::output::Output;
 /// The well-known ports, where none is named: each host has its own.
 const NAMENODE: u16 = 8020;
 const DATANODE: u16 = 9866;
+/// How far the ports of the HTTP doors are from these, on the same host.
+const NAMENODE_DOOR: i16 = 10;
+const DATANODE_DOOR: i16 = -100;
+
+fn door(node: SocketAddr, away: i16) -> SocketAddr {
+    SocketAddr::from((node.ip(), node.port().wrapping_add_signed(away)))
+}
 
 /// `[NAME=]IP[:PORT][,RACK]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +87,10 @@ impl Plan {
         }
         let address = |host: &Host, port: u16| SocketAddr::from((host.ip, host.port.unwrap_or(port)));
         let addresses = |hosts: &[Host], port| hosts.iter().map(|host| address(host, port)).collect::<Vec<_>>();
-        let layout = Layout::draw((addresses(namenodes, NAMENODE), addresses(datanodes, DATANODE)))?;
+        let (namenodes_at, datanodes_at) = (addresses(namenodes, NAMENODE), addresses(datanodes, DATANODE));
+        let http = namenodes_at.iter().map(|at| door(*at, NAMENODE_DOOR)).collect::<Vec<_>>();
+        let http = http.into_iter().chain(datanodes_at.iter().map(|at| door(*at, DATANODE_DOOR))).collect();
+        let layout = Layout::draw(Addresses { namenodes: namenodes_at, datanodes: datanodes_at, http })?;
         let name = |host: &Host, prefix: &str, at: usize| host.name.clone().unwrap_or(format!("{prefix}{}", at + 1));
         let plan = Self {
             layout,
@@ -91,7 +102,8 @@ impl Plan {
                 .collect(),
         };
         let mut taken = BTreeSet::new();
-        for address in plan.layout.namenodes.iter().chain(&plan.layout.datanodes) {
+        let nodes = plan.layout.namenodes.iter().chain(&plan.layout.datanodes);
+        for address in nodes.chain(plan.layout.http.iter().flatten()) {
             if !taken.insert(*address) {
                 return Err(Failure::Usage(format!("{address} is named twice; give each node its own")));
             }
@@ -121,14 +133,21 @@ impl Plan {
         }
         let client = self.layout.head("For clients: ashlar fs --config client.toml ls /, or ASHLAR_CONFIG=client.toml");
         let replication = self.layout.replication();
+        s3::make_sealing_key(dir)?;
+        let secrets = s3::secrets_file(dir);
         for (name, node) in self.namenodes.iter().zip(1..) {
-            let section = format!("\n[namenode]\nnode = {node}\ndir = \"{name}\"\nreplication = {replication}\n");
+            // The web page of each opens the secrets of access keys. The copy is as private as the file.
+            let copy = s3::secrets_file(&dir.join(name));
+            fs::copy(&secrets, &copy).map_err(|error| Failure::local(&copy, &error))?;
+            let door = self.layout.http_section(node - 1, "secrets_key = \"secrets.key\"\n");
+            let section = format!("\n[namenode]\nnode = {node}\ndir = \"{name}\"\nreplication = {replication}\n{door}");
             self.write_node(dir, name, "namenode", &section, &client)?;
         }
-        for ((name, rack), listen) in self.datanodes.iter().zip(&self.layout.datanodes) {
+        for (at, ((name, rack), listen)) in self.datanodes.iter().zip(&self.layout.datanodes).enumerate() {
+            let door = self.layout.http_section(self.namenodes.len() + at, "");
             let rack = rack.as_ref().map_or_else(String::new, |rack| format!("rack = \"{rack}\"\n"));
             let section =
-                format!("\n[datanode]\nhost = \"{name}\"\n{rack}listen = \"{listen}\"\nvolumes = [\"{name}\"]\n");
+                format!("\n[datanode]\nhost = \"{name}\"\n{rack}listen = \"{listen}\"\nvolumes = [\"{name}\"]\n{door}");
             self.write_node(dir, name, "datanode", &section, &client)?;
         }
         s3::prepare(dir, &self.layout.head(s3::FILE_SAYS))?;
@@ -225,6 +244,11 @@ mod tests {
         let settings = load("dn1").datanode.expect("a datanode's");
         assert_eq!((settings.rack.as_str(), settings.listen), ("/r1", ([127, 0, 2, 1], 9866).into()));
         assert_eq!(settings.volumes, [dir.path().join("dn1/dn1")]);
+        assert_eq!(load("dn1").http.listen, Some(([127, 0, 2, 1], 9766).into()));
+        let page = load("meta").http;
+        let secrets = dir.path().join("meta/secrets.key");
+        assert_eq!((page.listen, page.secrets_key), (Some(([127, 0, 1, 1], 8030).into()), Some(secrets.clone())));
+        access_keys::SealingKey::load(&secrets).expect("it is private");
         assert_eq!(load("dn2").namenodes, ["127.0.1.1:8020"]);
         assert!(layout::client_file(&dir.path().join("dn2")).exists() && layout::client_file(dir.path()).exists());
     }

@@ -47,8 +47,9 @@ pub(super) async fn run(dir: &Path, seed: &str, listen: Option<SocketAddr>) -> R
     let text = format!(
         "# Namenode {name}. Run it: ashlar namenode -c node-{name}.toml\n# Relative paths are seen from the directory of \
          this file.\ncluster = \"{cluster}\"\nnamenodes = [{}]\n\n[namenode]\nnode = {node}\nlisten = \"{listen}\"\ndir = \
-         \"{name}\"\n",
-        namenodes.join(", ")
+         \"{name}\"\n\n[http]\nlisten = \"{}\"\n",
+        namenodes.join(", "),
+        free_address()?
     );
     layout::write(&file, &text).map_err(|error| Failure::local(&file, &error))?;
 

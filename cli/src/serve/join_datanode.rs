@@ -60,8 +60,9 @@ pub(super) async fn run(dir: &Path, wanted: &Wanted<'_>) -> Result<(), Failure> 
     let text = format!(
         "# Datanode {name}. Run it: ashlar datanode -c node-{name}.toml\n# Relative paths are seen from the directory of this \
          file.\ncluster = \"{cluster}\"\nnamenodes = [{namenodes}]\n\n[datanode]\nhost = {}\n{rack}listen = \
-         \"{listen}\"\nvolumes = [{volumes}]\n",
-        quoted(name)
+         \"{listen}\"\nvolumes = [{volumes}]\n\n[http]\nlisten = \"{}\"\n",
+        quoted(name),
+        free_address()?
     );
     layout::write(&file, &text).map_err(|error| Failure::local(&file, &error))?;
     let mut out = Output::stdout();

@@ -178,7 +178,8 @@ impl Layout {
         files
     }
 
-    fn http_section(&self, at: usize, rest: &str) -> String {
+    /// What the file of a node says of its HTTP door, if it has one.
+    pub(super) fn http_section(&self, at: usize, rest: &str) -> String {
         let listen = self.http.get(at).copied().flatten();
         listen.map_or_else(String::new, |listen| format!("\n[http]\nlisten = \"{listen}\"\n{rest}"))
     }

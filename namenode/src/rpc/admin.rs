@@ -123,7 +123,8 @@ impl v1::admin_server::Admin for Admin {
         request: Request<v1::SetServiceRequest>,
     ) -> Result<Response<v1::SetServiceReply>, Status> {
         let (from, request) = (request.remote_addr(), request.into_inner());
-        let (what, by) = (format!("datanode {}: {}", request.node, request.service().as_str_name()), request.by.clone());
+        let (what, by) =
+            (format!("datanode {}: {}", request.node, request.service().as_str_name()), request.by.clone());
         let done = self.set_service_now(request).await;
         self.noted(from, by, "SetService", what, done).await.map(Response::new)
     }
