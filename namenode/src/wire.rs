@@ -231,6 +231,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::AbortUpload(wire) => uploads::abort(wire)?,
         Kind::Publish(wire) => keys::publish(wire, settings)?,
         Kind::DeleteKey(wire) => keys::delete_key(wire)?,
+        Kind::RenameKey(wire) => keys::rename_key(wire)?,
         Kind::CreateBucket(wire) => keys::create_bucket(wire)?,
         Kind::DeleteBucket(wire) => keys::delete_bucket(wire)?,
         Kind::SetBucketSetting(wire) => keys::set_bucket_setting(wire)?,

@@ -15,7 +15,7 @@ use crate::commands::{
     set_supergroup, set_xattr, symlink, trash, truncate, write_extents,
 };
 use crate::commands::{abort_upload, complete_upload, create_upload, put_part};
-use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, set_bucket_setting};
+use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, rename_key, set_bucket_setting};
 use crate::commands::{empty_trash, expire_trash, job, move_replica, remove_aged, restore_trash, set_service, set_ttl};
 use crate::error::Error;
 use crate::exactly_once;
@@ -94,6 +94,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::CloseHandles { closed } => handles::close(txn, closed),
         Command::Publish { publication } => publish::run(txn, publication),
         Command::DeleteKey { bucket, key, condition } => delete_key::run(txn, bucket, key, condition.as_ref()),
+        Command::RenameKey { rename } => rename_key::run(txn, rename),
         Command::CreateBucket { bucket, place, ownership } => create_bucket::run(txn, bucket, place, *ownership),
         Command::DeleteBucket { bucket } => delete_bucket::run(txn, bucket),
         Command::SetBucketSetting { bucket, setting, value } => {

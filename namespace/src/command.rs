@@ -18,7 +18,7 @@ use crate::job::JobOrder;
 use crate::lock::LockWish;
 use crate::row::{BlockLocation, Kind, NodeRow, Quota, Service};
 
-pub use crate::publication::{Attribute, Content, Publication, Source};
+pub use crate::publication::{Attribute, Content, KeyRename, Publication, Source};
 pub use crate::upload::{Completion, NewPart, PartContent, PartName, UploadName};
 pub use arguments::{
     AttrChange, BlockDone, ClosedHandles, ContentTerms, DeletedReplica, Destination, Edit, HandleRights, Holder,
@@ -351,6 +351,12 @@ pub enum Command {
         key: Vec<u8>,
         #[n(2)]
         condition: Option<Condition>,
+    },
+    /// Moves the object at a key to another key.
+    #[n(200)]
+    RenameKey {
+        #[n(0)]
+        rename: KeyRename,
     },
     /// Makes a directory a bucket; the directory is made if it is not there.
     #[n(72)]

@@ -6,6 +6,25 @@ use types::InodeId;
 use crate::bucket::Condition;
 use crate::command::{BlockDone, Layout, Ownership};
 
+/// An object that gets another key of its bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KeyRename {
+    #[n(0)]
+    pub bucket: String,
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub from: Vec<u8>,
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub to: Vec<u8>,
+    /// Of what is renamed.
+    #[n(3)]
+    pub from_condition: Option<Condition>,
+    /// Of what is at the new key.
+    #[n(4)]
+    pub to_condition: Option<Condition>,
+}
+
 /// An object to put at its key.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Publication {

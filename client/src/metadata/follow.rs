@@ -183,6 +183,7 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         // By bucket and key: a symbolic link is no object, and on the way to none.
         Op::Publish(_)
         | Op::DeleteKey(_)
+        | Op::RenameKey(_)
         | Op::DeleteBucket(_)
         | Op::SetBucketSetting(_)
         | Op::PutAccessKey(_)

@@ -2,7 +2,7 @@
 
 use namespace::access_key::AccessKeyRow;
 use namespace::bucket::{BucketSetting, Condition};
-use namespace::command::{Attribute, Command, Content, Publication};
+use namespace::command::{Attribute, Command, Content, KeyRename, Publication};
 use namespace::key_listing::{KeyItem, KeyPage, MAX_KEYS};
 use namespace::query::{Bucket, OpenedObject};
 use namespace::row::Attributes;
@@ -78,6 +78,17 @@ pub(super) fn delete_key(wire: v1::DeleteKey) -> Result<Command, WireError> {
         key: key(wire.key, "DeleteKey.key")?,
         condition: wire.condition.map(condition).transpose()?,
     })
+}
+
+pub(super) fn rename_key(wire: v1::RenameKey) -> Result<Command, WireError> {
+    let rename = KeyRename {
+        bucket: label(wire.bucket, "RenameKey.bucket")?,
+        from: key(wire.from, "RenameKey.from")?,
+        to: key(wire.to, "RenameKey.to")?,
+        from_condition: wire.from_condition.map(condition).transpose()?,
+        to_condition: wire.to_condition.map(condition).transpose()?,
+    };
+    Ok(Command::RenameKey { rename })
 }
 
 pub(super) fn create_bucket(wire: v1::CreateBucket) -> Result<Command, WireError> {
@@ -255,6 +266,10 @@ mod tests {
         assert!(condition(v1::Condition { kind: Some(matches) }).is_err());
         assert!(condition(v1::Condition { kind: None }).is_err());
         assert!(delete_key(v1::DeleteKey { key: vec![b'k'; 2 * MAX_PATH + 1], ..Default::default() }).is_err());
+        let far = v1::RenameKey { to: vec![b'k'; 2 * MAX_PATH + 1], ..Default::default() };
+        let (empty, both) = (v1::Condition { kind: None }, v1::RenameKey::default());
+        assert!(rename_key(far).is_err() && rename_key(both.clone()).is_ok());
+        assert!(rename_key(v1::RenameKey { to_condition: Some(empty), ..both }).is_err());
         assert!(put_access_key(v1::PutAccessKey { key: Some(v1::AccessKey::default()) }).is_err());
         assert!(find_buckets(v1::FindBuckets { kind: None }).is_err());
         let set = |kind, length| v1::SetBucketSetting { bucket: "b".to_owned(), kind, value: Some(vec![0; length]) };

@@ -8,7 +8,7 @@ use crate::tree;
 use crate::view::View;
 
 /// Removes the object at a key, if there is one, and the implicit directories that it leaves empty. To remove what is not
-/// there is no error, whatever the condition.
+/// there is no error, unless a condition wants something there.
 pub(crate) fn run<V: View>(
     txn: &mut Transaction<'_, V>,
     name: &str,
@@ -17,8 +17,9 @@ pub(crate) fn run<V: View>(
 ) -> Outcome<Reply> {
     let bucket = bucket::open(&txn.rows, txn.caller, name)?;
     let key = Key::parse(name, key)?;
-    let Some((slot, row)) = bucket::lookup(&txn.rows, txn.caller, &bucket, &key)? else { return Ok(Reply::Done) };
-    bucket::check(condition, Some(&row), &key)?;
+    let found = bucket::lookup(&txn.rows, txn.caller, &bucket, &key)?;
+    bucket::check(condition, found.as_ref().map(|(_, row)| row), &key)?;
+    let Some((slot, row)) = found else { return Ok(Reply::Done) };
     let place = key.place(&bucket);
     tree::check_remove(txn, &place, &slot, &row)?;
     let keeps_others =

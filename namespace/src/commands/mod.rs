@@ -46,6 +46,7 @@ pub(crate) mod release_blocks;
 pub(crate) mod remove_aged;
 pub(crate) mod remove_replica;
 pub(crate) mod rename;
+pub(crate) mod rename_key;
 pub(crate) mod replicas_deleted;
 pub(crate) mod report_bad_replica;
 pub(crate) mod restore_trash;

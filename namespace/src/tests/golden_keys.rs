@@ -6,8 +6,8 @@ use super::{LAYOUT, OWNER};
 use crate::access_key::AccessKeyRow;
 use crate::bucket::{BucketLayout, BucketRow, BucketSetting, Condition};
 use crate::command::{
-    Attribute, Command, Completion, Content, NewPart, PartContent, PartName, Principal, Publication, Reply, Source,
-    UploadName,
+    Attribute, Command, Completion, Content, KeyRename, NewPart, PartContent, PartName, Principal, Publication, Reply,
+    Source, UploadName,
 };
 use crate::key;
 use crate::row;
@@ -42,7 +42,16 @@ fn commands_on_keys_keep_their_bytes() {
     let delete = Command::DeleteKey { bucket: "b".to_owned(), key: b"k".to_vec(), condition: Some(Condition::Absent) };
     let (bucket, setting) = ("b".to_owned(), BucketSetting::Cors);
     let set = Command::SetBucketSetting { bucket, setting, value: Some(b"v".to_vec()) };
-    let commands = [Command::Publish { publication }, delete, set];
+    let rename = Command::RenameKey {
+        rename: KeyRename {
+            bucket: "b".to_owned(),
+            from: b"k".to_vec(),
+            to: b"l".to_vec(),
+            from_condition: None,
+            to_condition: Some(Condition::Absent),
+        },
+    };
+    let commands = [Command::Publish { publication }, delete, set, rename];
     assert_eq!(commands.each_ref().map(encode), COMMANDS);
     for command in commands {
         let bytes = minicbor::to_vec(&command).expect("memory takes everything");
@@ -142,8 +151,9 @@ const UPLOADS: [&str; 7] = [
     "82184681866162416b820383831903e818641901a4820310846162416b182a6165f64080",
 ];
 const ROWS: [&str; 2] = ["0183182a0500", "0183831903e818648104467365616c656405"];
-const COMMANDS: [&str; 3] = [
+const COMMANDS: [&str; 4] = [
     "82184681876162416b820083831903e818641901a48203104568656c6c6f61654170818246757365722e614131820281816165",
     "821847836162416b820080",
     "821878836162024176",
+    "8218c881856162416b416cf6820080",
 ];

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bucket::Condition;
-use crate::command::{Attribute, Content, Ownership, Publication};
+use crate::command::{Attribute, Content, KeyRename, Ownership, Publication};
 use crate::key_listing::{self, KeyItem, KeyQuery};
 
 const BUCKET: &str = "bucket";
@@ -115,7 +115,53 @@ fn conditions_hold_when_the_command_is_applied() {
     assert_eq!(cluster.state, before);
     cluster.run(publish(b"k", b"2", etags("etag-k"))).expect("it matches");
     cluster.run(delete_key(b"k", Some(Condition::Exists))).expect("it is there");
-    assert_eq!(cluster.run(delete_key(b"k", etags("other"))), Ok(Reply::Done), "nothing is left to match");
+    assert_eq!(code(cluster.run(delete_key(b"k", etags("other")))), Code::NotFound, "nothing is left to match");
+    assert_eq!(cluster.run(delete_key(b"k", None)), Ok(Reply::Done));
+}
+
+fn rename_key(from: &[u8], to: &[u8], from_condition: Option<Condition>, to_condition: Option<Condition>) -> Command {
+    let (bucket, from, to) = (BUCKET.to_owned(), from.to_vec(), to.to_vec());
+    Command::RenameKey { rename: KeyRename { bucket, from, to, from_condition, to_condition } }
+}
+
+#[test]
+fn a_renamed_object_keeps_what_belongs_to_it_and_takes_its_implicit_directories_along() {
+    let mut cluster = with_bucket();
+    for (key, content) in [(&b"a/b/c"[..], b"1"), (b"x", b"2"), (b"d/e", b"3")] {
+        cluster.run(publish(key, content, None)).expect("put");
+    }
+    let inode = open(&cluster, b"a/b/c").expect("there").opened.attributes.inode;
+    cluster.run(rename_key(b"a/b/c", b"n/e/w", None, None)).expect("moved");
+    invariants::check(&cluster.state);
+    let moved = open(&cluster, b"n/e/w").expect("there");
+    assert_eq!((moved.opened.attributes.inode, moved.etag.as_str(), moved.as_given), (inode, "etag-a/b/c", true));
+    assert_eq!(keys(&cluster, ALL), [b"d/e".to_vec(), b"n/e/w".to_vec(), b"x".to_vec()]);
+    assert!(!cluster.is_there("/bucket/a"), "nothing needs it any more");
+    cluster.run(rename_key(b"n/e/w", b"n/e/v", None, Some(Condition::Absent))).expect("beside itself");
+    cluster.run(rename_key(b"n/e/v", b"x", None, Some(Condition::Exists))).expect("in place of another");
+    assert_eq!(open(&cluster, b"x").expect("there").opened.attributes.inode, inode);
+    assert_eq!(keys(&cluster, ALL), [b"d/e".to_vec(), b"x".to_vec()]);
+    assert!(!cluster.is_there("/bucket/n"));
+    invariants::check(&cluster.state);
+
+    let before = cluster.state.clone();
+    let etags = |etag: &str| Some(Condition::Matches { etags: vec![etag.to_owned()] });
+    for (command, refused) in [
+        (rename_key(b"none", b"y", None, None), Code::NotFound),
+        (rename_key(b"x", b"d/e", None, Some(Condition::Absent)), Code::PreconditionFailed),
+        (rename_key(b"x", b"y", etags("other"), None), Code::PreconditionFailed),
+        (rename_key(b"x", b"y", None, Some(Condition::Exists)), Code::NotFound),
+        (rename_key(b"x", b"d", None, None), Code::IsDirectory),
+        (rename_key(b"x", b"d/e/f", None, None), Code::NotDirectory),
+        (rename_key(b"x", b"x/y", None, None), Code::NotDirectory),
+        (rename_key(b"d/e", b"d", None, None), Code::IsDirectory),
+        (rename_key(b"x", b"y/", None, None), Code::IsDirectory),
+        (rename_key(b"x", b"y//z", None, None), Code::InvalidArgument),
+    ] {
+        assert_eq!(code(cluster.run(command.clone())), refused, "{command:?}");
+    }
+    assert_eq!(cluster.run(rename_key(b"x", b"x", etags("etag-a/b/c"), None)), Ok(Reply::Done), "it is there already");
+    assert_eq!(cluster.state, before);
 }
 
 #[test]
