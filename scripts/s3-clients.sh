@@ -34,6 +34,7 @@ printf '%s' "$OTHER_SECRET_ACCESS_KEY" | ASHLAR_CONFIG=$dir/cluster/client.toml 
     --user 4242 --access-key "$OTHER_ACCESS_KEY_ID" --secret-key-stdin --secrets-key "$dir/cluster/secrets.key" >/dev/null
 
 "$venv/bin/python" scripts/s3-boto3.py
+"$venv/bin/python" scripts/s3-wire.py
 ASHLAR=$ashlar "$venv/bin/python" scripts/s3-gateways.py "$dir/cluster"
 
 # A second gateway, with TLS, an access log and narrow limits.

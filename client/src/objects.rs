@@ -2,6 +2,7 @@
 //!
 //! An object and a file are the same thing: what is put here is found under the bucket's directory, and back.
 
+mod properties;
 mod reader;
 mod tags;
 mod uploads;
@@ -10,7 +11,7 @@ mod writer;
 use bytes::Bytes;
 use proto::v1;
 use proto::v1::op::Kind as Op;
-use types::{InodeId, Path, Timestamp};
+use types::{Code, InodeId, Path, Timestamp};
 
 use crate::config::User;
 use crate::error::{Error, Fault};
@@ -20,6 +21,7 @@ use crate::store::Client;
 use crate::wire;
 
 pub use crate::writer::StoredPart;
+pub use properties::{Algorithm, Checksum, Properties};
 pub use reader::ObjectReader;
 pub use uploads::{
     Completion, ListUploads, ParseUploadIdError, Part, PartPage, PartWriter, Upload, UploadId, UploadItem, UploadName,
@@ -29,6 +31,10 @@ pub use writer::ObjectWriter;
 
 /// Keys in one page at most.
 pub const MAX_KEYS: u32 = 1000;
+/// The attribute that holds the tags of an object, as a query string; [`PutOptions::attributes`] may have it.
+pub const TAGS: &[u8] = b"user.s3.tags";
+/// How often an object that changes meanwhile is looked at anew.
+const ATTEMPTS: usize = 8;
 
 /// The objects of a cluster, on behalf of the client's user.
 #[derive(Debug, Clone)]
@@ -41,6 +47,13 @@ pub enum Condition {
     Exists,
     /// It has one of these etags.
     Matches(Vec<String>),
+}
+
+/// What must hold at both ends of a rename.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RenameConditions {
+    pub from: Option<Condition>,
+    pub to: Option<Condition>,
 }
 
 /// What is kept with an object.
@@ -274,6 +287,35 @@ impl Objects {
         stored.map_err(|fault| Error::new("copy to", show(bucket, key), fault))
     }
 
+    /// Stores a copy of an object with all that belongs to it, in one step.
+    pub async fn duplicate(
+        &self,
+        (from_bucket, from): (&str, &[u8]),
+        (bucket, key): (&str, &[u8]),
+        condition: Option<Condition>,
+    ) -> Result<Stored, Error> {
+        let mut attempts = 0;
+        loop {
+            let found = self.head(from_bucket, from).await?;
+            let (inode, etag) = (found.attributes.inode, found.etag.clone());
+            let source = Source { bucket: from_bucket.to_owned(), key: from.to_vec(), inode, etag };
+            let attributes = match found.tags {
+                tags if tags.is_empty() => Vec::new(),
+                tags => vec![(TAGS.to_vec(), tags)],
+            };
+            // What was said of another content says nothing of this one.
+            let mut properties = Properties::decode(&found.properties);
+            properties.checksum = properties.checksum.filter(|_| found.as_given);
+            let etag = found.as_given.then_some(found.etag);
+            let condition = condition.clone();
+            let options = PutOptions { etag, properties: properties.encode(), attributes, condition };
+            match self.copy(&source, bucket, key, options).await {
+                Err(error) if error.code() == Code::SourceChanged && attempts < ATTEMPTS => attempts += 1,
+                stored => return stored,
+            }
+        }
+    }
+
     fn client(&self) -> &Client {
         &self.0
     }
@@ -302,12 +344,32 @@ impl Objects {
         found.map_err(|fault| Error::new("look at", show(bucket, key), fault))
     }
 
-    /// Removes an object. That nothing is there is no error.
+    /// Removes an object. That nothing is there is no error, unless the condition wants something there.
     pub async fn delete(&self, bucket: &str, key: &[u8], condition: Option<Condition>) -> Result<(), Error> {
         let condition = condition.map(writer::condition);
         let op = v1::DeleteKey { bucket: bucket.to_owned(), key: key.to_vec(), condition };
         let done = self.0.0.metadata.call(Op::DeleteKey(op), Scope::Update).await;
         done.map(|_| ()).map_err(|fault| Error::new("delete", show(bucket, key), fault))
+    }
+
+    /// Moves an object to another key of its bucket in one step, in place of what is there. It keeps what belongs to it.
+    pub async fn rename(
+        &self,
+        bucket: &str,
+        from: &[u8],
+        to: &[u8],
+        conditions: RenameConditions,
+    ) -> Result<(), Error> {
+        let RenameConditions { from: from_condition, to: to_condition } = conditions;
+        let op = v1::RenameKey {
+            bucket: bucket.to_owned(),
+            from: from.to_vec(),
+            to: to.to_vec(),
+            from_condition: from_condition.map(writer::condition),
+            to_condition: to_condition.map(writer::condition),
+        };
+        let done = self.0.0.metadata.call(Op::RenameKey(op), Scope::Update).await;
+        done.map(|_| ()).map_err(|fault| Error::new("rename", show(bucket, from), fault))
     }
 
     /// One page of keys, in the byte order of whole keys. Full unless there are no more.

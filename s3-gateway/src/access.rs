@@ -10,13 +10,15 @@ use std::sync::Arc;
 use client::User;
 use client::objects::Objects;
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::dto::{CopyObjectInput, CopySource, UploadPartCopyInput};
+use s3s::dto::{CopyObjectInput, CopySource, PostObjectInput, RenameObjectInput, UploadPartCopyInput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
 use crate::buckets::{Bucket, BucketPolicy, Buckets};
 use crate::exchange::Findings;
 use crate::failure::not_implemented;
 use crate::identity::{Identities, Identity};
+use crate::lenient::Verified;
+use crate::operations::rename;
 use crate::policy::{Decision, Extras, Facts, Requester, actions};
 
 const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
@@ -74,6 +76,10 @@ impl Caller {
     pub(crate) async fn to_do(&self, actions: &[String], bucket: &str, key: &str) -> S3Result<Self> {
         let found = self.asked.buckets.find(bucket).await?;
         Asked::caller(&self.asked, &found, actions, (bucket, Some(key)))
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.asked.identity.is_none()
     }
 
     /// The answer for a key where nothing is, which says so only to those who may know.
@@ -159,12 +165,47 @@ impl S3Access for Access {
         let source = request.input.copy_source.clone();
         source_is_allowed(request, &source, expected.as_deref()).await
     }
+
+    /// A form says its key in a field. What the one who signed it lets others put is in a policy of its own, which the library
+    /// has held the form against.
+    async fn post_object(&self, request: &mut S3Request<PostObjectInput>) -> S3Result<()> {
+        let PostObjectInput { bucket, key, tagging, acl, .. } = &request.input;
+        let extras = Extras { tags: tagging.is_some(), acl: acl.is_some(), ..Extras::default() };
+        let caller = caller_of(request)?.to_do(&actions("PutObject", extras), bucket, key).await?;
+        if let Some(findings) = request.extensions.get::<Findings>() {
+            findings.known().key = Some(key.clone());
+        }
+        request.extensions.insert(caller);
+        Ok(())
+    }
+
+    /// What is renamed is gone from where it was.
+    async fn rename_object(&self, request: &mut S3Request<RenameObjectInput>) -> S3Result<()> {
+        let caller = caller_of(request)?;
+        let RenameObjectInput { bucket, rename_source, .. } = &request.input;
+        let source = rename::source(bucket, rename_source)?;
+        let taken = [actions("GetObject", Extras::default()), actions("DeleteObject", Extras::default())].concat();
+        same_user(caller, &caller.to_do(&taken, bucket, &source).await?)
+    }
+}
+
+fn caller_of<T>(request: &S3Request<T>) -> S3Result<&Caller> {
+    request.extensions.get().ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))
+}
+
+/// What is done in one step is done on behalf of one user.
+fn same_user(one: &Caller, other: &Caller) -> S3Result<()> {
+    if one.user.uid == other.user.uid {
+        Ok(())
+    } else {
+        Err(not_implemented("a copy whose source and destination are allowed on behalf of two owners"))
+    }
 }
 
 /// The source of a copy is read with the right to read it, not with the right to write the copy. Both are exercised in one
 /// step, on behalf of one user.
 async fn source_is_allowed<T>(request: &S3Request<T>, source: &CopySource, expected: Option<&str>) -> S3Result<()> {
-    let caller: &Caller = request.extensions.get().ok_or_else(|| S3Error::new(S3ErrorCode::InternalError))?;
+    let caller = caller_of(request)?;
     let (bucket, key, version) = match source {
         CopySource::Bucket { bucket, key, version_id } => (bucket, key, version_id),
         CopySource::AccessPoint { .. } => return Err(not_implemented("an access point")),
@@ -175,11 +216,7 @@ async fn source_is_allowed<T>(request: &S3Request<T>, source: &CopySource, expec
     }
     let extras = Extras { version: version.is_some(), ..Extras::default() };
     let reader = caller.to_do(&actions("GetObject", extras), bucket, key).await?;
-    if reader.user.uid == caller.user.uid {
-        Ok(())
-    } else {
-        Err(not_implemented("a copy whose source and destination are allowed on behalf of two owners"))
-    }
+    same_user(caller, &reader)
 }
 
 fn check_owner(bucket: &Bucket, expected: &str) -> S3Result<()> {
@@ -188,8 +225,10 @@ fn check_owner(bucket: &Bucket, expected: &str) -> S3Result<()> {
 
 impl Access {
     async fn caller(&self, context: &mut S3AccessContext<'_>) -> S3Result<Caller> {
-        let identity = match context.credentials() {
-            Some(credentials) => Some(self.identities.find(&credentials.access_key).await?),
+        let verified = context.extensions_mut().get::<Verified>().and_then(|Verified(access_key)| access_key.clone());
+        let access_key = context.credentials().map(|credentials| credentials.access_key.clone()).or(verified);
+        let identity = match access_key {
+            Some(access_key) => Some(self.identities.find(&access_key).await?),
             None => None,
         };
         let peer = context.extensions_mut().get::<Peer>().copied();
@@ -200,8 +239,6 @@ impl Access {
         let operation = context.s3_op().name();
         let (name, key) = match (operation, context.s3_path().get_bucket_name()) {
             ("CreateBucket", _) | (_, None) => return Asked::signer(&asked),
-            // The library would take a form for a PutObject; what forms may do is in a policy of their own.
-            ("PostObject", _) => return Err(not_implemented("a POST of a form")),
             (_, Some(name)) => (name, context.s3_path().get_object_key()),
         };
         let bucket = self.buckets.find(name).await?;
@@ -209,8 +246,8 @@ impl Access {
         if let Some(expected) = context.headers().get(EXPECTED_OWNER) {
             check_owner(&bucket, &String::from_utf8_lossy(expected.as_bytes()))?;
         }
-        if operation == "DeleteObjects" {
-            // Each key is decided over by itself.
+        if matches!(operation, "DeleteObjects" | "PostObject") {
+            // Each key is decided over by itself, once it is read.
             return Asked::signer(&asked).or_else(|_| {
                 let user = User { uid: NOBODY, gid: NOBODY, groups: Vec::new() };
                 let objects = self.buckets.objects_of(user.clone());

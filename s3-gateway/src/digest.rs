@@ -1,4 +1,4 @@
-//! The digests of a body on its way in: MD5 for the etag, and the checksum that came with it or the one that objects
+//! The digests of a body on its way in: MD5 for the etag where that is wanted, and the checksum that came with it or the one that objects
 //! without one get. A long body is digested on a thread of its own, beside the sending.
 
 use base64::Engine as _;
@@ -91,8 +91,15 @@ pub(crate) fn joined(algorithm: Algorithm, pieces: &[(Vec<u8>, u64)]) -> Option<
     Some(bytes[bytes.len() - algorithm.size()..].to_vec())
 }
 
-struct Digests {
-    md5: Md5,
+/// What is to be computed of a body. The MD5 costs more than everything else that is done with the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) md5: bool,
+}
+
+pub(crate) struct Digests {
+    md5: Option<Md5>,
     algorithm: Algorithm,
     sum: Sum,
 }
@@ -100,23 +107,39 @@ struct Digests {
 /// What the bytes came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digested {
-    pub(crate) md5: [u8; 16],
+    /// Where it was wanted.
+    pub(crate) md5: Option<[u8; 16]>,
     pub(crate) checksum: Checksum,
 }
 
+impl Digested {
+    /// The MD5 in hexadecimal digits.
+    ///
+    /// # Panics
+    /// If it was not wanted.
+    pub(crate) fn md5_digits(&self) -> String {
+        hex::encode(self.md5.expect("it was asked for where it is used"))
+    }
+}
+
 impl Digests {
-    fn new(algorithm: Algorithm) -> Self {
-        Self { md5: Md5::new(), algorithm, sum: Sum::new(algorithm) }
+    pub(crate) fn new(Wanted { algorithm, md5 }: Wanted) -> Self {
+        Self { md5: md5.then(Md5::new), algorithm, sum: Sum::new(algorithm) }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
         self.sum.update(bytes);
     }
 
-    fn finish(self) -> Digested {
+    pub(crate) fn finish(self) -> Digested {
         let value = BASE64_STANDARD.encode(self.sum.finish(self.algorithm));
-        Digested { md5: self.md5.finalize().into(), checksum: Checksum { algorithm: self.algorithm, value } }
+        Digested {
+            md5: self.md5.map(|md5| md5.finalize().into()),
+            checksum: Checksum { algorithm: self.algorithm, value },
+        }
     }
 }
 
@@ -137,8 +160,8 @@ enum State {
 pub(crate) struct Lost;
 
 impl Digester {
-    pub(crate) fn new(algorithm: Algorithm) -> Self {
-        Self { length: 0, state: State::Here(Box::new(Digests::new(algorithm))) }
+    pub(crate) fn new(wanted: Wanted) -> Self {
+        Self { length: 0, state: State::Here(Box::new(Digests::new(wanted))) }
     }
 
     pub(crate) async fn update(&mut self, bytes: Bytes) -> Result<(), Lost> {
@@ -146,8 +169,8 @@ impl Digester {
         match &mut self.state {
             State::Here(digests) if self.length <= SHORT => digests.update(&bytes),
             State::Here(digests) => {
-                let algorithm = digests.algorithm;
-                let started = std::mem::replace(digests, Box::new(Digests::new(algorithm)));
+                let unused = Digests::new(Wanted { algorithm: digests.algorithm, md5: false });
+                let started = std::mem::replace(digests, Box::new(unused));
                 self.state = thread(started);
                 return Box::pin(self.send(bytes)).await;
             }
@@ -199,11 +222,11 @@ mod tests {
             (Algorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
             (Algorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
         ] {
-            let mut digester = Digester::new(algorithm);
+            let mut digester = Digester::new(Wanted { algorithm, md5: true });
             digester.update(Bytes::from_static(b"1234")).await.expect("here");
             digester.update(Bytes::from_static(b"56789")).await.expect("here");
             let digested = digester.finish().await.expect("here");
-            assert_eq!(hex::encode(digested.md5), "25f9e794323b453885f5181f1b624d0b");
+            assert_eq!(digested.md5.map(hex::encode).as_deref(), Some("25f9e794323b453885f5181f1b624d0b"));
             let raw = BASE64_STANDARD.decode(digested.checksum.value).expect("base 64");
             assert_eq!(hex::encode(raw), value, "{algorithm:?}");
         }
@@ -212,8 +235,8 @@ mod tests {
     #[tokio::test]
     async fn a_long_body_comes_to_the_same_on_its_thread() {
         let chunk = Bytes::from(vec![7; 100_000]);
-        let mut here = Digests::new(Algorithm::Sha256);
-        let mut digester = Digester::new(Algorithm::Sha256);
+        let wanted = Wanted { algorithm: Algorithm::Sha256, md5: true };
+        let (mut here, mut digester) = (Digests::new(wanted), Digester::new(wanted));
         for _ in 0..20 {
             here.update(&chunk);
             digester.update(chunk.clone()).await.expect("alive");

@@ -10,19 +10,27 @@ use s3s::dto::{
     DeleteBucketInput, DeleteBucketOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteBucketTaggingInput,
     DeleteBucketTaggingOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput,
     DeleteObjectTaggingOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletePublicAccessBlockInput,
-    DeletePublicAccessBlockOutput, GetBucketAclInput, GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput,
-    GetBucketLocationInput, GetBucketLocationOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
-    GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
-    GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectAclInput, GetObjectAclOutput,
-    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, GetObjectTaggingInput,
-    GetObjectTaggingOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput,
-    HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketAclInput, PutBucketAclOutput,
-    PutBucketCorsInput, PutBucketCorsOutput, PutBucketPolicyInput, PutBucketPolicyOutput, PutBucketTaggingInput,
-    PutBucketTaggingOutput, PutObjectAclInput, PutObjectAclOutput, PutObjectInput, PutObjectOutput,
-    PutObjectTaggingInput, PutObjectTaggingOutput, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
-    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    DeletePublicAccessBlockOutput, GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput,
+    GetBucketAclInput, GetBucketAclOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketEncryptionInput,
+    GetBucketEncryptionOutput, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, GetBucketLoggingInput, GetBucketLoggingOutput,
+    GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput, GetBucketOwnershipControlsInput,
+    GetBucketOwnershipControlsOutput, GetBucketPolicyInput, GetBucketPolicyOutput, GetBucketPolicyStatusInput,
+    GetBucketPolicyStatusOutput, GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput,
+    GetBucketRequestPaymentOutput, GetBucketTaggingInput, GetBucketTaggingOutput, GetBucketVersioningInput,
+    GetBucketVersioningOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectAclInput, GetObjectAclOutput,
+    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectInput, GetObjectLockConfigurationInput,
+    GetObjectLockConfigurationOutput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    GetPublicAccessBlockInput, GetPublicAccessBlockOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+    ListObjectsV2Output, ListPartsInput, ListPartsOutput, Payer, PutBucketAclInput, PutBucketAclOutput,
+    PutBucketCorsInput, PutBucketCorsOutput, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput,
+    PutBucketPolicyInput, PutBucketPolicyOutput, PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput,
+    PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectAclInput, PutObjectAclOutput, PutObjectInput,
+    PutObjectOutput, PutObjectTaggingInput, PutObjectTaggingOutput, PutPublicAccessBlockInput,
+    PutPublicAccessBlockOutput, RenameObjectInput, RenameObjectOutput, UploadPartCopyInput, UploadPartCopyOutput,
+    UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use types::Path;
@@ -30,8 +38,9 @@ use types::Path;
 use crate::access::Caller;
 use crate::buckets::Buckets;
 use crate::failure;
+use crate::operations::unsupported::grants;
 use crate::operations::{
-    acl, attributes, bucket, complete, copy, delete, get, list, put, settings, tags, upload, uploads,
+    acl, attributes, bucket, complete, copy, defaults, delete, get, list, put, rename, settings, tags, upload, uploads,
 };
 
 /// Everything that operations need.
@@ -41,6 +50,8 @@ pub(crate) struct Door {
     /// The directory of new buckets.
     pub(crate) root: Path,
     pub(crate) region: String,
+    /// Whether the etag of what is put is the MD5 of its content.
+    pub(crate) md5_etags: bool,
 }
 
 impl Door {
@@ -179,23 +190,25 @@ impl S3 for Door {
 
     async fn list_buckets(&self, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
         let caller = self.caller(&request).await?;
-        bucket::list(&caller).await.map(S3Response::new)
+        bucket::list(&caller, &self.region, request.input).await.map(S3Response::new)
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let caller = self.caller(&request).await?;
-        put::object(&caller, request).await.map(S3Response::new)
+        put::object(&caller, request, self.md5_etags).await.map(S3Response::new)
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let caller = self.caller(&request).await?;
-        let output = get::get(&caller, &request.input).await.map_err(|error| caller.absence(error))?;
+        let output =
+            get::get(&caller, &request.input, &request.headers).await.map_err(|error| caller.absence(error))?;
         Ok(partial(output.content_range.is_some(), output))
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let caller = self.caller(&request).await?;
-        let output = get::head(&caller, &request.input).await.map_err(|error| caller.absence(error))?;
+        let output =
+            get::head(&caller, &request.input, &request.headers).await.map_err(|error| caller.absence(error))?;
         Ok(partial(output.content_range.is_some(), output))
     }
 
@@ -209,6 +222,7 @@ impl S3 for Door {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let caller = self.caller(&request).await?;
+        delete::check_digest(&request.headers)?;
         delete::many(&caller, request.input).await.map(S3Response::new)
     }
 
@@ -378,11 +392,7 @@ impl S3 for Door {
         let input = &request.input;
         let wish = acl::Wish {
             canned: input.acl.as_ref().map(|acl| acl.as_str()),
-            granted: input.grant_full_control.is_some()
-                || input.grant_read.is_some()
-                || input.grant_read_acp.is_some()
-                || input.grant_write.is_some()
-                || input.grant_write_acp.is_some(),
+            granted: grants!(input),
             policy: input.access_control_policy.as_ref(),
         };
         acl::check(&wish, acl::owner_of_bucket(&caller, &input.bucket).await?)?;
@@ -394,16 +404,127 @@ impl S3 for Door {
         let input = &request.input;
         let wish = acl::Wish {
             canned: input.acl.as_ref().map(|acl| acl.as_str()),
-            granted: input.grant_full_control.is_some()
-                || input.grant_read.is_some()
-                || input.grant_read_acp.is_some()
-                || input.grant_write.is_some()
-                || input.grant_write_acp.is_some(),
+            granted: grants!(input),
             policy: input.access_control_policy.as_ref(),
         };
         let uid = acl::owner_of_object(&caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
         acl::check(&wish, uid)?;
         Ok(S3Response::new(PutObjectAclOutput::default()))
+    }
+
+    async fn rename_object(&self, request: S3Request<RenameObjectInput>) -> S3Result<S3Response<RenameObjectOutput>> {
+        let caller = self.caller(&request).await?;
+        rename::rename(&caller, &request.input).await?;
+        Ok(S3Response::new(RenameObjectOutput {}))
+    }
+
+    async fn get_bucket_ownership_controls(
+        &self,
+        request: S3Request<GetBucketOwnershipControlsInput>,
+    ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
+        let caller = self.caller(&request).await?;
+        defaults::check(&caller, &request.input.bucket).await?;
+        let ownership_controls = Some(defaults::ownership());
+        Ok(S3Response::new(GetBucketOwnershipControlsOutput { ownership_controls }))
+    }
+
+    async fn put_bucket_ownership_controls(
+        &self,
+        request: S3Request<PutBucketOwnershipControlsInput>,
+    ) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
+        let caller = self.caller(&request).await?;
+        defaults::put_ownership(&caller, &request.input).await?;
+        Ok(S3Response::new(PutBucketOwnershipControlsOutput {}))
+    }
+
+    async fn get_bucket_request_payment(
+        &self,
+        request: S3Request<GetBucketRequestPaymentInput>,
+    ) -> S3Result<S3Response<GetBucketRequestPaymentOutput>> {
+        let caller = self.caller(&request).await?;
+        defaults::check(&caller, &request.input.bucket).await?;
+        let payer = Some(Payer::from_static(Payer::BUCKET_OWNER));
+        Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
+    }
+
+    async fn put_bucket_request_payment(
+        &self,
+        request: S3Request<PutBucketRequestPaymentInput>,
+    ) -> S3Result<S3Response<PutBucketRequestPaymentOutput>> {
+        let caller = self.caller(&request).await?;
+        defaults::check_payer(&request.input.request_payment_configuration.payer)?;
+        defaults::check(&caller, &request.input.bucket).await?;
+        Ok(S3Response::new(PutBucketRequestPaymentOutput {}))
+    }
+
+    async fn get_bucket_logging(
+        &self,
+        request: S3Request<GetBucketLoggingInput>,
+    ) -> S3Result<S3Response<GetBucketLoggingOutput>> {
+        let caller = self.caller(&request).await?;
+        defaults::check(&caller, &request.input.bucket).await?;
+        Ok(S3Response::new(GetBucketLoggingOutput::default()))
+    }
+
+    async fn get_bucket_notification_configuration(
+        &self,
+        request: S3Request<GetBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
+        let caller = self.caller(&request).await?;
+        defaults::check(&caller, &request.input.bucket).await?;
+        Ok(S3Response::new(GetBucketNotificationConfigurationOutput::default()))
+    }
+
+    async fn get_bucket_accelerate_configuration(
+        &self,
+        request: S3Request<GetBucketAccelerateConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketAccelerateConfigurationOutput>> {
+        let caller = self.caller(&request).await?;
+        defaults::check(&caller, &request.input.bucket).await?;
+        Ok(S3Response::new(GetBucketAccelerateConfigurationOutput::default()))
+    }
+
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        request: S3Request<GetBucketLifecycleConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
+        let caller = self.caller(&request).await?;
+        Err(defaults::absent(&caller, &request.input.bucket, S3ErrorCode::NoSuchLifecycleConfiguration).await)
+    }
+
+    async fn get_bucket_website(
+        &self,
+        request: S3Request<GetBucketWebsiteInput>,
+    ) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
+        let caller = self.caller(&request).await?;
+        Err(defaults::absent(&caller, &request.input.bucket, S3ErrorCode::NoSuchWebsiteConfiguration).await)
+    }
+
+    async fn get_bucket_replication(
+        &self,
+        request: S3Request<GetBucketReplicationInput>,
+    ) -> S3Result<S3Response<GetBucketReplicationOutput>> {
+        let caller = self.caller(&request).await?;
+        let code = S3ErrorCode::ReplicationConfigurationNotFoundError;
+        Err(defaults::absent(&caller, &request.input.bucket, code).await)
+    }
+
+    async fn get_bucket_encryption(
+        &self,
+        request: S3Request<GetBucketEncryptionInput>,
+    ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+        let caller = self.caller(&request).await?;
+        let code = S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError;
+        Err(defaults::absent(&caller, &request.input.bucket, code).await)
+    }
+
+    async fn get_object_lock_configuration(
+        &self,
+        request: S3Request<GetObjectLockConfigurationInput>,
+    ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+        let caller = self.caller(&request).await?;
+        let code = S3ErrorCode::ObjectLockConfigurationNotFoundError;
+        Err(defaults::absent(&caller, &request.input.bucket, code).await)
     }
 }
 

@@ -231,7 +231,7 @@ fn signed<B>(request: &Request<B>) -> (Option<&'static str>, Option<&'static str
 }
 
 /// Path and query, without what makes a presigned URL a right.
-fn unsigned(uri: &http::Uri) -> String {
+pub(crate) fn unsigned(uri: &http::Uri) -> String {
     let secret = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();
         ["X-Amz-Signature", "X-Amz-Security-Token", "Signature"].iter().any(|secret| name.eq_ignore_ascii_case(secret))

@@ -1,7 +1,8 @@
 //! What an error of the store is to an S3 client.
 
 use client::Error;
-use s3s::{S3Error, S3ErrorCode};
+use http::Response;
+use s3s::{Body, S3Error, S3ErrorCode};
 use types::Code;
 
 /// Something in the way of a key that is to be written: S3 has no codes for it.
@@ -52,6 +53,22 @@ fn conflict(code: &'static str, error: &Error) -> S3Error {
     let mut answer = S3Error::with_message(S3ErrorCode::Custom(code.into()), error.to_string());
     answer.set_status_code(http::StatusCode::CONFLICT);
     answer
+}
+
+/// Says in the document of an error where it comes from, which the S3 library leaves out.
+pub(crate) fn with_origin(mut response: Response<Body>, resource: &str, request_id: &str) -> Response<Body> {
+    if !response.status().is_client_error() && !response.status().is_server_error() {
+        return response;
+    }
+    let document = response.body().bytes().and_then(|bytes| String::from_utf8(bytes.into()).ok());
+    let Some(told) = document.as_deref().and_then(|document| document.strip_suffix("</Error>")) else {
+        return response;
+    };
+    let resource = resource.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let whole = format!("{told}<Resource>{resource}</Resource><RequestId>{request_id}</RequestId></Error>");
+    response.headers_mut().remove(http::header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(whole);
+    response
 }
 
 /// A code that the library has no name for.

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::MultiDomain;
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -24,6 +24,7 @@ use crate::buckets::Buckets;
 use crate::door::Door;
 use crate::exchange::Books;
 use crate::identity::Identities;
+use crate::lenient::Lenient;
 use crate::metrics::Metrics;
 use crate::preflight::Preflight;
 use crate::server::{Server, accept};
@@ -85,8 +86,13 @@ impl Gateway {
         let root = make_root(&client, &settings.root).await?;
         let identities = Identities::new(client.clone(), sealing);
         let buckets = Buckets::new(client.clone());
-        let door = Door { buckets: buckets.clone(), root, region: settings.region.clone() };
-        let service = service(door, Access { identities, buckets: buckets.clone() }, &settings)?;
+        let (region, md5_etags) = (settings.region.clone(), settings.md5_etags);
+        let door = Door { buckets: buckets.clone(), root, region, md5_etags };
+        let access = Access { identities, buckets: buckets.clone() };
+        let lenient = Lenient(service(door.clone(), access.clone(), &settings)?.build());
+        let mut service = service(door, access, &settings)?;
+        service.set_route(lenient);
+        let service = service.build();
         let preflight = Preflight { buckets, domains: domains(&settings)? };
         let listener = TcpListener::bind(settings.listen)
             .await
@@ -141,11 +147,12 @@ async fn make_root(client: &Client, root: &str) -> Result<Path, Error> {
     Ok(path)
 }
 
-fn service(door: Door, access: Access, settings: &Settings) -> Result<S3Service, Error> {
+fn service(door: Door, access: Access, settings: &Settings) -> Result<S3ServiceBuilder, Error> {
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML;
     config.aws_chunked_stream_max_chunk_size = MAX_CHUNK;
-    config.allow_post_signature = false;
+    // Whether a length was said is looked at here.
+    config.normalize_content_length = false;
     let mut builder = S3ServiceBuilder::new(door);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(access.identities.clone());
@@ -153,7 +160,7 @@ fn service(door: Door, access: Access, settings: &Settings) -> Result<S3Service,
     if let Some(domains) = domains(settings)? {
         builder.set_host(domains);
     }
-    Ok(builder.build())
+    Ok(builder)
 }
 
 fn domains(settings: &Settings) -> Result<Option<MultiDomain>, Error> {

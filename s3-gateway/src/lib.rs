@@ -12,16 +12,20 @@
 
 mod access;
 mod access_log;
+mod authorization;
 mod buckets;
 mod condition;
 mod cors;
 mod digest;
+mod document;
 mod door;
 mod exchange;
 mod failure;
 mod http;
 mod identity;
 mod key;
+mod leftover;
+mod lenient;
 mod metrics;
 mod operations;
 mod pace;

@@ -20,7 +20,10 @@ pub struct Presign<'a> {
     /// `GET`, `HEAD`, `PUT` or `DELETE`.
     pub method: &'a str,
     pub bucket: &'a str,
+    /// Empty for a request on the bucket.
     pub key: &'a str,
+    /// Further parameters of the request, such as `partNumber` or `response-content-type`.
+    pub query: &'a [(&'a str, &'a str)],
     pub now: SystemTime,
     pub lifetime: Duration,
 }
@@ -67,11 +70,14 @@ impl Presign<'_> {
             ("X-Amz-Expires", self.lifetime.as_secs().to_string()),
             ("X-Amz-SignedHeaders", "host".to_owned()),
         ];
+        query.extend(self.query.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let request = s3s_sigv4::create_presigned_canonical_request(self.method, path, &query, [("host", host)]);
         let text = s3s_sigv4::create_string_to_sign(&request, &date, self.region, SERVICE);
         let signature = s3s_sigv4::calculate_signature(&text, self.secret, &date, self.region, SERVICE);
         query.push(("X-Amz-Signature", signature));
-        let pairs = query.iter().map(|(name, value)| format!("{name}={}", urlencoding::encode(value)));
+        let encode =
+            |(name, value): &(&str, String)| format!("{}={}", urlencoding::encode(name), urlencoding::encode(value));
+        let pairs = query.iter().map(encode);
         Ok(pairs.collect::<Vec<_>>().join("&"))
     }
 }
@@ -98,6 +104,7 @@ mod tests {
             method: "GET",
             bucket: "examplebucket",
             key: "test.txt",
+            query: &[],
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600),
             lifetime: Duration::from_secs(86_400),
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_listener::Limits;
 use hyper::body::Incoming;
-use s3s::Body;
 use s3s::service::S3Service;
+use s3s::{Body, S3Error, S3ErrorCode};
 use telemetry::MEDIA_TYPE;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,8 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::access::{Peer, Tls};
+use crate::authorization;
+use crate::document::{self, Document, Verdict};
 use crate::exchange::{Books, Exchange, Sent};
 use crate::failure;
+use crate::leftover::{self, Lent};
 use crate::pace::{Pace, Paced};
 use crate::preflight::Preflight;
 use crate::settings::Settings;
@@ -30,6 +33,8 @@ const HEALTH: &str = "/-/health";
 const METRICS: &str = "/-/metrics";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const REQUEST_ID: &str = "x-amz-request-id";
+/// What there is an operation for. `OPTIONS` is answered apart.
+const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE];
 
 pub(crate) struct Server {
     pub(crate) service: S3Service,
@@ -83,7 +88,8 @@ impl Server {
         let id = format!("{:08X}{number:08X}", self.started);
         let exchange = Exchange::begin(Arc::clone(&self.books), &request, peer, &id);
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        let mut response = match request.uri().path() {
+        let path = request.uri().path().to_owned();
+        let mut response = match path.as_str() {
             HEALTH if reads => say(&exchange, "Health", PLAIN, "ok\n".to_owned()),
             METRICS if reads && self.tells_metrics(peer) => {
                 say(&exchange, "Metrics", MEDIA_TYPE, self.books.metrics.text())
@@ -95,8 +101,10 @@ impl Server {
                 "Preflight".clone_into(&mut exchange.findings().known().operation);
                 self.preflight.answer(&request).await
             }
+            _ if !METHODS.contains(request.method()) => respond(S3Error::new(S3ErrorCode::MethodNotAllowed)),
             _ => self.serve_request(request, peer, &exchange, &id).await,
         };
+        response = failure::with_origin(response, &path, &id);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
@@ -118,19 +126,49 @@ impl Server {
         let page = self.preflight.page_of(&request);
         let pace = Pace { rate: self.settings.min_body_rate.get(), patience: self.settings.body_patience };
         let received = self.books.metrics.received.clone();
-        let mut request = request.map(|body| Body::http_body_unsync(Paced::new(body, pace, received)));
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(exchange.findings());
-        let mut response = self.service.call(request).await.unwrap_or_else(|error| {
-            warn!(request_id = id, %error, "a request could not be answered");
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        });
+        let waits = request.headers().get(EXPECT).is_some();
+        let (mut head, body) = request.into_parts();
+        let (body, leftover) = leftover::lend(Paced::new(body, pace, received));
+        head.extensions.insert(peer);
+        head.extensions.insert(exchange.findings());
+        let mut response = match self.call(head, body).await {
+            Ok(response) => response,
+            Err(error) => {
+                warn!(request_id = id, %error, "a request could not be answered");
+                respond(S3Error::new(S3ErrorCode::InternalError))
+            }
+        };
+        if response.status().is_client_error() || response.status().is_server_error() {
+            leftover.drain(waits).await;
+        }
         if let Some(page) = page {
             response.headers_mut().extend(self.preflight.headers(&page).await);
         }
         response
+    }
+}
+
+impl Server {
+    /// Hands a request to the S3 library, once what the library does not look at was looked at.
+    async fn call(
+        &self,
+        mut head: http::request::Parts,
+        body: Lent<Paced<Incoming>>,
+    ) -> Result<Response<Body>, s3s::HttpError> {
+        let query = head.uri.query();
+        let checked = authorization::check(&mut head.headers)
+            .and_then(|()| document::expected(&head.method, query, &head.headers));
+        let expected = match checked {
+            Ok(expected) => expected,
+            Err(error) => return Ok(respond(error)),
+        };
+        let verdict = Verdict::default();
+        let body = match expected {
+            None => Body::http_body_unsync(body),
+            Some(expected) => Body::http_body_unsync(Document::new(body, expected, verdict.clone())),
+        };
+        let response = self.service.call(Request::from_parts(head, body)).await?;
+        Ok(verdict.take().map_or(response, respond))
     }
 }
 
@@ -142,7 +180,7 @@ fn say(exchange: &Exchange, operation: &str, kind: &'static str, text: String) -
 }
 
 /// An error that is answered outside of the S3 library.
-pub(crate) fn respond(error: s3s::S3Error) -> Response<Body> {
+pub(crate) fn respond(error: S3Error) -> Response<Body> {
     error.to_http_response().unwrap_or_else(|error| {
         tracing::error!(%error, "an error cannot be written");
         let mut response = Response::new(Body::empty());

@@ -23,6 +23,8 @@ pub struct Settings {
     pub domains: Vec<String>,
     /// What `GetBucketLocation` answers.
     pub region: String,
+    /// Whether the etag of an object is the MD5 of its content, as with S3. It costs 2 s of CPU for each GiB that is put.
+    pub md5_etags: bool,
     /// A client that neither sends nor takes a byte for so long is left.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
@@ -82,6 +84,7 @@ impl Default for Settings {
             root: crate::DEFAULT_ROOT.to_owned(),
             domains: Vec::new(),
             region: "us-east-1".to_owned(),
+            md5_etags: true,
             idle_timeout: Duration::from_secs(120),
             header_timeout: Duration::from_secs(10),
             connections: 4096,

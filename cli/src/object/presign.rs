@@ -42,6 +42,7 @@ pub(super) fn run(args: &PresignArgs) -> Result<(), Failure> {
         method: &args.method,
         bucket: &args.object.bucket,
         key: &args.object.key,
+        query: &[],
         now: SystemTime::now(),
         lifetime: args.expires,
     };

@@ -4,13 +4,9 @@ use proto::v1;
 use proto::v1::op::Kind as Op;
 use types::Code;
 
-use super::{Objects, show};
+use super::{ATTEMPTS, Objects, TAGS, show};
 use crate::error::{Error, Fault};
 use crate::metadata::{Metadata, Scope};
-
-const TAGS: &[u8] = b"user.s3.tags";
-/// How often an object that was replaced meanwhile is looked up anew.
-const OVERTAKEN: usize = 8;
 
 impl Objects {
     /// The tags of a bucket, as they were set; [`Code::NoAttribute`] if it has none.
@@ -33,7 +29,7 @@ impl Objects {
         loop {
             match self.try_set_tags(bucket, key, tags).await {
                 // Another object took its place meanwhile, or none: the next look tells.
-                Err(error) if error.code() == Code::NotFound && key.is_some() && attempts < OVERTAKEN => {
+                Err(error) if error.code() == Code::NotFound && key.is_some() && attempts < ATTEMPTS => {
                     self.head(bucket, key.unwrap_or_default()).await?;
                     attempts += 1;
                 }

@@ -1,6 +1,6 @@
 //! Copies of objects, and of parts of them: they share blocks with what they were copied from.
 
-use client::objects::{Found, PutOptions, Source};
+use client::objects::{Found, PutOptions, Source, TAGS};
 use md5::{Digest as _, Md5};
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, ETag, MetadataDirective,
@@ -11,12 +11,12 @@ use types::Code;
 
 use super::bucket::timestamp;
 use super::complete::checksum_type;
-use super::put::{self, TAGS};
+use super::put;
 use super::unsupported::{properties_of, unsupported};
 use super::upload;
 use crate::access::Caller;
 use crate::condition::{self, Verdict, Wanted};
-use crate::digest::{Digested, Digester};
+use crate::digest::{self, Digested, Digester};
 use crate::failure::{self, invalid, not_implemented};
 use crate::key;
 use crate::parts::{Begun, Kept as _, PartNotes};
@@ -92,7 +92,7 @@ pub(crate) async fn object(caller: &Caller, input: CopyObjectInput) -> S3Result<
             asked.filter(|asked| properties.checksum.as_ref().is_none_or(|had| had.algorithm != *asked))
         {
             let Some(digested) = digest(caller, &source, None, algorithm).await? else { continue };
-            etag = etag.or_else(|| Some(hex::encode(digested.md5)));
+            etag = etag.or_else(|| Some(digested.md5_digits()));
             properties.checksum = Some(digested.checksum);
         }
         let checksum = properties.checksum.clone();
@@ -158,7 +158,7 @@ async fn digest(
     if let Some((start, end)) = range {
         reader.seek(start, end);
     }
-    let mut digester = Digester::new(algorithm);
+    let mut digester = Digester::new(digest::Wanted { algorithm, md5: true });
     while let Some(chunk) = reader.next_chunk().await.map_err(failure::of)? {
         digester.update(chunk).await.map_err(S3Error::internal_error)?;
     }
@@ -235,7 +235,7 @@ async fn share(
     };
     if let (Some(algorithm), None) = (begun.algorithm, &checksum) {
         let Some(digested) = digest(caller, source, Some((start, end)), algorithm).await? else { return Ok(None) };
-        etag = hex::encode(digested.md5);
+        etag = digested.md5_digits();
         checksum = Some(digested.checksum);
     }
     let notes = PartNotes { checksum: checksum.clone() }.to_bytes();
@@ -260,7 +260,8 @@ async fn write(
     if reader.found().attributes.inode != source.inode || reader.found().etag != source.etag {
         return Ok(None);
     }
-    let mut digester = Digester::new(algorithm.unwrap_or(Algorithm::Crc64Nvme));
+    let mut digester =
+        Digester::new(digest::Wanted { algorithm: algorithm.unwrap_or(Algorithm::Crc64Nvme), md5: true });
     let mut writer = caller.objects.part_writer(upload, number).await.map_err(failure::of)?;
     if start < end {
         reader.seek(start, end);
@@ -270,7 +271,7 @@ async fn write(
         }
     }
     let digested = digester.finish().await.map_err(S3Error::internal_error)?;
-    let (etag, checksum) = (hex::encode(digested.md5), Some(digested.checksum));
+    let (etag, checksum) = (digested.md5_digits(), Some(digested.checksum));
     let notes = PartNotes { checksum: checksum.clone() }.to_bytes();
     let stored = writer.finish(etag.clone(), notes).await.map_err(failure::of)?;
     Ok(Some((etag, checksum, stored.modified)))

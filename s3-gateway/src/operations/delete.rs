@@ -1,6 +1,7 @@
 //! Removing objects.
 
 use futures::{StreamExt as _, stream};
+use http::HeaderMap;
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition,
     Error, ObjectIdentifier,
@@ -9,6 +10,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::access::Caller;
 use crate::condition;
+use crate::document;
 use crate::failure::{self, not_implemented};
 use crate::key;
 use crate::policy;
@@ -26,6 +28,15 @@ pub(crate) async fn one(caller: &Caller, input: DeleteObjectInput) -> S3Result<D
     let condition = condition::of_change(input.if_match.as_ref(), None)?;
     caller.objects.delete(&input.bucket, input.key.as_bytes(), condition).await.map_err(failure::of)?;
     Ok(DeleteObjectOutput::default())
+}
+
+/// A list of what is to be removed must not have lost anything on its way.
+pub(crate) fn check_digest(headers: &HeaderMap) -> S3Result<()> {
+    if document::has_digest(headers) {
+        return Ok(());
+    }
+    let message = "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
+    Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message))
 }
 
 pub(crate) async fn many(caller: &Caller, input: DeleteObjectsInput) -> S3Result<DeleteObjectsOutput> {

@@ -65,7 +65,24 @@ macro_rules! output {
     }};
 }
 
-pub(crate) async fn get(caller: &Caller, input: &GetObjectInput) -> S3Result<GetObjectOutput> {
+/// Who has signed nothing gets the headers that the object was stored with.
+macro_rules! check_overrides {
+    ($caller:ident, $input:ident) => {
+        let overrides = $input.response_cache_control.is_some()
+            || $input.response_content_disposition.is_some()
+            || $input.response_content_encoding.is_some()
+            || $input.response_content_language.is_some()
+            || $input.response_content_type.is_some()
+            || $input.response_expires.is_some();
+        if overrides && $caller.is_anonymous() {
+            let message = "Request specific response headers cannot be used for anonymous GET requests.";
+            return Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message));
+        }
+    };
+}
+
+pub(crate) async fn get(caller: &Caller, input: &GetObjectInput, headers: &HeaderMap) -> S3Result<GetObjectOutput> {
+    check_overrides!(caller, input);
     if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
         return Err(not_implemented("server-side encryption"));
     }
@@ -85,13 +102,15 @@ pub(crate) async fn get(caller: &Caller, input: &GetObjectInput) -> S3Result<Get
         if_unmodified_since: input.if_unmodified_since.as_ref(),
     };
     check_condition(&wanted, &found)?;
-    let part = part(&found, input.range.as_ref(), input.part_number)?;
+    let range = input.range.as_ref().filter(|_| is_still_wanted(headers, &found));
+    let part = part(&found, range, input.part_number)?;
     let described = Described::of(&found, &part, input.checksum_mode.as_ref().map(|mode| mode.as_str()));
     let body = Some(body(reader, part.start, part.end));
     Ok(GetObjectOutput { body, ..output!(GetObjectOutput, input, found, part, described) })
 }
 
-pub(crate) async fn head(caller: &Caller, input: &HeadObjectInput) -> S3Result<HeadObjectOutput> {
+pub(crate) async fn head(caller: &Caller, input: &HeadObjectInput, headers: &HeaderMap) -> S3Result<HeadObjectOutput> {
+    check_overrides!(caller, input);
     if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
         return Err(not_implemented("server-side encryption"));
     }
@@ -110,7 +129,8 @@ pub(crate) async fn head(caller: &Caller, input: &HeadObjectInput) -> S3Result<H
         if_unmodified_since: input.if_unmodified_since.as_ref(),
     };
     check_condition(&wanted, &found)?;
-    let part = part(&found, input.range.as_ref(), input.part_number)?;
+    let range = input.range.as_ref().filter(|_| is_still_wanted(headers, &found));
+    let part = part(&found, range, input.part_number)?;
     let described = Described::of(&found, &part, input.checksum_mode.as_ref().map(|mode| mode.as_str()));
     Ok(output!(HeadObjectOutput, input, found, part, described))
 }
@@ -166,6 +186,16 @@ pub(crate) fn check_condition(wanted: &Wanted<'_>, found: &Found) -> S3Result<()
     }
 }
 
+/// Whether the object is the one that the range is of, where `If-Range` names one by its etag or its date: else all of it
+/// is wanted. Half of one object is never continued with half of another.
+fn is_still_wanted(headers: &HeaderMap, found: &Found) -> bool {
+    let Some(named) = headers.get(http::header::IF_RANGE) else { return true };
+    let is_etag =
+        ETag::parse_http_header(named.as_bytes()).is_ok_and(|etag| etag.as_strong() == Some(found.etag.as_str()));
+    let modified = http_date(Some(&timestamp(found.attributes.mtime))).ok().flatten();
+    is_etag || modified.is_some_and(|modified| modified.as_bytes() == named.as_bytes())
+}
+
 fn part(found: &Found, range: Option<&Range>, number: Option<i32>) -> S3Result<Part> {
     let length = found.attributes.length.get();
     match (range, number) {
@@ -176,19 +206,23 @@ fn part(found: &Found, range: Option<&Range>, number: Option<i32>) -> S3Result<P
         (None, None) => Ok(Part { start: 0, end: length, content_range: None, count: None, checksum: None }),
         (None, Some(number)) => numbered(found, number),
         (Some(range), None) => {
-            let range = range.check(length).map_err(|_| {
-                let mut error = S3Error::new(S3ErrorCode::InvalidRange);
-                let mut headers = HeaderMap::new();
-                if let Ok(value) = format!("bytes */{length}").parse() {
-                    headers.insert(http::header::CONTENT_RANGE, value);
-                }
-                error.set_headers(headers);
-                error
-            })?;
+            // The library takes the last bytes of nothing for a range, and there are none.
+            let range =
+                range.check(length).ok().filter(|range| !range.is_empty()).ok_or_else(|| out_of_range(length))?;
             let content_range = Some(format!("bytes {}-{}/{length}", range.start, range.end - 1));
             Ok(Part { start: range.start, end: range.end, content_range, count: None, checksum: None })
         }
     }
+}
+
+fn out_of_range(length: u64) -> S3Error {
+    let mut error = S3Error::new(S3ErrorCode::InvalidRange);
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = format!("bytes */{length}").parse() {
+        headers.insert(http::header::CONTENT_RANGE, value);
+    }
+    error.set_headers(headers);
+    error
 }
 
 /// One of the parts that the object was made of.
@@ -225,4 +259,63 @@ fn body(mut reader: ObjectReader, start: u64, end: u64) -> StreamingBlob {
         }
     });
     StreamingBlob::wrap(sync_wrapper::SyncStream::new(chunks))
+}
+
+#[cfg(test)]
+mod tests {
+    use client::Attributes;
+
+    use super::*;
+
+    #[test]
+    fn a_range_of_nothing_is_not_satisfiable() {
+        for range in ["bytes=0-", "bytes=0-0", "bytes=-1", "bytes=-0"] {
+            let range = Range::parse(range).expect("legal");
+            let refused = part(&found(0), Some(&range), None).err().expect("there is no byte");
+            assert_eq!(*refused.code(), S3ErrorCode::InvalidRange, "{range:?}");
+            assert_eq!(refused.headers().expect("told")["content-range"], "bytes */0");
+        }
+        let last = part(&found(10), Some(&Range::parse("bytes=-3").expect("legal")), None).expect("there");
+        assert_eq!((last.start, last.end, last.content_range.as_deref()), (7, 10, Some("bytes 7-9/10")));
+    }
+
+    #[test]
+    fn a_range_of_another_object_is_not_wanted() {
+        let object = found(10);
+        let wanted = |named: &str| {
+            let headers = [(http::header::IF_RANGE, named.parse().expect("legal"))].into_iter().collect();
+            is_still_wanted(&headers, &object)
+        };
+        assert!(is_still_wanted(&HeaderMap::new(), &object));
+        assert!(wanted("\"e\"") && wanted("Thu, 01 Jan 1970 00:00:07 GMT"));
+        assert!(!wanted("\"f\"") && !wanted("W/\"e\"") && !wanted("Thu, 01 Jan 1970 00:00:06 GMT") && !wanted("x"));
+    }
+
+    fn found(length: u64) -> Found {
+        let (etag, properties, tags, part_list) = ("e".to_owned(), Vec::new(), Vec::new(), Vec::new());
+        let mtime = types::Timestamp::from_nanos(7_000_000_000);
+        let attributes = Attributes {
+            inode: types::InodeId::new(42),
+            kind: client::Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            length: types::ByteSize::new(length),
+            atime: mtime,
+            mtime,
+            ctime: mtime,
+            links: 1,
+            replication: 3,
+            block_size: types::ByteSize::new(1 << 20),
+            writing: false,
+            usage: None,
+            quota: None,
+            ttl: None,
+            device: None,
+            target: None,
+            access_acl: false,
+            default_acl: false,
+        };
+        Found { attributes, etag, as_given: true, properties, tags, is_inline: true, part_list }
+    }
 }

@@ -186,6 +186,10 @@ pub(crate) async fn versions(caller: &Caller, input: ListObjectVersionsInput) ->
         ..
     } = input;
     let encoding = Encoding::of(encoding_type.as_ref())?;
+    let said = |marker: Option<&str>| marker.is_some_and(|marker| !marker.is_empty());
+    if said(version_id_marker.as_deref()) && !said(key_marker.as_deref()) {
+        return Err(invalid("A version-id marker cannot be specified without a key marker."));
+    }
     let asked = Asked {
         bucket: &bucket,
         prefix: prefix.as_deref(),
@@ -254,11 +258,11 @@ fn size(attributes: &Attributes) -> i64 {
 }
 
 /// A token is where to go on, in letters that survive a URL.
-fn to_token(after: &[u8]) -> String {
+pub(super) fn to_token(after: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(after)
 }
 
-fn from_token(token: &str) -> S3Result<Vec<u8>> {
+pub(super) fn from_token(token: &str) -> S3Result<Vec<u8>> {
     let wrong = || invalid("the continuation token is not one that was given here");
     let after = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
     if after.is_empty() { Err(wrong()) } else { Ok(after) }

@@ -5,30 +5,34 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use client::objects::{ObjectWriter, PartWriter, PutOptions, Stored};
+use client::objects::{ObjectWriter, PartWriter, PutOptions, Stored, TAGS};
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
-use s3s::dto::{ChecksumType, ETag, Metadata, PutObjectInput, PutObjectOutput, StreamingBlob};
+use s3s::dto::{ChecksumType, ETag, Metadata, PutObjectInput, PutObjectOutput, StreamingBlob, Tag, Tagging};
 use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
+use s3s::xml::Deserialize as _;
 use s3s::{BodySizeLimitExceeded, S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders};
 
 use super::unsupported::{properties_of, unsupported};
 use crate::access::Caller;
 use crate::condition;
-use crate::digest::{Digested, Digester};
+use crate::digest::{Digested, Digester, Wanted};
 use crate::failure::{self, invalid, not_implemented};
 use crate::key;
 use crate::properties::{Algorithm, Checksum, Properties, given_checksums, set_checksum};
+use crate::tagging;
 
 /// Of the user's metadata, as S3 has it.
 const MAX_METADATA: usize = 2 << 10;
-/// Of a body that is not wanted.
-const DRAINED: usize = 1 << 20;
-/// The attribute that holds the tags of an object, as a query string.
-pub(crate) const TAGS: &[u8] = b"user.s3.tags";
+/// Of a body without the framing of its chunks.
+const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 
-pub(crate) async fn object(caller: &Caller, request: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
+pub(crate) async fn object(
+    caller: &Caller,
+    request: S3Request<PutObjectInput>,
+    md5_etags: bool,
+) -> S3Result<PutObjectOutput> {
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     key::check(&input.key)?;
     refuse_unsupported(&input)?;
@@ -37,33 +41,45 @@ pub(crate) async fn object(caller: &Caller, request: S3Request<PutObjectInput>) 
     let mut properties = properties_of!(input);
     check_metadata(&properties)?;
     let attributes = tags(input.tagging.as_deref())?;
-    let length = input.content_length.and_then(|length| u64::try_from(length).ok());
+    let length = length_said(input.content_length, &headers)?;
     let body = input.body.take().unwrap_or_else(|| StreamingBlob::from_bytes(Bytes::new()));
     let stored = if input.key.ends_with('/') {
-        let digested = digest_empty(body, expected.algorithm).await?;
+        let digested = digest_empty(body, expected.wanted(false)).await?;
         expected.check(&digested, trailing_headers.as_ref())?;
         let options = PutOptions { etag: None, properties: properties.encode(), attributes, condition };
         let put = caller.objects.put(&input.bucket, input.key.as_bytes(), Bytes::new(), options).await;
         (put.map_err(failure::of)?, digested)
     } else {
         let writer = caller.objects.writer(&input.bucket, input.key.as_bytes(), length).await.map_err(failure::of)?;
-        let (writer, digested) = receive(writer, body, length, expected.algorithm).await?;
+        let (writer, digested) = receive(writer, body, length, expected.wanted(md5_etags)).await?;
         expected.check(&digested, trailing_headers.as_ref())?;
         properties.checksum = Some(digested.checksum.clone());
-        let etag = Some(hex::encode(digested.md5));
+        let etag = Some(etag(&digested, writer.position())?);
         let options = PutOptions { etag, properties: properties.encode(), attributes, condition };
         (writer.finish(options).await.map_err(failure::of)?, digested)
     };
     Ok(answer(&stored.0, &stored.1.checksum))
 }
 
-/// Takes in what is left of a short body that nobody wants, so that the client can use the connection again.
-pub(crate) async fn drain(mut body: StreamingBlob) {
-    let mut taken = 0;
-    while taken < DRAINED
-        && let Some(Ok(chunk)) = body.next().await
-    {
-        taken += chunk.len();
+/// The etag of what was put: the MD5 of its content, or else something that nothing else has. It has a dash, so that no client
+/// takes it for an MD5.
+fn etag(digested: &Digested, length: u64) -> S3Result<String> {
+    if let Some(md5) = digested.md5 {
+        return Ok(hex::encode(md5));
+    }
+    let mut drawn = [0; 8];
+    getrandom::fill(&mut drawn)
+        .map_err(|error| S3Error::with_message(S3ErrorCode::InternalError, error.to_string()))?;
+    Ok(format!("{}-{length:x}", hex::encode(drawn)))
+}
+
+/// The length of a body as the request says it, which it must; none only for the file of a form, which ends with the form.
+pub(super) fn length_said(content_length: Option<i64>, headers: &HeaderMap) -> S3Result<Option<u64>> {
+    let decoded = headers.get(DECODED_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    match content_length.and_then(|length| u64::try_from(length).ok()).or(decoded) {
+        Some(length) => Ok(Some(length)),
+        None if headers.contains_key(http::header::CONTENT_LENGTH) => Ok(None),
+        None => Err(S3Error::new(S3ErrorCode::MissingContentLength)),
     }
 }
 
@@ -105,9 +121,9 @@ pub(crate) async fn receive<S: Sink>(
     mut writer: S,
     mut body: StreamingBlob,
     length: Option<u64>,
-    algorithm: Algorithm,
+    wanted: Wanted,
 ) -> S3Result<(S, Digested)> {
-    let mut digester = Digester::new(algorithm);
+    let mut digester = Digester::new(wanted);
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(broken_body)?;
         digester.update(chunk.clone()).await.map_err(S3Error::internal_error)?;
@@ -121,13 +137,13 @@ pub(crate) async fn receive<S: Sink>(
 }
 
 /// The object of a directory has no content.
-async fn digest_empty(mut body: StreamingBlob, algorithm: Algorithm) -> S3Result<Digested> {
+async fn digest_empty(mut body: StreamingBlob, wanted: Wanted) -> S3Result<Digested> {
     while let Some(chunk) = body.next().await {
         if !chunk.map_err(broken_body)?.is_empty() {
             return Err(invalid("a key that ends with a slash is a directory, and takes no content"));
         }
     }
-    Digester::new(algorithm).finish().await.map_err(S3Error::internal_error)
+    Digester::new(wanted).finish().await.map_err(S3Error::internal_error)
 }
 
 fn broken_body(error: StdError) -> S3Error {
@@ -181,8 +197,16 @@ pub(crate) fn without_framing(encoding: &str) -> Option<String> {
 /// Tags as an attribute; none for no tags.
 pub(crate) fn tags(header: Option<&str>) -> S3Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let Some(header) = header.filter(|header| !header.is_empty()) else { return Ok(Vec::new()) };
-    crate::tagging::check(&crate::tagging::parse(header)?, crate::tagging::Limits::OBJECT)?;
-    Ok(vec![(TAGS.to_vec(), header.as_bytes().to_vec())])
+    // A form brings them as the document that is put otherwise.
+    let tags = if header.starts_with('<') { of_document(header)? } else { tagging::parse(header)? };
+    tagging::check(&tags, tagging::Limits::OBJECT)?;
+    Ok(if tags.is_empty() { Vec::new() } else { vec![(TAGS.to_vec(), tagging::query(&tags))] })
+}
+
+fn of_document(xml: &str) -> S3Result<Vec<Tag>> {
+    let mut deserializer = s3s::xml::Deserializer::new(xml.as_bytes());
+    let read = Tagging::deserialize(&mut deserializer).and_then(|read| deserializer.expect_eof().map(|()| read));
+    read.map(|read| read.tag_set).map_err(|_| S3Error::new(S3ErrorCode::MalformedXML))
 }
 
 /// What came with the body for it to be held against.
@@ -196,8 +220,9 @@ pub(crate) struct Expected {
     in_trailer: bool,
 }
 
+const MD5: &str = "content-md5";
 /// The headers of checksums.
-const HEADERS: [(Algorithm, &str); 5] = [
+pub(crate) const HEADERS: [(Algorithm, &str); 5] = [
     (Algorithm::Crc32, "x-amz-checksum-crc32"),
     (Algorithm::Crc32c, "x-amz-checksum-crc32c"),
     (Algorithm::Crc64Nvme, "x-amz-checksum-crc64nvme"),
@@ -214,6 +239,19 @@ impl Expected {
         Self::read(input.content_md5.as_deref(), given_checksums!(input), headers)
     }
 
+    /// As for a request that is not read by the S3 library.
+    pub(crate) fn of_headers(headers: &HeaderMap) -> S3Result<Self> {
+        let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let given = HEADERS.map(|(algorithm, name)| (algorithm, text(name)));
+        let given = given.each_ref().map(|(algorithm, value)| (*algorithm, value));
+        Self::read(text(MD5).as_deref(), given, headers)
+    }
+
+    /// What is to be computed for the comparison, and besides it the MD5 if that is wanted.
+    pub(crate) fn wanted(&self, md5: bool) -> Wanted {
+        Wanted { algorithm: self.algorithm, md5: md5 || self.md5.is_some() }
+    }
+
     /// Whether there is a checksum to compare with, besides the MD5.
     pub(crate) fn is_given(&self) -> bool {
         self.value.is_some() || self.in_trailer
@@ -224,6 +262,8 @@ impl Expected {
         given: [(Algorithm, &Option<String>); 5],
         headers: &HeaderMap,
     ) -> S3Result<Self> {
+        // The library passes over a header without a value.
+        let md5 = md5.or_else(|| headers.get(MD5).filter(|value| value.is_empty()).map(|_| ""));
         let md5 = md5.map(|text| match BASE64_STANDARD.decode(text) {
             Ok(bytes) if bytes.len() == 16 => Ok(bytes),
             Ok(_) | Err(_) => Err(S3Error::new(S3ErrorCode::InvalidDigest)),
@@ -263,7 +303,7 @@ impl Expected {
 
     /// Refuses bytes that are not those that were meant (invariant 4).
     pub(crate) fn check(&self, digested: &Digested, trailers: Option<&TrailingHeaders>) -> S3Result<()> {
-        if self.md5.as_ref().is_some_and(|md5| md5.as_slice() != digested.md5) {
+        if self.md5.as_ref().is_some_and(|md5| digested.md5.is_none_or(|found| md5.as_slice() != found)) {
             return Err(S3Error::new(S3ErrorCode::BadDigest));
         }
         let promised = if self.in_trailer {
@@ -290,6 +330,43 @@ impl Expected {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn without_an_md5_no_two_objects_have_one_etag() {
+        let wanted = Wanted { algorithm: Algorithm::Crc32, md5: false };
+        let digested = Digester::new(wanted).finish().await.expect("here");
+        let (one, other) = (etag(&digested, 255).expect("drawn"), etag(&digested, 255).expect("drawn"));
+        assert!(one.len() == 19 && one.ends_with("-ff") && one != other, "{one} {other}");
+        let digested = Digester::new(Wanted { md5: true, ..wanted }).finish().await.expect("here");
+        assert_eq!(etag(&digested, 0).expect("computed"), "d41d8cd98f00b204e9800998ecf8427e");
+        let given = Expected { algorithm: Algorithm::Crc32, md5: Some(vec![0; 16]), value: None, in_trailer: false };
+        assert!(given.wanted(false).md5, "what came with the body is compared in any case");
+    }
+
+    #[test]
+    fn a_length_is_said_or_the_body_is_refused() {
+        let with = |name: &'static str| {
+            let headers: HeaderMap =
+                [(name.parse().expect("legal"), "7".parse().expect("legal"))].into_iter().collect();
+            move |length| length_said(length, &headers).map_err(|error| error.code().clone())
+        };
+        assert_eq!(with("content-length")(Some(7)), Ok(Some(7)));
+        assert_eq!(with(DECODED_LENGTH)(None), Ok(Some(7)));
+        assert_eq!(with("content-length")(None), Ok(None), "a form");
+        assert_eq!(with("x-other")(None), Err(S3ErrorCode::MissingContentLength));
+    }
+
+    #[test]
+    fn tags_come_as_a_query_or_as_a_document() {
+        let document = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1</Value></Tag></TagSet></Tagging>";
+        let kept = vec![(TAGS.to_vec(), b"a%20b=1".to_vec())];
+        assert_eq!(
+            [tags(Some("a%20b=1")), tags(Some(document))].map(|tags| tags.ok()),
+            [Some(kept.clone()), Some(kept)]
+        );
+        assert_eq!(tags(Some("<Tagging>")).expect_err("refused").code(), &S3ErrorCode::MalformedXML);
+        assert_eq!(tags(None).ok(), Some(Vec::new()));
+    }
+
     #[test]
     fn framing_is_no_encoding_of_the_object() {
         assert_eq!(without_framing("aws-chunked"), None);
@@ -302,7 +379,7 @@ mod tests {
         let none = || None;
         let given =
             |value: Option<String>| Expected { algorithm: Algorithm::Crc32, md5: None, value, in_trailer: false };
-        let mut digester = Digester::new(Algorithm::Crc32);
+        let mut digester = Digester::new(Wanted { algorithm: Algorithm::Crc32, md5: true });
         digester.update(Bytes::from_static(b"123456789")).await.expect("here");
         let digested = digester.finish().await.expect("here");
         let right = BASE64_STANDARD.encode([0xcb, 0xf4, 0x39, 0x26]);
@@ -317,5 +394,7 @@ mod tests {
         let nothing = None;
         let none = [(Algorithm::Crc32, &nothing); 5];
         assert_eq!(*Expected::read(Some("x"), none, &headers).expect_err("refused").code(), S3ErrorCode::InvalidDigest);
+        let empty = [(http::header::HeaderName::from_static(MD5), "".parse().expect("legal"))].into_iter().collect();
+        assert_eq!(*Expected::read(None, none, &empty).expect_err("refused").code(), S3ErrorCode::InvalidDigest);
     }
 }

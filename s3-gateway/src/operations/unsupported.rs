@@ -83,3 +83,15 @@ macro_rules! properties_of {
     };
 }
 pub(crate) use properties_of;
+
+/// Whether a request on the rights of a bucket or an object grants something by headers.
+macro_rules! grants {
+    ($input:expr) => {
+        $input.grant_full_control.is_some()
+            || $input.grant_read.is_some()
+            || $input.grant_read_acp.is_some()
+            || $input.grant_write.is_some()
+            || $input.grant_write_acp.is_some()
+    };
+}
+pub(crate) use grants;

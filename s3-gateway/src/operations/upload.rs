@@ -101,19 +101,14 @@ pub(super) async fn begun(caller: &Caller, upload: &UploadName) -> S3Result<Begu
 pub(crate) async fn part(caller: &Caller, request: S3Request<UploadPartInput>) -> S3Result<UploadPartOutput> {
     let S3Request { mut input, headers, trailing_headers, .. } = request;
     let body = input.body.take().unwrap_or_else(|| StreamingBlob::from_bytes(Bytes::new()));
-    let (upload, number, expected) = match prepared(caller, &input, &headers).await {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            put::drain(body).await;
-            return Err(error);
-        }
-    };
-    let length = input.content_length.and_then(|length| u64::try_from(length).ok());
+    let length = put::length_said(input.content_length, &headers)?;
+    check_length(length)?;
+    let (upload, number, expected) = prepared(caller, &input, &headers).await?;
     let writer = caller.objects.part_writer(&upload, number).await.map_err(failure::of)?;
-    let (writer, digested) = put::receive(writer, body, length, expected.algorithm).await?;
+    let (writer, digested) = put::receive(writer, body, length, expected.wanted(true)).await?;
     check_length(Some(writer.position()))?;
     expected.check(&digested, trailing_headers.as_ref())?;
-    let etag = hex::encode(digested.md5);
+    let etag = digested.md5_digits();
     let notes = PartNotes { checksum: Some(digested.checksum.clone()) };
     writer.finish(etag.clone(), notes.to_bytes()).await.map_err(failure::of)?;
     let mut output = UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() };
@@ -131,7 +126,6 @@ async fn prepared(
         return Err(not_implemented("server-side encryption"));
     }
     let (upload, number) = (name(&input.bucket, &input.key, &input.upload_id)?, number(input.part_number)?);
-    check_length(input.content_length.and_then(|length| u64::try_from(length).ok()))?;
     let begun = begun(caller, &upload).await?;
     let mut expected = Expected::read(input.content_md5.as_deref(), given_checksums!(input), headers)?;
     match begun.algorithm {

@@ -126,6 +126,7 @@ pub(crate) fn actions(operation: &str, extras: Extras) -> Vec<String> {
         "GetBucketEncryption" => vec!["GetEncryptionConfiguration"],
         "DeleteBucketReplication" | "PutBucketReplication" => vec!["PutReplicationConfiguration"],
         "GetBucketReplication" => vec!["GetReplicationConfiguration"],
+        "GetBucketAccelerateConfiguration" => vec!["GetAccelerateConfiguration"],
         "GetObjectLockConfiguration" => vec!["GetBucketObjectLockConfiguration"],
         "PutObjectLockConfiguration" => vec!["PutBucketObjectLockConfiguration"],
         "GetBucketNotificationConfiguration" => vec!["GetBucketNotification"],
