@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use client::Client;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
@@ -12,14 +11,10 @@ use super::report::latencies;
 
 /// Runs `op(client, number)` for every number below `count`, `outstanding` at a time, spread over the clients. Returns
 /// how long each took, in nanoseconds. The first error ends it; dropping it ends every operation.
-pub(super) async fn drive<F, O>(
-    clients: &[Client],
-    outstanding: u32,
-    count: u64,
-    op: F,
-) -> anyhow::Result<Histogram<u64>>
+pub(super) async fn drive<C, F, O>(clients: &[C], outstanding: u32, count: u64, op: F) -> anyhow::Result<Histogram<u64>>
 where
-    F: Fn(Client, u64) -> O + Clone + Send + 'static,
+    C: Clone + Send + Sync + 'static,
+    F: Fn(C, u64) -> O + Clone + Send + 'static,
     O: Future<Output = anyhow::Result<()>> + Send,
 {
     let next = Arc::new(AtomicU64::new(0));

@@ -11,6 +11,7 @@ mod populate;
 mod processes;
 mod read;
 mod report;
+mod s3;
 mod small;
 mod start;
 mod testbed;
@@ -22,6 +23,7 @@ use limits::{Ground, Stop};
 use meta::MetaArgs;
 use read::ReadArgs;
 use report::Reporter;
+use s3::S3Args;
 use small::SmallArgs;
 use testbed::{Place, Testbed};
 use write::WriteArgs;
@@ -40,6 +42,8 @@ enum What {
     Meta(MetaArgs),
     /// Large files, read from end to end and at random
     Read(ReadArgs),
+    /// Objects through an S3 gateway, large and small, and a listing
+    S3(S3Args),
     /// Many small files, written and read whole
     Small(SmallArgs),
     /// Large files, written with three replicas
@@ -67,6 +71,10 @@ pub(crate) async fn run(args: BenchArgs, named: Option<client::Config>, json: bo
         What::Meta(args) => args.run(named, &mut reporter).await,
         What::Read(args) => {
             let testbed = Testbed::start(named, ReadArgs::SHAPE, &args.place, &reporter).await?;
+            testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
+        }
+        What::S3(args) => {
+            let testbed = Testbed::start(named, S3Args::SHAPE, &args.place, &reporter).await?;
             testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
         }
         What::Small(args) => {

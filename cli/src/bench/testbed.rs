@@ -97,6 +97,10 @@ impl Testbed {
         self.local.path()
     }
 
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
+    }
+
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(self.config.clone()).await?)
     }

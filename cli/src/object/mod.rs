@@ -1,8 +1,11 @@
 //! `ashlar object`: buckets and the objects in them, through the library and not over HTTP.
 
 mod bucket;
+mod cp;
 mod get;
 mod ls;
+mod multipart;
+mod mv;
 mod name;
 mod presign;
 mod put;
@@ -39,8 +42,14 @@ enum Command {
     /// Show everything about objects
     #[command(visible_alias = "head")]
     Stat(stat::StatArgs),
+    /// Copy an object within the cluster, without moving a byte
+    Cp(cp::CpArgs),
+    /// Give an object another key of its bucket, in one step
+    Mv(mv::MvArgs),
     /// Remove objects
     Rm(rm::RmArgs),
+    /// Uploads in parts that are not complete
+    Multipart(multipart::MultipartArgs),
     /// Make a URL that lets whoever has it at an object for a while
     Presign(presign::PresignArgs),
 }
@@ -59,7 +68,10 @@ pub(crate) async fn run(args: ObjectArgs) -> Result<(), Failure> {
         Command::Put(args) => put::run(&client, args).await,
         Command::Get(args) => get::run(&client, args).await,
         Command::Stat(args) => stat::run(&client, args).await,
+        Command::Cp(args) => cp::run(&client, args).await,
+        Command::Mv(args) => mv::run(&client, args).await,
         Command::Rm(args) => rm::run(&client, args).await,
+        Command::Multipart(args) => multipart::run(&client, args).await,
         Command::Presign(_) => unreachable!("done above"),
     };
     // The work is done or has failed; a session that cannot be closed in order ends by itself.

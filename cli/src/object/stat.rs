@@ -1,7 +1,9 @@
 //! `ashlar object stat`
 
+use std::collections::BTreeMap;
+
 use client::Client;
-use client::objects::Found;
+use client::objects::{Found, Properties};
 use serde::Serialize;
 
 use super::name::ObjectName;
@@ -29,6 +31,10 @@ struct Object<'a> {
     uid: u32,
     gid: u32,
     inode: u64,
+    content_type: Option<String>,
+    metadata: BTreeMap<String, String>,
+    /// As a query string.
+    tags: String,
 }
 
 pub(super) async fn run(client: &Client, args: StatArgs) -> Result<(), Failure> {
@@ -48,6 +54,7 @@ pub(super) async fn run(client: &Client, args: StatArgs) -> Result<(), Failure> 
 }
 
 fn as_json<'a>(name: &'a ObjectName, found: &'a Found) -> Object<'a> {
+    let properties = Properties::decode(&found.properties);
     Object {
         bucket: &name.bucket,
         key: &name.key,
@@ -57,6 +64,9 @@ fn as_json<'a>(name: &'a ObjectName, found: &'a Found) -> Object<'a> {
         uid: found.attributes.uid,
         gid: found.attributes.gid,
         inode: found.attributes.inode.get(),
+        content_type: properties.content_type,
+        metadata: properties.metadata,
+        tags: String::from_utf8_lossy(&found.tags).into_owned(),
     }
 }
 
@@ -69,5 +79,15 @@ fn table(name: &ObjectName, found: &Found) -> Table {
     table.row(["modified".to_owned(), local_exact(found.attributes.mtime)]);
     table.row(["owner".to_owned(), format!("{}:{}", found.attributes.uid, found.attributes.gid)]);
     table.row(["inode".to_owned(), found.attributes.inode.get().to_string()]);
+    let properties = Properties::decode(&found.properties);
+    if let Some(kind) = properties.content_type {
+        table.row(["type".to_owned(), kind]);
+    }
+    for (name, value) in properties.metadata {
+        table.row([format!("x-amz-meta-{name}"), value]);
+    }
+    if !found.tags.is_empty() {
+        table.row(["tags".to_owned(), String::from_utf8_lossy(&found.tags).into_owned()]);
+    }
     table
 }
