@@ -125,7 +125,82 @@ def completes_under_kills_are_whole_or_not_there():
     here.delete_bucket(Bucket=BUCKET)
 
 
-CLAIMS = [a_gateway_killed_amid_a_part_and_an_object_leaves_nothing_of_them, completes_under_kills_are_whole_or_not_there]
+def puts_under_kills_are_whole_or_not_there():
+    """Clients put and overwrite objects through a gateway that is killed and started again. What was acknowledged is there, and what
+    was not is whole or not there; the other gateway never stops to serve."""
+    here = client(os.environ["AWS_ENDPOINT_URL"])
+    here.create_bucket(Bucket=BUCKET)
+    dice = random.Random(11)
+    # By key: every content that was ever sent, and those that may be there.
+    sent, allowed = {f"k/{at}": [] for at in range(8)}, {f"k/{at}": {None} for at in range(8)}
+    for round_ in range(4):
+        process, there = another_gateway()
+
+        def put(key):
+            for turn in range(6):
+                content = hashlib.sha256(f"{key} {round_} {turn}".encode()).digest() * (40 if turn % 2 else 40_000)
+                sent[key].append(content)
+                try:
+                    there.put_object(Bucket=BUCKET, Key=key, Body=content)
+                except (BotoCoreError, ClientError):
+                    allowed[key].add(content)
+                    return
+                allowed[key] = {content}
+
+        with concurrent.futures.ThreadPoolExecutor(len(sent)) as pool:
+            asked = [pool.submit(put, key) for key in sent]
+            for _ in range(dice.randrange(3, 12)):
+                # The gateway that lives serves meanwhile, and gives whole versions only.
+                key = dice.choice(list(sent))
+                try:
+                    got = here.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+                    assert got in sent[key], f"{key} is a mixture"
+                except here.exceptions.NoSuchKey:
+                    pass
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            for done in asked:
+                done.result(60)
+        for key, contents in allowed.items():
+            try:
+                got = here.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            except here.exceptions.NoSuchKey:
+                got = None
+            assert got in contents, f"round {round_}: {key} is not what was acknowledged"
+            allowed[key] = {got}
+    for key in sent:
+        here.delete_object(Bucket=BUCKET, Key=key)
+    here.delete_bucket(Bucket=BUCKET)
+
+
+def who_reads_while_an_object_is_overwritten_gets_one_whole_version():
+    here = client(os.environ["AWS_ENDPOINT_URL"])
+    here.create_bucket(Bucket=BUCKET)
+    versions = {f'"{hashlib.md5(body).hexdigest()}"': body for body in (random.Random(at).randbytes(3_000_000 + at) for at in range(3))}
+    bodies = list(versions.values())
+    here.put_object(Bucket=BUCKET, Key="hot", Body=bodies[0])
+    slow = here.get_object(Bucket=BUCKET, Key="hot")
+    begun = slow["Body"].read(10_000)
+
+    def write(first):
+        for turn in range(8):
+            here.put_object(Bucket=BUCKET, Key="hot", Body=bodies[(first + turn) % 3])
+
+    def read():
+        for _ in range(10):
+            got = here.get_object(Bucket=BUCKET, Key="hot")
+            assert got["Body"].read() == versions[got["ETag"]], "a reader was given a mixture"
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(write, 1), pool.submit(write, 2)] + [pool.submit(read) for _ in range(4)]:
+            done.result(120)
+    here.delete_object(Bucket=BUCKET, Key="hot")
+    assert begun + slow["Body"].read() == bodies[0], "who has begun to read reads on, whatever becomes of the object"
+    here.delete_bucket(Bucket=BUCKET)
+
+
+CLAIMS = [puts_under_kills_are_whole_or_not_there, who_reads_while_an_object_is_overwritten_gets_one_whole_version,
+          a_gateway_killed_amid_a_part_and_an_object_leaves_nothing_of_them, completes_under_kills_are_whole_or_not_there]
 
 if __name__ == "__main__":
     failed = 0
