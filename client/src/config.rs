@@ -29,7 +29,7 @@ pub struct Config {
     pub read_timeout: Duration,
     /// Packets of up to 1 MiB that a writer has in flight, and keeps in memory until they are acknowledged.
     pub window: usize,
-    /// How far a sequential reader is ahead of what was asked for.
+    /// How far a sequential reader is ahead of what was asked for, in several parts of the file at once.
     pub read_ahead: ByteSize,
     /// Idle data connections kept per datanode.
     pub idle_connections: usize,
@@ -46,7 +46,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
             window: 16,
-            read_ahead: ByteSize::mib(4),
+            read_ahead: ByteSize::mib(8),
             idle_connections: 8,
         }
     }

@@ -1,8 +1,10 @@
 //! Connections to the transfer servers of datanodes: dialled, greeted, kept while idle, and used again.
 
+mod record;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,14 +16,16 @@ use transfer::message::Hello;
 use transfer::{Buffers, Control, Failed, Frame, FrameError};
 use types::ClusterId;
 
+pub(crate) use record::{Class, Outlook};
+
+use record::Records;
+
 use crate::config::Config;
 
 /// An idle connection is closed after this long; datanodes wait longer.
 const IDLE: Duration = Duration::from_secs(20);
-/// No more connections are kept, and no more suspects remembered.
-const REMEMBERED: usize = 256;
-/// A datanode that failed is asked last for this long.
-const SUSPECTED: Duration = Duration::from_secs(15);
+/// No more connections are kept.
+const KEPT: usize = 256;
 /// Bytes read with a header: a short answer comes in one go, a long one costs little copying.
 const FIRST_READ: usize = 8 << 10;
 /// Bodies from this size on are read into buffers that are used again.
@@ -134,32 +138,52 @@ async fn fill<B: BufMut + AsRef<[u8]>>(stream: &mut TcpStream, target: &mut B, l
     Ok(())
 }
 
-/// Idle connections, and which datanodes failed lately.
+/// Idle connections, and what is known of the datanodes.
 #[derive(Debug)]
 pub(crate) struct Pool {
     cluster: ClusterId,
     keep: usize,
     patience: Duration,
     large: Buffers,
-    state: Mutex<State>,
+    began: Instant,
+    idle: Mutex<HashMap<SocketAddr, Vec<(Instant, DataConnection)>>>,
+    records: Mutex<Records>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    idle: HashMap<SocketAddr, Vec<(Instant, DataConnection)>>,
-    suspects: HashMap<SocketAddr, Instant>,
+/// A read that is under way counts as load of its datanode.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    pool: Arc<Pool>,
+    address: SocketAddr,
+    class: Class,
+    since: Instant,
+}
+
+impl UnderWay {
+    /// The first bytes are there.
+    pub(crate) fn answered(&self) {
+        let now = self.pool.now();
+        self.pool.records().answered(self.address, self.class, self.since.elapsed(), now);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.pool.records().ended(self.address);
+    }
 }
 
 impl Pool {
     pub(crate) fn new(config: &Config, cluster: ClusterId) -> Self {
         let large = Buffers::new(MAX_BODY, KEPT_BUFFERS);
         let (keep, patience) = (config.idle_connections, config.connect_timeout);
-        Self { cluster, keep, patience, large, state: Mutex::default() }
+        let (idle, records) = (Mutex::default(), Mutex::default());
+        Self { cluster, keep, patience, large, began: Instant::now(), idle, records }
     }
 
     /// An idle connection, or a new one.
     pub(crate) async fn connection(&self, address: SocketAddr) -> Result<DataConnection, LinkError> {
-        match self.idle(address) {
+        match self.take_idle(address) {
             Some(connection) => Ok(connection),
             None => self.fresh(address).await,
         }
@@ -175,22 +199,22 @@ impl Pool {
     pub(crate) fn put_back(&self, mut connection: DataConnection) {
         connection.reused = true;
         let now = Instant::now();
-        let mut state = self.state();
-        state.idle.retain(|_, kept| {
+        let mut idle = self.idle();
+        idle.retain(|_, kept| {
             kept.retain(|(since, _)| now.duration_since(*since) < IDLE);
             !kept.is_empty()
         });
-        let kept = state.idle.values().map(Vec::len).sum::<usize>();
-        let of_node = state.idle.entry(connection.address).or_default();
-        if of_node.len() < self.keep && kept < REMEMBERED {
+        let kept = idle.values().map(Vec::len).sum::<usize>();
+        let of_node = idle.entry(connection.address).or_default();
+        if of_node.len() < self.keep && kept < KEPT {
             of_node.push((now, connection));
         }
     }
 
-    fn idle(&self, address: SocketAddr) -> Option<DataConnection> {
+    fn take_idle(&self, address: SocketAddr) -> Option<DataConnection> {
         let now = Instant::now();
-        let mut state = self.state();
-        let kept = state.idle.get_mut(&address)?;
+        let mut idle = self.idle();
+        let kept = idle.get_mut(&address)?;
         while let Some((since, connection)) = kept.pop() {
             if now.duration_since(since) < IDLE && connection.is_quiet() {
                 return Some(connection);
@@ -201,20 +225,51 @@ impl Pool {
 
     /// Notes that a datanode failed: others are asked first for a while.
     pub(crate) fn suspect(&self, address: SocketAddr) {
-        let now = Instant::now();
-        let mut state = self.state();
-        state.idle.remove(&address);
-        state.suspects.retain(|_, since| now.duration_since(*since) < SUSPECTED);
-        if state.suspects.len() < REMEMBERED {
-            state.suspects.insert(address, now);
-        }
+        self.idle().remove(&address);
+        let now = self.now();
+        self.records().failed(address, now);
     }
 
     pub(crate) fn is_suspect(&self, address: SocketAddr) -> bool {
-        self.state().suspects.get(&address).is_some_and(|since| since.elapsed() < SUSPECTED)
+        let now = self.now();
+        self.records().is_suspect(address, now)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that a read begins, until what this returns is dropped.
+    pub(crate) fn under_way(self: &Arc<Self>, address: SocketAddr, class: Class) -> UnderWay {
+        let now = self.now();
+        self.records().began(address, now);
+        UnderWay { pool: Arc::clone(self), address, class, since: Instant::now() }
+    }
+
+    /// Notes that a datanode was left after so long because another was faster.
+    pub(crate) fn overtaken(&self, address: SocketAddr, class: Class, after: Duration) {
+        let now = self.now();
+        self.records().overtaken(address, class, after, now);
+    }
+
+    /// What to expect of each of these datanodes, and how long to wait for the first before a second one is asked.
+    pub(crate) fn outlook(&self, addresses: &[SocketAddr], class: Class) -> (Vec<Outlook>, Duration) {
+        let now = self.now();
+        let mut records = self.records();
+        let outlook = addresses.iter().map(|address| records.outlook(*address, class, now)).collect();
+        (outlook, records.hedge_after(addresses.iter().copied(), class))
+    }
+
+    /// Whether a second request may go out now, which it then does.
+    pub(crate) fn may_hedge(&self) -> bool {
+        self.records().may_hedge()
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<(Instant, DataConnection)>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,14 +1,16 @@
 //! Reading a file: in sequence, with read-ahead, or anywhere.
 
+mod ahead;
+mod attempt;
 mod blocks;
+mod choice;
+mod race;
 mod range;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::v1;
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 use transfer::frame::MAX_DATA;
 
 use crate::error::{Error, Fault};
@@ -16,6 +18,7 @@ use crate::object::Attributes;
 use crate::place::Place;
 use crate::store::Client;
 
+use ahead::Ahead;
 use blocks::OpenFile;
 use range::Range;
 
@@ -30,13 +33,6 @@ pub struct FileReader {
     rest: Bytes,
     /// Reads on from behind `rest`.
     ahead: Option<Ahead>,
-}
-
-/// The task that reads ahead of the application.
-#[derive(Debug)]
-struct Ahead {
-    chunks: mpsc::Receiver<Result<Bytes, Fault>>,
-    _task: AbortOnDropHandle<()>,
 }
 
 impl FileReader {
@@ -135,19 +131,17 @@ impl FileReader {
             self.rest = content.slice(self.position as usize..self.end as usize);
             return Ok(true);
         }
-        let ahead = self.ahead.get_or_insert_with(|| start(&self.file, self.position, self.end));
-        match ahead.chunks.recv().await {
-            Some(Ok(bytes)) => {
+        let ahead = self.ahead.get_or_insert_with(|| Ahead::new(Arc::clone(&self.file), self.position, self.end));
+        let next = ahead.next().await;
+        let next = next.and_then(|bytes| bytes.ok_or_else(|| Fault::Broken("reading ahead ended early".to_owned())));
+        match next {
+            Ok(bytes) => {
                 self.rest = bytes;
                 Ok(true)
             }
-            Some(Err(fault)) => {
+            Err(fault) => {
                 self.ahead = None;
                 Err(self.failed(fault))
-            }
-            None => {
-                self.ahead = None;
-                Err(self.failed(Fault::Broken("reading ahead ended too early".to_owned())))
             }
         }
     }
@@ -155,20 +149,4 @@ impl FileReader {
     fn failed(&self, fault: Fault) -> Error {
         Error::new("read", &self.file.shown, fault)
     }
-}
-
-/// Starts to read from `position` to `end`. The task ends with the file, with an error, or with its owner.
-fn start(file: &Arc<OpenFile>, position: u64, end: u64) -> Ahead {
-    let depth = (file.client.0.config.read_ahead.get() / MAX_DATA as u64).clamp(1, 64) as usize;
-    let (sender, chunks) = mpsc::channel(depth);
-    let mut range = Range::new(Arc::clone(file), position, end);
-    let task = tokio::spawn(async move {
-        while let Some(next) = range.next().await.transpose() {
-            let ends = next.is_err();
-            if sender.send(next).await.is_err() || ends {
-                return;
-            }
-        }
-    });
-    Ahead { chunks, _task: AbortOnDropHandle::new(task) }
 }

@@ -174,7 +174,23 @@ pub(crate) struct LocatedBlock {
     pub(crate) block_offset: u64,
     pub(crate) writing: bool,
     /// Best first.
-    pub(crate) replicas: Vec<Hop>,
+    pub(crate) replicas: Vec<Replica>,
+}
+
+/// How far from this client something is. Racks would come between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Distance {
+    SameHost,
+    Elsewhere,
+}
+
+/// Where a block can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Replica {
+    pub(crate) hop: Hop,
+    pub(crate) distance: Distance,
+    /// The namenode has not heard of its node for too long.
+    pub(crate) silent: bool,
 }
 
 /// A block to write, and the chain for it.
@@ -185,7 +201,8 @@ pub(crate) struct NewBlock {
     pub(crate) targets: Vec<Hop>,
 }
 
-pub(crate) fn located_block(wire: v1::LocatedBlock) -> Result<LocatedBlock, Fault> {
+/// `host` is what this client calls its machine.
+pub(crate) fn located_block(wire: v1::LocatedBlock, host: &str) -> Result<LocatedBlock, Fault> {
     let ends = [wire.offset, wire.block_offset].map(|offset| offset.checked_add(wire.length));
     if ends.iter().any(|end| end.is_none_or(|end| end > i64::MAX as u64)) {
         return Err(broken("a block ends behind the last possible byte"));
@@ -197,8 +214,14 @@ pub(crate) fn located_block(wire: v1::LocatedBlock) -> Result<LocatedBlock, Faul
         length: wire.length,
         block_offset: wire.block_offset,
         writing: wire.writing,
-        replicas: wire.replicas.iter().map(hop).collect::<Result<_, _>>()?,
+        replicas: wire.replicas.iter().map(|wire| replica(wire, host)).collect::<Result<_, _>>()?,
     })
+}
+
+fn replica(wire: &v1::Location, host: &str) -> Result<Replica, Fault> {
+    let is_near = !host.is_empty() && wire.host == host;
+    let distance = if is_near { Distance::SameHost } else { Distance::Elsewhere };
+    Ok(Replica { hop: hop(wire)?, distance, silent: wire.silent })
 }
 
 pub(crate) fn new_block(wire: v1::NewBlock) -> Result<NewBlock, Fault> {

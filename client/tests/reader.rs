@@ -1,19 +1,22 @@
-//! Reading from replicas that fail: invariants 3 and 4 of the crate.
+//! Reading from replicas that fail, are slow, or say nothing: invariants 3 and 4 of the crate.
 
 mod cluster;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::{Client, FileReader};
+use client::{Client, Config, FileReader};
 use proto::v1;
 use proto::v1::op::Kind as Op;
 use proto::v1::reply::Result as Answer;
+use tokio::sync::watch;
 use transfer::{Control, Failed, Frame, Piece, Read, ReadReply};
 use types::checksum::{CHUNK, append_words};
 use types::{BlockOffset, ByteSize, Code};
 
-use cluster::{Act, Datanode, Namenode, Peer, connect, content, done, file, location, path, storage};
+use cluster::{Act, Datanode, Namenode, Peer, config, content, done, file, location, path, storage};
 
 const BLOCK: usize = 4 << 20;
 const PIECE: usize = 1 << 20;
@@ -30,21 +33,64 @@ enum Flaw {
     Silent,
     /// Has so many bytes only.
     Short(usize),
+    /// Takes so long before it says anything.
+    Slow(Duration),
+    /// Reads that do not begin at the start of the file wait until there are reads of two places at once, from whomever.
+    WaitsForAnother,
 }
 
-/// Serves blocks of `content` from `storage`, and notes what was asked.
-async fn replica(content: Bytes, flaw: Flaw, asked: Arc<Mutex<Vec<Read>>>) -> Datanode {
-    Datanode::start(move |peer| serve(peer, content.clone(), flaw, Arc::clone(&asked))).await
+/// How long a test waits for what must happen.
+const SOON: Duration = Duration::from_secs(20);
+
+/// What the datanodes of a cluster see.
+#[derive(Debug)]
+struct Seen {
+    asked: Mutex<Vec<Read>>,
+    /// Connections that the client closed.
+    closed: watch::Sender<usize>,
 }
 
-async fn serve(mut peer: Peer, content: Bytes, flaw: Flaw, asked: Arc<Mutex<Vec<Read>>>) {
+impl Seen {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { asked: Mutex::default(), closed: watch::Sender::new(0) })
+    }
+
+    fn asked(&self) -> Vec<Read> {
+        self.asked.lock().expect("not poisoned").clone()
+    }
+}
+
+/// The places that are being read, in all datanodes.
+type Places = watch::Sender<BTreeSet<(u32, u64)>>;
+
+/// Serves blocks of `content`, and notes what was asked.
+async fn replica(content: Bytes, flaw: Flaw, seen: Arc<Seen>, places: Arc<Places>) -> Datanode {
+    Datanode::start(move |peer| serve(peer, content.clone(), flaw, Arc::clone(&seen), Arc::clone(&places))).await
+}
+
+async fn serve(mut peer: Peer, content: Bytes, flaw: Flaw, seen: Arc<Seen>, places: Arc<Places>) {
     while let Some(Frame::Control(Control::Read(read))) = peer.receive().await {
-        asked.lock().expect("not poisoned").push(read.clone());
+        seen.asked.lock().expect("not poisoned").push(read.clone());
         let start = read.block.number() as usize * BLOCK;
         let block = content.slice(start..content.len().min(start + BLOCK));
         let total = if let Flaw::Short(length) = flaw { length } else { block.len() };
         match flaw {
-            Flaw::Silent => std::future::pending().await,
+            Flaw::Silent => {
+                assert_eq!(peer.receive().await, None, "nothing is sent on a connection that owes an answer");
+                seen.closed.send_modify(|closed| *closed += 1);
+                return;
+            }
+            Flaw::Slow(time) => tokio::time::sleep(time).await,
+            Flaw::WaitsForAnother if read.block.number() == 0 && read.offset.get() == 0 => {}
+            Flaw::WaitsForAnother => {
+                let place = (read.block.number(), read.offset.get());
+                places.send_modify(|places| {
+                    places.insert(place);
+                });
+                let mut seen = places.subscribe();
+                let two = tokio::time::timeout(SOON, seen.wait_for(|places| places.len() >= 2)).await;
+                drop(two.expect("another part is read at the same time").expect("the test holds the sender"));
+            }
             Flaw::Refuses(code) => {
                 peer.say(Control::Failed(Failed::new(read.storage, code, "no"))).await;
                 continue;
@@ -77,28 +123,28 @@ async fn serve(mut peer: Peer, content: Bytes, flaw: Flaw, asked: Arc<Mutex<Vec<
 struct Cluster {
     namenode: Namenode,
     client: Client,
-    asked: Vec<Arc<Mutex<Vec<Read>>>>,
+    seen: Vec<Arc<Seen>>,
     _datanodes: Vec<Datanode>,
 }
 
+/// What a file has one block after the other makes of.
+type Map = fn(Vec<v1::LocatedBlock>) -> Vec<v1::LocatedBlock>;
+
 impl Cluster {
     async fn start(content: &Bytes, flaws: &[Flaw]) -> Self {
-        Self::with_map(content, flaws, |blocks| blocks).await
+        Self::with(content, flaws, |blocks| blocks, |config| config).await
     }
 
     /// The file has what `map` makes of one block after the other.
-    async fn with_map(
-        content: &Bytes,
-        flaws: &[Flaw],
-        map: fn(Vec<v1::LocatedBlock>) -> Vec<v1::LocatedBlock>,
-    ) -> Self {
-        let (mut datanodes, mut replicas, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+    async fn with(content: &Bytes, flaws: &[Flaw], map: Map, configure: fn(Config) -> Config) -> Self {
+        let (mut datanodes, mut replicas, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        let places = Arc::new(Places::new(BTreeSet::new()));
         for (number, flaw) in (1..).zip(flaws) {
-            let log = Arc::new(Mutex::new(Vec::new()));
-            let datanode = replica(content.clone(), *flaw, Arc::clone(&log)).await;
+            let sees = Seen::new();
+            let datanode = replica(content.clone(), *flaw, Arc::clone(&sees), Arc::clone(&places)).await;
             replicas.push(location(number, datanode.address));
             datanodes.push(datanode);
-            asked.push(log);
+            seen.push(sees);
         }
         let length = content.len();
         let namenode = Namenode::lead(move |arrived| match &arrived.op {
@@ -112,8 +158,18 @@ impl Cluster {
             _ => Act::Refuse(Code::NotSupported),
         })
         .await;
-        let client = connect(&namenode).await;
-        Self { namenode, client, asked, _datanodes: datanodes }
+        let config = configure(config(&[&namenode.address]));
+        let client = Client::connect(config).await.expect("the namenode answers");
+        Self { namenode, client, seen, _datanodes: datanodes }
+    }
+
+    /// Everything that was asked of any datanode, in the order of the file.
+    fn asked(&self) -> Vec<(u64, u64)> {
+        let asked = self.seen.iter().flat_map(|seen| seen.asked());
+        let place = |read: Read| (read.block.number() as u64 * BLOCK as u64 + read.offset.get(), read.length.get());
+        let mut asked: Vec<_> = asked.map(place).collect();
+        asked.sort_unstable();
+        asked
     }
 
     async fn open(&self) -> FileReader {
@@ -156,14 +212,41 @@ async fn read_all(reader: &mut FileReader) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_file_of_several_blocks_is_read_whole_over_one_connection() {
+async fn a_file_of_several_blocks_is_read_whole_and_every_byte_is_asked_for_once() {
     let content = content(2 * BLOCK + 12_345);
     let cluster = Cluster::start(&content, &[Flaw::None]).await;
     let mut reader = cluster.open().await;
     assert_eq!(read_all(&mut reader).await, content);
     assert_eq!(reader.position(), content.len() as u64);
-    assert_eq!(cluster.asked[0].lock().expect("not poisoned").len(), 3);
+    let mut position = 0;
+    for (offset, length) in cluster.asked() {
+        assert_eq!(offset, position);
+        position += length;
+    }
+    assert_eq!(position, content.len() as u64);
     assert_eq!(cluster.opens(), 1);
+}
+
+#[tokio::test]
+async fn several_parts_of_a_large_file_are_read_at_once() {
+    let content = content(3 * BLOCK);
+    let cluster = Cluster::start(&content, &[Flaw::WaitsForAnother; 3]).await;
+    assert_eq!(read_all(&mut cluster.open().await).await, content);
+}
+
+/// A small read from the middle of a block costs the chunks that it touches and nothing else.
+#[tokio::test]
+async fn positional_reads_drag_no_more_than_the_chunks_they_touch() {
+    let content = content(BLOCK);
+    let cluster = Cluster::start(&content, &[Flaw::None]).await;
+    let reader = cluster.open().await;
+    let mut buffer = [0; CHUNK];
+    for offset in [0, 5 * CHUNK, BLOCK - CHUNK] {
+        assert_eq!(reader.read_at(offset as u64, &mut buffer).await.expect("reads"), CHUNK);
+        assert_eq!(buffer, content[offset..offset + CHUNK]);
+    }
+    let chunk = CHUNK as u64;
+    assert_eq!(cluster.asked(), [(0, chunk), (5 * chunk, chunk), (BLOCK as u64 - chunk, chunk)]);
 }
 
 #[tokio::test]
@@ -199,7 +282,7 @@ async fn holes_read_as_zeros_and_extents_from_inside_their_blocks() {
         blocks[1].length -= 777;
         blocks
     };
-    let cluster = Cluster::with_map(&content, &[Flaw::None], map).await;
+    let cluster = Cluster::with(&content, &[Flaw::None], map, |config| config).await;
     let mut expected = vec![0; content.len()];
     expected[..5000].copy_from_slice(&content[..5000]);
     expected[BLOCK + 9..2 * BLOCK + 9 - 777].copy_from_slice(&content[BLOCK + 777..2 * BLOCK]);
@@ -222,8 +305,8 @@ async fn a_damaged_replica_is_left_for_another_and_reported() {
     let bad = storage(1).as_bytes().to_vec();
     assert_eq!(cluster.reported(), [bad.clone(), bad]);
     // What was good of the first is not asked for again.
-    let second = cluster.asked[1].lock().expect("not poisoned").clone();
-    assert_eq!(second[0].offset.get(), 2 << 20);
+    let second = cluster.seen[1].asked();
+    assert!(second.iter().all(|read| read.offset.get() >= 2 << 20), "{second:?}");
 }
 
 #[tokio::test]
@@ -232,7 +315,8 @@ async fn a_connection_that_breaks_is_continued_elsewhere_and_nothing_is_reported
     let cluster = Cluster::start(&content, &[Flaw::BreaksAt(2 << 20), Flaw::None]).await;
     assert_eq!(read_all(&mut cluster.open().await).await, content);
     assert_eq!(cluster.reported(), Vec::<Vec<u8>>::new());
-    assert_eq!(cluster.asked[1].lock().expect("not poisoned")[0].offset.get(), 2 << 20);
+    let second = cluster.seen[1].asked();
+    assert_eq!(second.iter().map(|read| read.offset.get()).min(), Some(2 << 20));
 }
 
 #[tokio::test]
@@ -243,6 +327,53 @@ async fn a_silent_or_refusing_datanode_is_left_for_another() {
         assert_eq!(read_all(&mut cluster.open().await).await, content);
         assert_eq!(cluster.reported(), Vec::<Vec<u8>>::new(), "{flaw:?}");
     }
+}
+
+/// Leaves its time to nobody but the race.
+fn patient(config: Config) -> Config {
+    Config { read_timeout: Duration::from_secs(3600), ..config }
+}
+
+/// The second request goes out long before the first one is given up, and the connection of the first, over which an
+/// answer might still come, is closed.
+#[tokio::test]
+async fn a_silent_datanode_is_overtaken_by_another_and_its_connection_closed() {
+    let content = content(100_000);
+    let cluster = Cluster::with(&content, &[Flaw::Silent, Flaw::None], |blocks| blocks, patient).await;
+    let read = tokio::time::timeout(SOON, async { read_all(&mut cluster.open().await).await });
+    assert_eq!(read.await.expect("the second answers at once"), content);
+    let mut closed = cluster.seen[0].closed.subscribe();
+    let closed = tokio::time::timeout(SOON, closed.wait_for(|closed| *closed == 1)).await;
+    assert_eq!(*closed.expect("it is closed").expect("the test holds the sender"), 1);
+    assert_eq!(cluster.reported(), Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test]
+async fn when_all_are_silent_the_read_ends_with_an_error_that_names_them() {
+    let content = content(100_000);
+    let brief = |config| Config { read_timeout: Duration::from_millis(50), ..config };
+    let cluster = Cluster::with(&content, &[Flaw::Silent; 2], |blocks| blocks, brief).await;
+    let error = cluster.open().await.next_chunk().await.expect_err("nobody answers");
+    let text = error.to_string();
+    assert!(text.contains("/file") && text.matches("silent for 50ms").count() == 2, "{text}");
+}
+
+/// Both are away; the first is slow, though never late enough for a second request.
+#[tokio::test]
+async fn a_slow_datanode_is_asked_less_once_it_is_known() {
+    const READS: usize = 20;
+    let away = |config| Config { host: "host9".to_owned(), ..patient(config) };
+    let content = content(BLOCK);
+    let slow = Flaw::Slow(Duration::from_millis(60));
+    let cluster = Cluster::with(&content, &[slow, Flaw::None], |blocks| blocks, away).await;
+    let reader = cluster.open().await;
+    let mut buffer = [0; CHUNK];
+    let began = Instant::now();
+    for offset in 0..READS {
+        reader.read_at((offset * CHUNK) as u64, &mut buffer).await.expect("reads");
+    }
+    let [first, second] = [0, 1].map(|node| cluster.seen[node].asked().len());
+    assert!(first >= 1 && second > READS / 2, "{first} and {second} reads in {:?}", began.elapsed());
 }
 
 /// Invariant 4: not a byte less than the namenode says there is.
@@ -272,7 +403,7 @@ async fn a_small_file_comes_with_the_answer() {
         Act::Answer(Answer::Opened(opened))
     })
     .await;
-    let client = connect(&namenode).await;
+    let client = cluster::connect(&namenode).await;
     let mut reader = client.open(&path("/small")).await.expect("opens");
     assert_eq!(read_all(&mut reader).await, b"hello");
     let mut three = [0; 3];

@@ -272,9 +272,9 @@ impl Datanodes {
         let mut ranked: Vec<(Liveness, bool, v1::Location)> = locations
             .iter()
             .filter_map(|location| {
-                let silence = self.silence(known.heard.get(&location.node));
-                let wire = wire(&known, location)?;
-                Some((self.liveness(silence, self.dead_after), wire.host != host, wire))
+                let liveness = self.liveness(self.silence(known.heard.get(&location.node)), self.dead_after);
+                let wire = v1::Location { silent: liveness != Liveness::Alive, ..wire(&known, location)? };
+                Some((liveness, wire.host != host, wire))
             })
             .collect();
         ranked.sort_by_key(|(liveness, away, _)| (*liveness, *away));
@@ -364,6 +364,7 @@ fn wire(known: &Known, location: &BlockLocation) -> Option<v1::Location> {
         storage: location.storage.as_bytes().to_vec(),
         transfer: row.transfer.clone(),
         host: row.host.clone(),
+        silent: false,
     })
 }
 
@@ -501,8 +502,9 @@ mod tests {
         datanodes.hear(heartbeat(2, 1));
         let all: Vec<BlockLocation> =
             (1..=3).map(|n| BlockLocation { node: NodeId::new(n), storage: storage(n) }).collect();
-        let order = datanodes.for_reader(&all, "host2").into_iter().map(|wire| wire.node).collect::<Vec<_>>();
-        assert_eq!(order[0], 2);
+        let order = datanodes.for_reader(&all, "host2");
+        assert_eq!((order[0].node, order[0].silent), (2, false));
+        assert_eq!((order[2].node, order[2].silent), (3, true), "never heard, and away");
         assert_eq!(datanodes.for_reader(&all, "").len(), 3);
     }
 }

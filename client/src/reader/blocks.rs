@@ -1,7 +1,7 @@
 //! What the namenode said of an open file: its attributes, and where its bytes are.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use proto::v1;
@@ -33,7 +33,7 @@ pub(super) struct OpenFile {
 /// A part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
-    Block(LocatedBlock),
+    Block(Arc<LocatedBlock>),
     /// Zeros, up to this offset.
     Hole {
         end: u64,
@@ -41,7 +41,7 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    const fn end(&self) -> u64 {
+    fn end(&self) -> u64 {
         match self {
             Self::Block(block) => block.offset + block.length,
             Self::Hole { end } => *end,
@@ -67,7 +67,7 @@ impl OpenFile {
         if inline.as_ref().is_some_and(|content| content.len() as u64 != attributes.length.get()) {
             return Err(broken("the content of a small file is not as long as the file"));
         }
-        let pieces = read_map(opened.blocks, 0, opened.known_to)?;
+        let pieces = read_map(opened.blocks, 0, opened.known_to, &client.0.config.host)?;
         Ok(Self { client, shown, attributes, inline, pieces: Mutex::new(pieces) })
     }
 
@@ -97,7 +97,7 @@ impl OpenFile {
             return Err(Fault::Broken(format!("it was made {length} bytes long while it was read; open it again")));
         }
         let known_to = opened.known_to;
-        let fresh = read_map(opened.blocks, offset, known_to)?;
+        let fresh = read_map(opened.blocks, offset, known_to, &self.client.0.config.host)?;
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         if pieces.len() + fresh.len() > REMEMBERED {
             pieces.clear();
@@ -129,11 +129,16 @@ async fn ask(client: &Client, place: v1::Where, offset: u64) -> Result<v1::Opene
 }
 
 /// The pieces of a file from `from` on, of which everything is known up to `known_to`.
-fn read_map(blocks: Vec<v1::LocatedBlock>, from: u64, known_to: u64) -> Result<BTreeMap<u64, Piece>, Fault> {
+fn read_map(
+    blocks: Vec<v1::LocatedBlock>,
+    from: u64,
+    known_to: u64,
+    host: &str,
+) -> Result<BTreeMap<u64, Piece>, Fault> {
     let mut pieces = BTreeMap::new();
     let mut end = from;
     for block in blocks {
-        let block = wire::located_block(block)?;
+        let block = wire::located_block(block, host)?;
         if block.length == 0 || (block.offset < end && !pieces.is_empty()) {
             return Err(broken("the block map is out of order"));
         }
@@ -141,7 +146,7 @@ fn read_map(blocks: Vec<v1::LocatedBlock>, from: u64, known_to: u64) -> Result<B
             pieces.insert(end, Piece::Hole { end: block.offset });
         }
         end = block.offset + block.length;
-        pieces.insert(block.offset, Piece::Block(block));
+        pieces.insert(block.offset, Piece::Block(Arc::new(block)));
     }
     if end < known_to {
         pieces.insert(end, Piece::Hole { end: known_to });

@@ -4,17 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use proto::v1;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use transfer::frame::MAX_DATA;
-use transfer::{Hop, Read, ReadError, Reader};
-use types::{BlockOffset, ByteSize, Code, StorageId};
+use types::StorageId;
 
+use super::attempt::{BlockRead, ReplicaError, Wanted};
 use super::blocks::{OpenFile, Piece};
-use crate::datanode::{DataConnection, LinkError};
+use super::choice;
+use super::race::{Input, Output, Race};
+use crate::datanode::Class;
 use crate::error::Fault;
 use crate::metadata::Scope;
-use crate::wire::LocatedBlock;
+use crate::wire::{LocatedBlock, Replica};
 
 /// When no replica of a block is left, the map is asked for again, after these pauses.
 const REFRESHES: [Duration; 4] =
@@ -24,45 +29,6 @@ const REPORTING: Duration = Duration::from_secs(2);
 
 /// What a hole reads as, a packet's worth at a time.
 static ZEROS: [u8; MAX_DATA] = [0; MAX_DATA];
-
-/// Why a replica was left.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum ReplicaError {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-impl ReplicaError {
-    /// Whether the replica itself is not what was stored.
-    fn is_damage(&self, block: &LocatedBlock) -> bool {
-        match self {
-            Self::Read(ReadError::Corrupt(_)) => true,
-            Self::Read(ReadError::Failed(failed)) => failed.code == Code::Corrupt,
-            Self::Read(ReadError::Short { .. }) => !block.writing,
-            Self::Read(ReadError::Protocol { .. }) | Self::Link(_) => false,
-        }
-    }
-
-    /// Whether the datanode as a whole is of no use now.
-    fn is_of_node(&self) -> bool {
-        match self {
-            Self::Link(_) => true,
-            Self::Read(ReadError::Failed(_) | ReadError::Short { .. } | ReadError::Corrupt(_)) => false,
-            Self::Read(ReadError::Protocol { .. }) => true,
-        }
-    }
-}
-
-/// A read of one block from one replica, under way.
-#[derive(Debug)]
-struct BlockRead {
-    connection: DataConnection,
-    reader: Reader,
-    replica: Hop,
-    block: LocatedBlock,
-}
 
 /// The bytes from `position` to `end`.
 #[derive(Debug)]
@@ -78,6 +44,9 @@ pub(super) struct Range {
     refreshed: usize,
     damaged: bool,
 }
+
+/// Replicas that failed, and why.
+type Failures = Vec<(Replica, ReplicaError)>;
 
 impl Range {
     pub(super) fn new(file: Arc<OpenFile>, position: u64, end: u64) -> Self {
@@ -97,21 +66,21 @@ impl Range {
                 self.position += length;
                 return Ok(Some(Bytes::from_static(&ZEROS[..length as usize])));
             }
-            let Some(read) = &mut self.current else {
-                self.start().await?;
-                continue;
+            let bytes = match &mut self.current {
+                None => self.start().await?,
+                Some(read) => match read.next().await {
+                    Ok(bytes) => bytes,
+                    Err(error) => {
+                        let BlockRead { block, replica, .. } = self.current.take().expect("it was just used");
+                        self.leave(&block, &replica, error).await;
+                        None
+                    }
+                },
             };
-            match next_bytes(read, self.file.client.0.config.read_timeout).await {
-                Ok(Some(bytes)) => {
-                    self.position += bytes.len() as u64;
-                    self.release_if_done();
-                    return Ok(Some(bytes));
-                }
-                Ok(None) => self.release_if_done(),
-                Err(error) => {
-                    let read = self.current.take().expect("it was just used");
-                    self.leave(&read.block, &read.replica, error).await;
-                }
+            self.release_if_done();
+            if let Some(bytes) = bytes {
+                self.position += bytes.len() as u64;
+                return Ok(Some(bytes));
             }
         }
         Ok(None)
@@ -119,64 +88,101 @@ impl Range {
 
     /// Keeps the connection of a read that has given all its bytes.
     fn release_if_done(&mut self) {
-        if let Some(read) = self.current.take_if(|read| read.reader.is_done()) {
-            self.file.client.0.datanodes.put_back(read.connection);
+        if let Some(read) = self.current.take_if(|read| read.is_done()) {
+            read.finish(&self.file.client.0.datanodes);
             self.tried.clear();
             self.refreshed = 0;
         }
     }
 
-    /// Starts to read the block at `position` from the best replica left.
-    async fn start(&mut self) -> Result<(), Fault> {
-        let file = Arc::clone(&self.file);
-        let block = match file.locate(self.position).await? {
+    /// Starts to read the block at `position` from one of the replicas left, and gives the first bytes.
+    async fn start(&mut self) -> Result<Option<Bytes>, Fault> {
+        let block = match self.file.locate(self.position).await? {
             Piece::Block(block) => block,
             Piece::Hole { end } => {
                 self.hole = end;
-                return Ok(());
+                return Ok(None);
             }
         };
-        let datanodes = &file.client.0.datanodes;
-        let left = block.replicas.iter().filter(|hop| self.tried.iter().all(|(storage, _)| *storage != hop.storage));
-        let Some(replica) = left.min_by_key(|hop| datanodes.is_suspect(hop.address)).cloned() else {
-            return self.refresh(&block).await;
-        };
-        let request = Read {
-            block: block.block,
-            generation: block.generation,
-            storage: replica.storage,
-            offset: BlockOffset::new(block.block_offset + (self.position - block.offset)),
-            length: ByteSize::new(self.end.min(block.offset + block.length) - self.position),
-        };
-        match self.ask(&replica, &request).await {
-            Ok((connection, reader)) => self.current = Some(BlockRead { connection, reader, replica, block }),
-            Err(error) => self.leave(&block, &replica, error).await,
+        let is_left = |replica: &&Replica| self.tried.iter().all(|(storage, _)| *storage != replica.hop.storage);
+        let left: Vec<Replica> = block.replicas.iter().filter(is_left).cloned().collect();
+        if left.is_empty() {
+            return self.refresh(&block).await.map(|()| None);
         }
-        Ok(())
+        let offset = block.block_offset + (self.position - block.offset);
+        let wanted = Wanted { offset, length: self.end.min(block.offset + block.length) - self.position };
+        let (taken, failures) = self.race(&block, left, wanted).await;
+        for (replica, error) in failures {
+            self.leave(&block, &replica, error).await;
+        }
+        Ok(taken.map(|(read, first)| {
+            self.current = Some(read);
+            first
+        }))
     }
 
-    /// Sends the request, and sees to it that a connection that was closed while idle is not held against the datanode.
-    async fn ask(&self, replica: &Hop, request: &Read) -> Result<(DataConnection, Reader), ReplicaError> {
-        let patience = self.file.client.0.config.read_timeout;
-        let datanodes = &self.file.client.0.datanodes;
-        let mut connection = datanodes.connection(replica.address).await?;
+    /// Has the replicas race for the first bytes, if the best of them is late.
+    async fn race(
+        &self,
+        block: &Arc<LocatedBlock>,
+        replicas: Vec<Replica>,
+        wanted: Wanted,
+    ) -> (Option<(BlockRead, Bytes)>, Failures) {
+        let (pool, patience) = (&self.file.client.0.datanodes, self.file.client.0.config.read_timeout);
+        let class = Class::of(wanted.length);
+        let addresses: Vec<_> = replicas.iter().map(|replica| replica.hop.address).collect();
+        let (outlook, late_after) = pool.outlook(&addresses, class);
+        let order = choice::order(&replicas.iter().zip(outlook).collect::<Vec<_>>());
+
+        type Attempt = BoxFuture<'static, (usize, Result<(BlockRead, Bytes), ReplicaError>)>;
+        let mut running: FuturesUnordered<Attempt> = FuturesUnordered::new();
+        let mut asked: Vec<Option<Instant>> = vec![None; order.len()];
+        let began = Instant::now();
+        let mut race = Race::new(order.len(), late_after);
+        let mut failures = Failures::new();
+        let mut step = Some((race.start(Duration::ZERO), None));
         loop {
-            let mut reader = Reader::new(request.clone());
-            let asked = async {
-                connection.send(&reader.request().to_frame()).await?;
-                connection.frame().await
-            };
-            match within(patience, asked).await {
-                Ok(frame) => {
-                    // Nothing but the reply comes first: no bytes are lost here.
-                    reader.handle(frame)?;
-                    return Ok((connection, reader));
+            match step.take() {
+                Some((Output::Ask(competitor), _)) => {
+                    asked[competitor] = Some(Instant::now());
+                    let replica = replicas[order[competitor]].clone();
+                    let read = BlockRead::start(Arc::clone(pool), (Arc::clone(block), replica), wanted, patience);
+                    running.push(Box::pin(async move { (competitor, read.await) }));
                 }
-                Err(LinkError::Lost(_)) if connection.reused => {
-                    connection = datanodes.fresh(replica.address).await?;
+                Some((Output::Take(taken), first)) => {
+                    for (competitor, since) in asked.iter().enumerate() {
+                        if let Some(since) = since.filter(|_| competitor != taken) {
+                            pool.overtaken(replicas[order[competitor]].hop.address, class, since.elapsed());
+                        }
+                    }
+                    return (first, failures);
                 }
-                Err(error) => return Err(error.into()),
+                Some((Output::GiveUp, _)) => return (None, failures),
+                None => {}
             }
+            let late = async {
+                match race.late_at() {
+                    Some(at) => sleep_until(began + at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            step = tokio::select! {
+                biased;
+                Some((competitor, read)) = running.next() => match read {
+                    Ok(first) => race
+                        .handle(began.elapsed(), Input::Answered(competitor))
+                        .map(|output| (output, Some(first))),
+                    Err(error) => {
+                        asked[competitor] = None;
+                        failures.push((replicas[order[competitor]].clone(), error));
+                        race.handle(began.elapsed(), Input::Failed).map(|output| (output, None))
+                    }
+                },
+                () = late => {
+                    let may_hedge = pool.may_hedge();
+                    race.handle(began.elapsed(), Input::Late { may_hedge }).map(|output| (output, None))
+                }
+            };
         }
     }
 
@@ -202,8 +208,8 @@ impl Range {
     }
 
     /// Goes on without a replica.
-    async fn leave(&mut self, block: &LocatedBlock, replica: &Hop, error: ReplicaError) {
-        let (id, storage, address) = (block.block, replica.storage, replica.address);
+    async fn leave(&mut self, block: &LocatedBlock, replica: &Replica, error: ReplicaError) {
+        let (id, storage, address) = (block.block, replica.hop.storage, replica.hop.address);
         self.tried.push((storage, error.to_string()));
         if error.is_of_node() {
             info!(block = %id, %storage, %address, %error, "reading from another replica");
@@ -229,17 +235,4 @@ impl Range {
             Err(_) => warn!(block = %block.block, %storage, "the damage could not be reported in time"),
         }
     }
-}
-
-async fn within<T>(patience: Duration, question: impl Future<Output = Result<T, LinkError>>) -> Result<T, LinkError> {
-    tokio::time::timeout(patience, question).await.unwrap_or(Err(LinkError::Silent(patience)))
-}
-
-/// The next bytes of a read, verified; none if a frame held none.
-async fn next_bytes(read: &mut BlockRead, patience: Duration) -> Result<Option<Bytes>, ReplicaError> {
-    if read.reader.is_done() {
-        return Ok(None);
-    }
-    let frame = within(patience, read.connection.frame()).await?;
-    Ok(read.reader.handle(frame)?.filter(|bytes| !bytes.is_empty()))
 }

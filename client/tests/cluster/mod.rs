@@ -186,6 +186,8 @@ pub fn config(namenodes: &[&str]) -> Config {
         namenodes: namenodes.iter().map(|address| (*address).to_owned()).collect(),
         op_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(1),
+        // The first replica is near: it is read first.
+        host: "host1".to_owned(),
         ..Config::default()
     }
 }
@@ -220,6 +222,7 @@ pub fn location(number: u8, address: SocketAddr) -> v1::Location {
         storage: storage(number).as_bytes().to_vec(),
         transfer: address.to_string(),
         host: format!("host{number}"),
+        silent: false,
     }
 }
 
