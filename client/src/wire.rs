@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proto::v1;
 use transfer::Hop;
+use types::token::Token;
 use types::{BlockId, ByteSize, DiskId, GenStamp, InodeId, Name, NodeId, SessionId, StorageId, Timestamp};
 
 use crate::config::User;
@@ -175,6 +176,8 @@ pub(crate) struct LocatedBlock {
     pub(crate) writing: bool,
     /// Best first.
     pub(crate) replicas: Vec<Replica>,
+    /// To read it.
+    pub(crate) token: Token,
 }
 
 /// How far from this client something is. Racks would come between the two.
@@ -199,6 +202,8 @@ pub(crate) struct NewBlock {
     pub(crate) block: BlockId,
     pub(crate) generation: GenStamp,
     pub(crate) targets: Vec<Hop>,
+    /// To write it.
+    pub(crate) token: Token,
 }
 
 /// `host` is what this client calls its machine.
@@ -215,6 +220,7 @@ pub(crate) fn located_block(wire: v1::LocatedBlock, host: &str) -> Result<Locate
         block_offset: wire.block_offset,
         writing: wire.writing,
         replicas: wire.replicas.iter().map(|wire| replica(wire, host)).collect::<Result<_, _>>()?,
+        token: proto::token(wire.token),
     })
 }
 
@@ -233,6 +239,7 @@ pub(crate) fn new_block(wire: v1::NewBlock) -> Result<NewBlock, Fault> {
         block: proto::block_id(wire.block, "NewBlock.block")?,
         generation: GenStamp::new(wire.generation),
         targets,
+        token: proto::token(wire.token),
     })
 }
 

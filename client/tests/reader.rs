@@ -70,6 +70,7 @@ async fn replica(content: Bytes, flaw: Flaw, seen: Arc<Seen>, places: Arc<Places
 
 async fn serve(mut peer: Peer, content: Bytes, flaw: Flaw, seen: Arc<Seen>, places: Arc<Places>) {
     while let Some(Frame::Control(Control::Read(read))) = peer.receive().await {
+        assert_eq!(read.token.as_bytes(), b"to read", "what the namenode gave");
         seen.asked.lock().expect("not poisoned").push(read.clone());
         let start = read.block.number() as usize * BLOCK;
         let block = content.slice(start..content.len().min(start + BLOCK));
@@ -199,6 +200,7 @@ fn block(number: usize, length: usize, replicas: &[v1::Location], _asked: &v1::O
         block_offset: 0,
         writing: false,
         replicas: replicas.to_vec(),
+        token: Some(v1::Token { bytes: b"to read".to_vec() }),
     }
 }
 

@@ -48,6 +48,7 @@ async fn serve(mut peer: Peer, fate: Fate, stored: Arc<Mutex<Stored>>) {
     let Some(Frame::Control(Control::Setup(setup))) = peer.receive().await else { return };
     let generation = setup.generation.get();
     let block = setup.block;
+    assert_eq!(setup.token.as_bytes(), to_write(generation).bytes, "what the namenode gave for this generation");
     {
         let mut stored = stored.lock().expect("not poisoned");
         stored.setups.push(setup.clone());
@@ -97,6 +98,11 @@ async fn serve(mut peer: Peer, fate: Fate, stored: Arc<Mutex<Stored>>) {
     }
 }
 
+/// What lets a client write any block in this generation.
+fn to_write(generation: u64) -> v1::Token {
+    v1::Token { bytes: generation.to_le_bytes().to_vec() }
+}
+
 struct Cluster {
     namenode: Namenode,
     client: Client,
@@ -129,7 +135,7 @@ impl Cluster {
                 chosen.clone_from(&targets);
             }
             let block = Some(v1::BlockId { inode: 9, number: *next - 1 });
-            v1::NewBlock { block, generation: 1, targets: chosen }
+            v1::NewBlock { block, generation: 1, targets: chosen, token: Some(to_write(1)) }
         };
         let slow = AtomicU32::new(0);
         let namenode = Namenode::lead(move |arrived| match &arrived.op {
@@ -139,7 +145,8 @@ impl Cluster {
             })),
             Op::AddBlock(add) => Act::Answer(Answer::Block(new_block(&add.exclude))),
             Op::NextGeneration(next) => {
-                Act::Answer(Answer::Generation(v1::Generation { generation: next.generation + 1 }))
+                let generation = next.generation + 1;
+                Act::Answer(Answer::Generation(v1::Generation { generation, token: Some(to_write(generation)) }))
             }
             Op::AllocateBlocks(ask) if ask.exclude.len() > 1 => Act::Refuse(Code::NoDatanodes),
             Op::AllocateBlocks(ask) => Act::Answer(Answer::Blocks(v1::NewBlocks {

@@ -40,6 +40,8 @@ pub struct Executed<P> {
     pub effects: Vec<Effect>,
     /// Datanodes were registered, or take part otherwise than before.
     pub nodes_changed: bool,
+    /// The keys of block tokens are others.
+    pub keys_changed: bool,
     pub formatted: bool,
     /// The group is another one, or another one's address is known.
     pub regrouped: bool,
@@ -52,6 +54,7 @@ impl<P> Default for Executed<P> {
             answers: Vec::new(),
             effects: Vec::new(),
             nodes_changed: false,
+            keys_changed: false,
             formatted: false,
             regrouped: false,
             commands: 0,
@@ -119,6 +122,7 @@ pub fn execute_watched<P, V: View>(
                 request.command,
                 Command::RegisterDatanode { .. } | Command::SetService { .. } | Command::Job { .. }
             );
+            executed.keys_changed |= matches!(request.command, Command::AddTokenKey { .. });
             executed.formatted |= matches!(request.command, Command::Format { .. });
             let applied = namespace::apply(overlay, request).map_err(|error| ExecuteError::View { index, error })?;
             watch(overlay, request, &applied.writes).map_err(|error| ExecuteError::View { index, error })?;

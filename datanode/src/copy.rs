@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tracing::info;
 use transfer::{Flags, Level, Packet, Read, ReadError, Reader};
 use types::checksum::{CHUNK, append_words};
+use types::token::Token;
 use types::{BlockId, BlockOffset, ByteSize, Code, ErrorKind, GenStamp, StorageId};
 
 use crate::connection::{Connection, ConnectionError};
@@ -29,6 +30,7 @@ pub(crate) struct Copy {
     sources: Vec<(StorageId, SocketAddr)>,
     /// All copies that have one together take in no more in a second; 0: as fast as it goes.
     rate: u64,
+    token: Token,
 }
 
 pub(crate) struct Copied {
@@ -55,6 +57,7 @@ impl Copy {
             length,
             sources: task.sources.iter().map(source).collect::<Result<_, _>>()?,
             rate: task.rate,
+            token: proto::token(task.token.clone()),
         })
     }
 }
@@ -179,6 +182,7 @@ async fn pull(
         storage: source,
         offset: BlockOffset::new(*pulled),
         length: ByteSize::new(copy.length.get() - *pulled),
+        token: copy.token.clone(),
     });
     let mut connection = node.peers.open(address).await?;
     connection.writer.send(&reader.request()).await?;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, error, info, warn};
-use types::{Code, ErrorKind, NodeId, StorageId, Term};
+use types::{Code, ErrorKind, NodeId, StorageId, Term, Timestamp};
 
 use crate::identity;
 use crate::inventory;
@@ -25,7 +25,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// More namenodes than any cluster ever has.
 const NAMENODES: usize = 64;
-/// A node without an id asks this often at least: nothing works before it has one.
+/// A node without an id, or without keys, asks this often at least: nothing works before it has both.
 const REGISTER_EVERY: Duration = Duration::from_millis(250);
 /// News come in swarms, such as a thousand deletions: they share heartbeats.
 const NEWS_PAUSE: Duration = Duration::from_millis(20);
@@ -112,7 +112,7 @@ async fn report(
         let every = reporter.node.settings.heartbeat;
         let every = tokio::select! {
             () = stop.cancelled() => return,
-            () = reporter.beat() => if reporter.node.id().is_some() { every } else { every.min(REGISTER_EVERY) },
+            () = reporter.beat() => if reporter.node.is_useful() { every } else { every.min(REGISTER_EVERY) },
         };
         tokio::select! {
             () = stop.cancelled() => return,
@@ -188,6 +188,7 @@ impl Reporter {
         }
         self.leads = true;
         self.node.hear_leader();
+        self.node.tokens.hear(Timestamp::from_nanos(reply.now), &reply.keys);
         if told {
             self.node.heard(&news);
         }

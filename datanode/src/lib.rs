@@ -5,7 +5,8 @@
 //! 1. A directory without the identity of a volume of this cluster is never written to.
 //! 2. No task is done for a leader whose term is below the highest one seen.
 //! 3. One failing volume takes its replicas out of service and nothing else; the node goes on while one volume works.
-//! 4. A result or a damaged replica is told until a leader has heard it.
+//! 4. Nobody reads or writes a block without a token for it, on whatever way.
+//! 5. A result or a damaged replica is told until a leader has heard it.
 
 mod connection;
 mod copy;
@@ -22,6 +23,7 @@ mod server;
 mod settings;
 mod store;
 mod tasks;
+mod tokens;
 mod write_behind;
 
 use std::collections::BTreeMap;

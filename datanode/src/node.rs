@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::settings::Settings;
 use crate::store::{Report, Volume};
+use crate::tokens::Tokens;
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -31,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     /// Of copies that have a rate to keep.
     pub(crate) pace: Pace,
+    pub(crate) tokens: Tokens,
     /// Changes when the namenodes should hear from this node before the next heartbeat is due.
     pub(crate) news: watch::Sender<u64>,
     pub(crate) metrics: Metrics,
@@ -127,12 +129,17 @@ impl Node {
             reading: BTreeSet::new(),
         });
         let instance = RandomState::new().hash_one(std::process::id());
-        let (pace, news) = (Pace::new(), watch::Sender::new(0));
-        Self { cluster, settings, instance, address, volumes, buffers, peers, pace, news, metrics, said }
+        let (pace, tokens, news) = (Pace::new(), Tokens::new(cluster), watch::Sender::new(0));
+        Self { cluster, settings, instance, address, volumes, buffers, peers, pace, tokens, news, metrics, said }
     }
 
     pub(crate) fn id(&self) -> Option<NodeId> {
         self.said().id
+    }
+
+    /// Whether a leader has told it all that it needs to serve.
+    pub(crate) fn is_useful(&self) -> bool {
+        self.id().is_some() && self.tokens.are_known()
     }
 
     pub(crate) fn set_id(&self, id: NodeId) {

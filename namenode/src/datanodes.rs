@@ -11,10 +11,11 @@ use namespace::repair::drain::Tally;
 use namespace::repair::{Facts, Liveness, Member, Standing};
 use namespace::row::{BlockLocation, NodeRow, Service};
 use proto::v1;
-use types::{ByteSize, NodeId, StorageId};
+use types::{ByteSize, ClusterId, NodeId, StorageId};
 
 use crate::raft::wall_clock;
 use crate::settings::Settings;
+use crate::tokens::Tokens;
 
 /// A storage as its datanode describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,7 @@ pub(crate) struct Datanodes {
     suspect_after: Duration,
     dead_after: Duration,
     repair_after: Duration,
+    pub(crate) tokens: Tokens,
 }
 
 /// How far a pass of the scrubbers is, over the nodes that are asked.
@@ -125,13 +127,14 @@ pub(crate) struct TooFew {
 }
 
 impl Datanodes {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(cluster: ClusterId, settings: &Settings) -> Self {
         Self {
             known: Mutex::default(),
             started: Instant::now(),
             suspect_after: settings.suspect_after,
             dead_after: settings.dead_after,
             repair_after: settings.repair_after,
+            tokens: Tokens::new(cluster, settings),
         }
     }
 
@@ -392,6 +395,8 @@ mod tests {
 
     use super::*;
 
+    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+
     fn storage(node: u64) -> StorageId {
         StorageId::from_bytes([u8::try_from(node).expect("small"); 16])
     }
@@ -427,7 +432,7 @@ mod tests {
 
     #[test]
     fn targets_are_alive_have_room_and_are_not_excluded() {
-        let datanodes = Datanodes::new(&Settings::default());
+        let datanodes = Datanodes::new(CLUSTER, &Settings::default());
         assert!(!datanodes.hear(heartbeat(1, 500)), "an unknown node is not kept");
         datanodes.load((1..=4).map(row).collect());
         for (node, free) in [(1, 500), (2, 500), (3, 50)] {
@@ -441,7 +446,7 @@ mod tests {
 
     #[test]
     fn nodes_that_leave_or_are_in_maintenance_are_no_targets() {
-        let datanodes = Datanodes::new(&Settings::default());
+        let datanodes = Datanodes::new(CLUSTER, &Settings::default());
         let set = |node, service| NodeRow { service: Some(service), ..row(node) };
         let (past, later) = (Timestamp::from_nanos(1), Timestamp::from_nanos(u64::MAX));
         datanodes.load(vec![
@@ -462,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_node_that_moved_or_got_a_disk_must_register_again() {
-        let datanodes = Datanodes::new(&Settings::default());
+        let datanodes = Datanodes::new(CLUSTER, &Settings::default());
         datanodes.load(vec![row(1)]);
         assert!(datanodes.hear(heartbeat(1, 500)));
         assert!(!datanodes.hear(Heartbeat { transfer: "127.0.0.1:9".to_owned(), ..heartbeat(1, 500) }));
@@ -473,7 +478,7 @@ mod tests {
     #[test]
     fn a_clone_is_refused_as_long_as_the_first_one_speaks() {
         let settings = Settings { suspect_after: Duration::from_secs(3600), ..Settings::default() };
-        let mut datanodes = Datanodes::new(&settings);
+        let mut datanodes = Datanodes::new(CLUSTER, &settings);
         datanodes.load(vec![row(1), row(2)]);
         assert!(datanodes.hear(heartbeat(1, 500)));
         let moved = |row: NodeRow| NodeRow { transfer: "127.0.0.1:9".to_owned(), ..row };
@@ -493,7 +498,7 @@ mod tests {
     #[test]
     fn a_reader_is_sent_to_its_own_host_and_to_suspects_last() {
         let settings = Settings { suspect_after: Duration::from_secs(3600), ..Settings::default() };
-        let mut datanodes = Datanodes::new(&settings);
+        let mut datanodes = Datanodes::new(CLUSTER, &settings);
         datanodes.load((1..=3).map(row).collect());
         // Nodes 2 and 3 were never heard, and the start was long ago.
         datanodes.suspect_after = Duration::ZERO;

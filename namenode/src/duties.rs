@@ -28,8 +28,10 @@ use namespace::command::{Command, DeletedReplica, Holder, Reply, Request, Where}
 use namespace::inventory::Page;
 use namespace::query;
 use namespace::row::{BlockLocation, NodeRow};
-use tracing::{debug, info, warn};
+use namespace::token_key::TokenKey;
+use tracing::{debug, error, info, warn};
 use types::inventory::Bucket;
+use types::token::Secret;
 use types::{BlockId, ErrorKind, InodeId, NodeId, SessionId, StorageId};
 
 use crate::datanodes::Datanodes;
@@ -42,6 +44,7 @@ use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::tokens;
 use crate::watches::Watches;
 use crate::wire::{Delta, Replica, TaskOutcome};
 
@@ -118,6 +121,10 @@ impl Watch {
 impl Observer for Watch {
     fn nodes_changed(&mut self, nodes: Vec<NodeRow>) {
         self.datanodes.load(nodes);
+    }
+
+    fn keys_changed(&mut self, keys: Vec<TokenKey>) {
+        self.datanodes.tokens.load(keys);
     }
 
     fn is_watched(&self) -> bool {
@@ -367,6 +374,7 @@ impl Duties {
             // Hints may be lost, and steps refused: what is left is found here.
             term.garbage |= query::garbage_pending(&self.store.state().snapshot())?;
             term.expiring |= self.trash_is_due()?;
+            self.renew_token_keys();
             self.expire_sessions()?;
             self.look_for_recoveries(&mut term.recoveries)?;
             self.expire_uploads(&mut term.uploads)?;
@@ -416,6 +424,22 @@ impl Duties {
                 self.metrics.refused_duties.inc();
                 warn!(%error, "a duty's proposal got no answer");
                 Vec::new()
+            }
+        }
+    }
+
+    /// Adds a key of block tokens when the newest is old, or when there is none.
+    fn renew_token_keys(&self) {
+        let Some(tokens::Due { after, unused_since }) = self.datanodes.tokens.due(wall_clock()) else { return };
+        let mut secret = [0; 32];
+        if let Err(error) = getrandom::fill(&mut secret) {
+            return error!(%error, "no key of block tokens can be made: the system gives no random bytes");
+        }
+        let secret = Secret::from_bytes(secret);
+        for outcome in self.propose(vec![Command::AddTokenKey { secret, after, unused_since }]) {
+            match outcome {
+                Ok(_) => info!(after, "a key of block tokens is added"),
+                Err(error) => debug!(%error, "no key of block tokens is added"),
             }
         }
     }

@@ -33,6 +33,7 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod watches;
 mod wire;
 
@@ -253,9 +254,12 @@ fn open(
     raft::finish_install(&home)?;
     let store = Arc::new(Store::open(&home.state(), settings.cache)?);
     let progress = Arc::new(Progress::counting(metrics.log.clone()));
-    let datanodes = Arc::new(Datanodes::new(&settings));
+    let datanodes = Arc::new(Datanodes::new(config.cluster, &settings));
     let rows = namespace::query::nodes(&*store);
-    datanodes.load(rows.map_err(|error| StoreError::Rocks { action: "read", reason: error.to_string() })?);
+    let unreadable =
+        |error: namespace::view::ViewError| StoreError::Rocks { action: "read", reason: error.to_string() };
+    datanodes.load(rows.map_err(unreadable)?);
+    datanodes.tokens.load(namespace::query::token_keys(&*store).map_err(unreadable)?);
 
     let founders = identity.founders(config.namenodes.len());
     let own = Own {

@@ -315,6 +315,8 @@ pub(crate) fn open_log(home: &Home) -> Result<Arc<dyn LogStore>, RaftError> {
 pub(crate) trait Observer: Send + 'static {
     /// Datanodes were registered.
     fn nodes_changed(&mut self, nodes: Vec<namespace::row::NodeRow>);
+    /// The keys of block tokens are others.
+    fn keys_changed(&mut self, keys: Vec<namespace::token_key::TokenKey>);
     fn garbage_added(&mut self);
     fn locks_released(&mut self, inode: InodeId);
     /// The members are others, or listen elsewhere.

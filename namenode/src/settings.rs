@@ -108,6 +108,13 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub copy_timeout: Duration,
 
+    /// What a client is told of where blocks are is good for so long; then it asks again.
+    #[serde(with = "humantime_serde")]
+    pub token_lifetime: Duration,
+    /// Time between two keys that block tokens are made with.
+    #[serde(with = "humantime_serde")]
+    pub token_key_interval: Duration,
+
     /// The unit of Raft's time: heartbeats every 2, elections after 16 to 32 of them.
     #[serde(with = "humantime_serde")]
     pub tick: Duration,
@@ -166,6 +173,8 @@ impl Default for Settings {
             digest_interval: Duration::from_secs(600),
             copies_per_node: 4,
             copy_timeout: Duration::from_secs(300),
+            token_lifetime: Duration::from_secs(3600),
+            token_key_interval: Duration::from_secs(24 * 3600),
             tick: Duration::from_millis(50),
             flush_interval: Duration::from_secs(30),
             flush_log: ByteSize::mib(64),

@@ -24,7 +24,9 @@ use crate::settings::Settings;
 pub(crate) use content::size;
 pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
-pub(crate) use reply::{done, extents, listing, opened, refusal, reply, stated, supergroup, xattr, xattr_names};
+pub(crate) use reply::{
+    done, extents, listing, opened, refusal, renewed, reply, stated, supergroup, xattr, xattr_names,
+};
 pub(crate) use sessions::{changes, lock_holder, lock_query};
 pub(crate) use trash::trash_page;
 pub(crate) use uploads::{parts, uploads};

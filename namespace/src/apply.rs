@@ -3,6 +3,7 @@
 use types::{BlockId, InodeId, StorageId};
 
 use crate::command::{Command, Reply, Request};
+use crate::commands::add_token_key;
 use crate::commands::clone_range::Cloning;
 use crate::commands::complete::Closing;
 use crate::commands::put_blocks::Whole;
@@ -154,6 +155,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::MoveReplica { block, generation, source, target } => {
             move_replica::run(txn, *block, *generation, *source, *target)
         }
+        Command::AddTokenKey { secret, after, unused_since } => add_token_key::run(txn, secret, *after, *unused_since),
         Command::RemoveAged { aged } => remove_aged::run(txn, aged),
         Command::ReplicasDeleted { storage, replicas } => replicas_deleted::run(txn, *storage, replicas),
         Command::DropUnlisted { location, replicas, grace_nanos } => {

@@ -9,6 +9,7 @@ mod arguments;
 mod reply;
 
 use minicbor::{Decode, Encode};
+use types::token::Secret;
 use types::{BlockId, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, Timestamp, TrashId};
 
 use crate::access_key::AccessKeyRow;
@@ -740,6 +741,17 @@ pub enum Command {
     RemoveAged {
         #[n(0)]
         aged: Vec<Aged>,
+    },
+    /// The leader's: another key of block tokens, behind the one with the id `after`.
+    #[n(150)]
+    AddTokenKey {
+        #[n(0)]
+        secret: Secret,
+        #[n(1)]
+        after: u32,
+        /// Keys that nothing was signed with since then go.
+        #[n(2)]
+        unused_since: Timestamp,
     },
     /// The leader's: removes for good at most `limit` items whose time is over.
     #[n(108)]

@@ -16,6 +16,7 @@ use crate::row::{
     self, BlockRow, BlockState, Body, Data, DirectoryRow, EntryRow, ExtentRow, GarbageRow, HandlesRow, InodeRow, Kind,
     LeaseRow, LinkRow, NodeRow, ResultRow, SessionRow, SystemRow, Usage, XattrRow,
 };
+use crate::token_key::{TokenKey, TokenKeysRow};
 use crate::trash::TrashRow;
 use crate::upload::{PartRow, UploadRow};
 
@@ -56,6 +57,12 @@ struct Rows {
     /// By their own inodes.
     parts: BTreeMap<InodeId, PartRow>,
     uploads_of_parts: BTreeSet<InodeId>,
+}
+
+/// No id is used twice, and none is older than one before it.
+fn check_token_keys(row: &TokenKeysRow) {
+    let rise = |pair: &[TokenKey]| pair[0].id < pair[1].id && pair[0].created <= pair[1].created;
+    assert!(row.keys.windows(2).all(rise) && !row.keys.is_empty(), "keys of block tokens: {row:?}");
 }
 
 fn number(key: &[u8]) -> u64 {
@@ -143,6 +150,7 @@ fn read(state: &MemoryView) -> Rows {
             b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
             b'J' => drop(get::<crate::job::JobRow>(key, value)),
             b'N' => drop(get::<NodeRow>(key, value)),
+            b'Y' => check_token_keys(&get(key, value)),
             tag => panic!("a row of no known kind: {tag}"),
         }
     }

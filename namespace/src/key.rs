@@ -29,6 +29,7 @@
 //! | `z` directory | nothing: a directory with a time to live |
 //! | `u` directory key 0 upload | [`UploadRow`](crate::upload::UploadRow): an object that arrives in parts |
 //! | `U` upload number | [`PartRow`](crate::upload::PartRow) |
+//! | `Y` | [`TokenKeysRow`](crate::token_key::TokenKeysRow): the keys of block tokens |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
 //! | `J` job | [`JobRow`](crate::job::JobRow) |
 
@@ -41,6 +42,8 @@ use crate::view::ViewError;
 
 /// The one row of counters.
 pub(crate) const SYSTEM: &[u8] = b"S";
+/// The one row of the keys of block tokens.
+pub(crate) const TOKEN_KEYS: &[u8] = b"Y";
 
 /// A block key ends in the index inside an erasure-coded group, which is always zero so far.
 const GROUP_INDEX: u8 = 0;

@@ -58,6 +58,7 @@ mod replicas;
 mod resolve;
 pub mod row;
 mod rows;
+pub mod token_key;
 mod transaction;
 pub mod trash;
 mod tree;

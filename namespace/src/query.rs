@@ -19,6 +19,7 @@ use crate::row::{
     LocatedBlock, NodeRow, Totals,
 };
 use crate::rows::Rows;
+use crate::token_key::{TokenKey, TokenKeysRow};
 use crate::view::{View, ViewError};
 use crate::xattr;
 
@@ -284,6 +285,12 @@ pub fn nodes(view: &impl View) -> Result<Vec<NodeRow>, ViewError> {
             _ => return Ok(nodes),
         }
     }
+}
+
+/// The keys of block tokens, oldest first.
+pub fn token_keys(view: &impl View) -> Result<Vec<TokenKey>, ViewError> {
+    let row: Option<TokenKeysRow> = view.row(key::TOKEN_KEYS)?;
+    Ok(row.unwrap_or_default().keys)
 }
 
 /// The first lock of another that keeps an owner of a session from locking what it wishes; none if nothing does.

@@ -6,8 +6,10 @@
 //!    a typed error, never a panic and never a default that means something else.
 
 mod convert;
+mod secret;
 
 pub use convert::{WireError, block_id, cluster_id, error, location_storage, storage_id};
+pub use secret::{token, token_key};
 
 /// The generated code. Its lints are its generator's business.
 #[allow(missing_debug_implementations, unreachable_pub, unused_qualifications, clippy::all, missing_docs)]

@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 
 use minicbor::{Decode, Encode};
+use types::token::Token;
 use types::{BlockId, BlockOffset, ByteSize, ClusterId, Code, GenStamp, NodeId, StorageId};
 
 /// The first bytes of every [`Hello`].
 pub const MAGIC: [u8; 4] = *b"ASHT";
-/// The version of the protocol that this code speaks.
-pub const VERSION: u32 = 1;
+/// The version of the protocol that this code speaks: since 2, requests carry tokens.
+pub const VERSION: u32 = 2;
 /// No chain is longer, the first hop included.
 pub const MAX_CHAIN: usize = 16;
 /// No block is longer: this bounds the checksum table in front of a replica (4 MiB).
@@ -129,6 +130,9 @@ pub struct Setup {
     /// Continue a replica rather than start one.
     #[n(6)]
     pub resume: Option<Resume>,
+    /// Lets the writer write the block in this generation, on every hop.
+    #[n(7)]
+    pub token: Token,
 }
 
 /// Continue a replica whose chain was lost.
@@ -190,6 +194,9 @@ pub struct Read {
     pub offset: BlockOffset,
     #[n(4)]
     pub length: ByteSize,
+    /// Lets the reader read the block in this generation.
+    #[n(5)]
+    pub token: Token,
 }
 
 /// What follows: pieces that cover `[offset, offset + length)`.

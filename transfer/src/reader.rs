@@ -110,6 +110,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use types::checksum::append_words;
+    use types::token::Token;
     use types::{BlockId, BlockOffset, ByteSize, Code, GenStamp, InodeId, StorageId};
 
     use super::*;
@@ -127,6 +128,7 @@ mod tests {
             storage: STORAGE,
             offset: BlockOffset::new(offset),
             length: ByteSize::new(length),
+            token: Token::default(),
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use types::checksum::{CHUNK, append_words};
+use types::token::Token;
 use types::{BlockId, BlockOffset, ByteSize, Code, GenStamp, StorageId};
 
 use crate::frame::MAX_DATA;
@@ -48,8 +49,8 @@ pub enum Input {
     Flush { ticket: u64, sync: bool },
     /// No more bytes follow; answered by [`Output::Finished`].
     Finish,
-    /// Go on with these hops, under this generation: the answer to [`Output::Lost`].
-    Resume { generation: GenStamp, chain: Vec<Hop> },
+    /// Go on with these hops, under this generation, which the token is for: the answer to [`Output::Lost`].
+    Resume { generation: GenStamp, token: Token, chain: Vec<Hop> },
     /// The time of [`Writer::deadline`] has come.
     Tick,
 }
@@ -109,6 +110,7 @@ struct Pending {
 pub struct Writer {
     options: WriterOptions,
     generation: GenStamp,
+    token: Token,
     chain: Vec<Hop>,
     /// The generation under which the last chain was ready, and whether a next one has to resume it.
     established: GenStamp,
@@ -130,13 +132,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A machine for a new block; `buffers` are at least as large as a packet.
-    pub fn new(options: WriterOptions, generation: GenStamp, chain: Vec<Hop>, buffers: Buffers) -> Self {
+    /// A machine for a new block, in a generation that the token is for; `buffers` are at least as large as a packet.
+    pub fn new(
+        options: WriterOptions,
+        (generation, token): (GenStamp, Token),
+        chain: Vec<Hop>,
+        buffers: Buffers,
+    ) -> Self {
         assert!(!chain.is_empty(), "a chain has at least one hop");
         assert!(options.packet.is_multiple_of(CHUNK) && (CHUNK..=MAX_DATA).contains(&options.packet), "whole chunks");
         Self {
             options,
             generation,
+            token,
             chain,
             established: generation,
             resumed: false,
@@ -197,7 +205,7 @@ impl Writer {
             Input::Write(bytes) => self.write(bytes, &mut out),
             Input::Flush { ticket, sync } => self.flush(ticket, sync, &mut out),
             Input::Finish => self.finish(&mut out),
-            Input::Resume { generation, chain } => self.resume(generation, chain, &mut out),
+            Input::Resume { generation, token, chain } => self.resume(generation, token, chain, &mut out),
             Input::Tick => {
                 if self.deadline().is_some_and(|deadline| deadline <= now) {
                     self.lose_first(Code::TimedOut, format!("no answer for {STALLED_AFTER:?}"), &mut out);
@@ -240,6 +248,7 @@ impl Writer {
             level: self.options.level,
             max_length: self.options.max_length,
             resume,
+            token: self.token.clone(),
         }))));
     }
 
@@ -354,10 +363,11 @@ impl Writer {
         self.unacked.push_back(Pending { packet, tickets: ticket.into_iter().collect() });
     }
 
-    fn resume(&mut self, generation: GenStamp, chain: Vec<Hop>, out: &mut Vec<Output>) {
+    fn resume(&mut self, generation: GenStamp, token: Token, chain: Vec<Hop>, out: &mut Vec<Output>) {
         assert!(self.phase == Phase::Lost && !chain.is_empty(), "only a lost chain is replaced, by another");
         assert!(generation > self.generation, "every chain has its own generation");
         self.generation = generation;
+        self.token = token;
         self.chain = chain;
         self.resumed = true;
         self.next_sequence = 0;

@@ -134,6 +134,8 @@ codes! {
     NoSuchPart = 41, NotFound, "ENOENT", "no such part";
     /// What was to be copied has changed since it was looked at.
     SourceChanged = 42, Retry, "EAGAIN", "the source has changed";
+    /// A block token whose time is over; a namenode gives another to whom it concerns.
+    TokenExpired = 43, Retry, "EAGAIN", "the time of a block token is over";
 }
 
 impl fmt::Display for Code {

@@ -15,6 +15,7 @@ mod ids;
 pub mod inventory;
 mod number;
 mod path;
+pub mod token;
 mod units;
 
 /// Changes of an inode with more names than this are told to those who watch it, but not to those who watch directories

@@ -73,6 +73,7 @@ impl BlockRead {
             storage: replica.hop.storage,
             offset: BlockOffset::new(wanted.offset),
             length: ByteSize::new(wanted.length),
+            token: block.token.clone(),
         };
         let (connection, reader) = ask(&pool, &replica, request, patience).await?;
         let mut read = Self { connection, reader, load, patience, replica, block };

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use transfer::machine::{WriterInput as Input, WriterOutput as Output};
 use transfer::{Control, Failed, Frame, Hop, Level, Writer, WriterOptions};
+use types::token::Token;
 use types::{BlockId, ByteSize, ErrorKind as Kind, GenStamp, InodeId, NodeId, SessionId, StorageId};
 
 use crate::datanode::{DataConnection, LinkError};
@@ -76,7 +77,7 @@ pub(super) struct Pipeline {
     /// Whether the first hop takes nothing any more.
     deaf: bool,
     dialing: Option<BoxFuture<'static, Result<DataConnection, LinkError>>>,
-    renewing: Option<BoxFuture<'static, Result<GenStamp, Fault>>>,
+    renewing: Option<BoxFuture<'static, Result<(GenStamp, Token), Fault>>>,
     survivors: Vec<Hop>,
     /// Nodes that the chain lost.
     lost: Vec<NodeId>,
@@ -90,10 +91,10 @@ pub(super) struct Pipeline {
 impl Pipeline {
     /// Begins to set the chain up.
     pub(super) fn start(client: Client, facts: FileFacts, new: NewBlock) -> Result<Self, PipelineError> {
-        let NewBlock { block, generation, targets } = new;
+        let NewBlock { block, generation, targets, token } = new;
         let window = client.0.config.window.clamp(1, 256) * transfer::frame::MAX_DATA;
         let options = WriterOptions { window, ..WriterOptions::new(block, facts.level, facts.block_size) };
-        let machine = Writer::new(options, generation, targets.clone(), client.0.buffers.clone());
+        let machine = Writer::new(options, (generation, token), targets.clone(), client.0.buffers.clone());
         let mut pipeline = Self {
             client,
             facts,
@@ -205,7 +206,8 @@ impl Pipeline {
             renewed = async { self.renewing.as_mut().expect("checked by the guard").await }, if self.renewing.is_some() => {
                 self.renewing = None;
                 let chain = std::mem::take(&mut self.survivors);
-                self.feed(Input::Resume { generation: renewed?, chain })
+                let (generation, token) = renewed?;
+                self.feed(Input::Resume { generation, token, chain })
             }
             () = ready(self.stream.as_ref(), true) => self.receive(),
             () = ready(self.stream.as_ref(), false), if !self.outgoing.is_empty() => self.transmit(),
@@ -339,7 +341,9 @@ impl Pipeline {
         let scope = Scope::Lease(self.facts.session);
         self.renewing = Some(Box::pin(async move {
             match client.0.metadata.call(v1::op::Kind::NextGeneration(ask), scope).await?.0 {
-                v1::reply::Result::Generation(next) => Ok(GenStamp::new(next.generation)),
+                v1::reply::Result::Generation(v1::Generation { generation, token }) => {
+                    Ok((GenStamp::new(generation), proto::token(token)))
+                }
                 other => Err(Metadata::unexpected(&other)),
             }
         }));

@@ -14,6 +14,7 @@ use tracing::warn;
 use transfer::frame::MAX_DATA;
 use transfer::{Control, Failed, Piece, Read, ReadReply};
 use types::checksum::CHUNK;
+use types::token::Right;
 use types::{BlockOffset, ByteSize, Code, StorageId};
 
 use super::Next;
@@ -25,6 +26,10 @@ use crate::store::{Readable, StoreError, Volume};
 const TURN: u64 = 8 << 20;
 
 pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Read) -> Result<Next, ConnectionError> {
+    let Read { block, generation, ref token, .. } = request;
+    if let Err(error) = node.tokens.check(token, block, generation, &[Right::Read, Right::Copy]) {
+        return refuse(client, request.storage, error.code(), error).await;
+    }
     let Some(volume) = node.volumes.get(&request.storage) else {
         return refuse(node, client, request.storage, Code::NoSuchBlock, "the storage is not on this node").await;
     };

@@ -12,6 +12,7 @@ use tracing::{debug, info};
 use transfer::machine::{RelayInput as Input, RelayOutput as Output};
 use transfer::message::{MAX_BLOCK, MAX_CHAIN};
 use transfer::{ALIVE_EVERY, Control, Extent, Failed, Flags, Frame, Hop, Packet, Relay, STALLED_AFTER, Setup};
+use types::token::Right;
 use types::{ByteSize, Code};
 
 use super::Next;
@@ -91,6 +92,9 @@ async fn drain(above: &mut Connection) {
 /// The volume that is meant, if the request makes sense.
 fn check(node: &Node, setup: &Setup) -> Result<Arc<Volume>, Failed> {
     let failed = |code, reason: String| Err(Failed::new(setup.storage, code, reason));
+    if let Err(error) = node.tokens.check(&setup.token, setup.block, setup.generation, &[Right::Write]) {
+        return failed(error.code(), error.to_string());
+    }
     if setup.downstream.len() >= MAX_CHAIN {
         return failed(Code::InvalidArgument, format!("a chain has at most {MAX_CHAIN} hops"));
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use datanode::{Config, Datanode, Settings};
 use prometheus_client::registry::Registry;
+use proto::v1;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,13 +15,29 @@ use tokio::time::timeout;
 use transfer::machine::{WriterInput as Input, WriterOutput as Output};
 use transfer::message::Hello;
 use transfer::{Buffers, Control, Frame, Hop, Level, Read, ReadError, Reader, Writer, WriterOptions, frame};
-use types::{BlockId, BlockOffset, ByteSize, ClusterId, GenStamp, InodeId, NodeId, StorageId};
+use types::token::{Right, Subject, Token};
+use types::{BlockId, BlockOffset, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, StorageId, Timestamp};
 
 use crate::namenode::Namenode;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
 pub(crate) const MAX: ByteSize = ByteSize::mib(8);
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the namenode says that time it is: nobody's clock.
+pub(crate) const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000_000);
+
+/// A key of block tokens, as the namenode tells it.
+pub(crate) fn key(id: u32) -> v1::TokenKey {
+    v1::TokenKey { id, secret: vec![id as u8; 32] }
+}
+
+/// A token that is good for an hour.
+pub(crate) fn token(block: BlockId, generation: GenStamp, right: Right) -> Token {
+    let subject = Subject { cluster: CLUSTER, block, generation };
+    let key = proto::token_key(&key(1)).expect("a key");
+    key.sign(&subject, right, NOW.saturating_add(Duration::from_secs(3600)))
+}
 
 pub(crate) struct Node {
     pub(crate) running: Option<Datanode>,
@@ -45,7 +62,18 @@ impl Node {
         node
     }
 
+    /// Starts it, and waits until it has heard who may do what.
     pub(crate) async fn run(&mut self) {
+        self.launch().await;
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(read(self, block(u32::MAX), 1, 0, 1).await, Err(ReadError::Failed(failed)) if failed.code == Code::Busy)
+        {
+            assert!(Instant::now() < deadline, "it hears no keys");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn launch(&mut self) {
         let settings = Settings {
             listen: self.address,
             volumes: vec![self.directory.path().to_owned()],
@@ -143,7 +171,12 @@ pub(crate) struct Chain {
 impl Chain {
     pub(crate) async fn open(block: BlockId, level: Level, hops: Vec<Hop>) -> Self {
         let options = WriterOptions { packet: 64 << 10, ..WriterOptions::new(block, level, MAX) };
-        let writer = Writer::new(options, GenStamp::FIRST, hops, Buffers::new(64 << 10, 8));
+        let writer = Writer::new(
+            options,
+            (GenStamp::FIRST, token(block, GenStamp::FIRST, Right::Write)),
+            hops,
+            Buffers::new(64 << 10, 8),
+        );
         let mut chain = Self { writer, wire: None, begun: Instant::now() };
         assert_eq!(chain.give(Input::Start).await, []);
         chain
@@ -241,6 +274,7 @@ pub(crate) async fn read_on(
         storage: node.storage,
         offset: BlockOffset::new(offset),
         length: ByteSize::new(length),
+        token: token(block, GenStamp::new(generation), Right::Read),
     });
     wire.send(&Frame::Control(reader.request())).await;
     let mut bytes = Vec::new();

@@ -3,6 +3,7 @@
 mod bench;
 mod namenode;
 mod scrub;
+mod tokens;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,13 +12,19 @@ use proto::v1;
 use tokio::io::AsyncWriteExt;
 use transfer::machine::{WriterInput as Input, WriterOutput as Output};
 use transfer::{Control, Failed, Frame, Level, ReadError, Setup};
+use types::token::{Right, Token};
 use types::{ByteSize, ClusterId, Code, GenStamp, StorageId};
 
-use crate::bench::{CLUSTER, Chain, MAX, Node, Wire, block, content, read, read_on, until, write};
+use crate::bench::{CLUSTER, Chain, MAX, Node, Wire, block, content, read, read_on, token, until, write};
 use crate::namenode::Namenode;
 
 async fn three(namenode: &Namenode) -> [Node; 3] {
     [Node::start(namenode).await, Node::start(namenode).await, Node::start(namenode).await]
+}
+
+/// Lets a writer go on with block 1 in its second generation.
+fn second() -> Token {
+    token(block(1), GenStamp::new(2), Right::Write)
 }
 
 fn failed_with(result: Result<Vec<u8>, ReadError>) -> Code {
@@ -100,7 +107,8 @@ async fn a_chain_survives_the_loss_of(lost: usize) {
     assert_eq!(survivors, left.iter().map(|node| node.storage).collect::<Vec<_>>());
     assert!(acked >= ByteSize::new(1_000_005));
 
-    let resume = Input::Resume { generation: GenStamp::new(2), chain: left.iter().map(|node| node.hop()).collect() };
+    let chain_left = left.iter().map(|node| node.hop()).collect();
+    let resume = Input::Resume { generation: GenStamp::new(2), token: second(), chain: chain_left };
     assert_eq!(chain.give(resume).await, []);
     let length = ByteSize::new(content.len() as u64);
     assert_eq!(chain.finish().await, Output::Finished { length, replicas: survivors });
@@ -164,6 +172,7 @@ async fn a_zombie_writer_is_fenced_by_the_next_generation() {
                 from_generation: GenStamp::FIRST,
                 offset: types::BlockOffset::new(offset),
             }),
+            token: second(),
         }))
     };
     wire.send(&setup(2, 5000)).await;
@@ -214,6 +223,7 @@ fn copy(from: &[&Node], to: &Node, length: u64) -> v1::Task {
         storage: node.storage.as_bytes().to_vec(),
         transfer: node.address.to_string(),
         host: String::new(),
+        silent: false,
     };
     let task = v1::CopyReplica {
         storage: to.storage.as_bytes().to_vec(),
@@ -221,6 +231,7 @@ fn copy(from: &[&Node], to: &Node, length: u64) -> v1::Task {
         generation: 1,
         length,
         sources: from.iter().map(location).collect(),
+        token: Some((&token(block(1), GenStamp::FIRST, Right::Copy)).into()),
         ..Default::default()
     };
     v1::Task { kind: Some(v1::task::Kind::Copy(task)) }
@@ -318,7 +329,7 @@ async fn a_chain_names_the_hop_that_cannot_be_reached() {
     assert_eq!(survivors, [nodes[0].storage, nodes[1].storage]);
     // The others have an empty replica, or none: both can be gone on with.
     let hops = nodes[..2].iter().map(Node::hop).collect();
-    chain.give(Input::Resume { generation: GenStamp::new(2), chain: hops }).await;
+    chain.give(Input::Resume { generation: GenStamp::new(2), token: second(), chain: hops }).await;
     chain.give(Input::Write(content(100))).await;
     assert!(matches!(chain.finish().await, Output::Finished { .. }));
 }

@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
+use crate::bench;
+
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) term: u64,
@@ -19,6 +21,8 @@ pub(crate) struct Seen {
     pub(crate) results: Vec<v1::TaskResult>,
     pub(crate) bad: Vec<v1::BadReplica>,
     pub(crate) storages: BTreeMap<Vec<u8>, v1::StorageReport>,
+    /// Of block tokens.
+    pub(crate) keys: Vec<v1::TokenKey>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -36,7 +40,11 @@ impl Namenode {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("an address");
         let state = State::default();
-        state.0.lock().expect("not poisoned").term = 5;
+        {
+            let mut seen = state.0.lock().expect("not poisoned");
+            seen.term = 5;
+            seen.keys = vec![bench::key(1)];
+        }
         let server = tonic::transport::Server::builder().add_service(DatanodesServer::new(state.clone()));
         let serving = tokio::spawn(async move {
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("serves");
@@ -80,6 +88,8 @@ impl Datanodes for State {
             seen.storages.insert(report.storage.clone(), report);
         }
         let tasks = seen.tasks.remove(&request.node).unwrap_or_default();
-        Ok(Response::new(v1::HeartbeatReply { term: seen.term, leader: true, tasks, ..Default::default() }))
+        let (term, keys) = (seen.term, seen.keys.clone());
+        let now = bench::NOW.nanos();
+        Ok(Response::new(v1::HeartbeatReply { term, leader: true, tasks, now, keys, ..Default::default() }))
     }
 }

@@ -367,6 +367,8 @@ impl Duties {
             sources: self.datanodes.locations(sources),
             instead_of: step.source.storage.as_bytes().to_vec(),
             rate: bandwidth.get(),
+            // Made when it is handed out: tokens do not last as long as duties may wait.
+            token: None,
         };
         debug!(block = %step.block, from = %step.source.node, to = %step.target.node, "a move begins");
         let urgency = Urgency { tidying: true, live: usize::MAX, racks: usize::MAX };

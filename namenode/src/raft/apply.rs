@@ -125,6 +125,10 @@ impl Applier {
             let nodes = namespace::query::nodes(&*self.store).map_err(|error| error.to_string())?;
             self.observer.nodes_changed(nodes);
         }
+        if executed.keys_changed {
+            let keys = namespace::query::token_keys(&*self.store).map_err(|error| error.to_string())?;
+            self.observer.keys_changed(keys);
+        }
         for consensus::Answered { ticket, outcomes } in executed.answers {
             ticket(Ok(Answers { applied: self.state.index, outcomes }));
         }
@@ -151,10 +155,12 @@ impl Applier {
         self.unflushed = 0;
         let cluster = namespace::query::cluster(&*self.store).map_err(|error| text(&error))?;
         let nodes = namespace::query::nodes(&*self.store).map_err(|error| text(&error))?;
+        let keys = namespace::query::token_keys(&*self.store).map_err(|error| text(&error))?;
         self.progress.formatted.store(cluster.is_some(), Ordering::Release);
         self.progress.persisted.raise(self.state.index);
         self.progress.applied.raise(self.state.index);
         self.observer.nodes_changed(nodes);
+        self.observer.keys_changed(keys);
         self.observer.regrouped(&self.state.group);
         self.metrics.installed_snapshots.inc();
         info!(index = self.state.index, "a snapshot is installed");

@@ -12,6 +12,7 @@ struct Nobody;
 
 impl Observer for Nobody {
     fn nodes_changed(&mut self, _: Vec<NodeRow>) {}
+    fn keys_changed(&mut self, _: Vec<namespace::token_key::TokenKey>) {}
     fn garbage_added(&mut self) {}
     fn locks_released(&mut self, _: InodeId) {}
     fn regrouped(&mut self, _: &Group) {}

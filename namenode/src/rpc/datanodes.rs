@@ -7,11 +7,12 @@ use namespace::row::BlockLocation;
 use proto::{WireError, v1};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
-use types::{Code, NodeId, StorageId};
+use types::token::Right;
+use types::{Code, GenStamp, NodeId, StorageId};
 
 use super::Service;
 use crate::duties::Event;
-use crate::raft::Refusal;
+use crate::raft::{Refusal, wall_clock};
 use crate::wire;
 
 /// Results and reports of damage in one heartbeat.
@@ -41,6 +42,9 @@ impl v1::datanodes_server::Datanodes for Datanodes {
                 reply.namenodes = self.0.roster.all().iter().map(ToString::to_string).collect();
                 reply.tasks = self.0.board.hand_out(node, settings.copies_per_node, settings.copy_timeout);
                 self.0.metrics.hand_out(&reply.tasks);
+                reply.tasks.iter_mut().for_each(|task| self.let_copy(task));
+                reply.now = wall_clock().nanos();
+                reply.keys = self.0.datanodes.tokens.keys();
             }
             Ok(true) => {}
             // A member that follows may only not have got so far yet.
@@ -56,6 +60,16 @@ fn invalid(error: WireError) -> v1::Error {
 }
 
 impl Datanodes {
+    /// Puts into a task to copy a block the right to read it elsewhere.
+    fn let_copy(&self, task: &mut v1::Task) {
+        if let Some(v1::task::Kind::Copy(copy)) = &mut task.kind
+            && let Ok(block) = proto::block_id(copy.block, "CopyReplica.block")
+        {
+            let generation = GenStamp::new(copy.generation);
+            copy.token = self.0.datanodes.tokens.sign(block, generation, Right::Copy, wall_clock());
+        }
+    }
+
     fn check_cluster(&self, cluster: &[u8]) -> Result<(), v1::Error> {
         let ours = self.0.config.cluster;
         if cluster == ours.as_bytes() {

@@ -6,7 +6,7 @@
 //! One task owns a stream. It proposes the updates of a batch together and asks for its reads together, and sends every
 //! reply as soon as it is there. What a client may have under way is bounded; past that its stream is not read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 use tracing::{debug, warn};
-use types::{Code, InodeId, Sequence, SessionId, Timestamp};
+use types::{BlockId, Code, InodeId, Sequence, SessionId, Timestamp};
 
 use super::Service;
 use crate::audit::Entry;
@@ -66,6 +66,7 @@ impl metadata_server::Metadata for Metadata {
             principal: None,
             number: self.0.next_stream.fetch_add(1, Ordering::Relaxed),
             changed: Arc::new(Notify::new()),
+            renewals: BTreeMap::new(),
             under_way: 0,
             asked: HashMap::new(),
             from: from.into(),
@@ -117,6 +118,8 @@ struct Client {
     number: u64,
     /// Something that the client watches has changed.
     changed: Arc<Notify>,
+    /// The blocks whose next generation is being asked for, by the tags of the questions.
+    renewals: BTreeMap<u64, BlockId>,
     under_way: usize,
     /// What is not answered yet, by the tags of the replies.
     asked: HashMap<u64, Asking>,
@@ -288,6 +291,10 @@ impl Client {
                 sorted.answered.push(v1::Reply { tag, applied: self.service.progress.applied.get(), result });
             }
         }
+        self.renewals.extend(sorted.updates.iter().filter_map(|(tag, request)| match &request.command {
+            Command::NextGeneration { block, .. } => Some((*tag, *block)),
+            _ => None,
+        }));
         self.under_way += sorted.updates.len() + sorted.reads.len() + sorted.waits;
         self.propose(sorted.updates);
         self.read(sorted.reads);
@@ -546,7 +553,12 @@ impl Client {
                     if let Ok(Reply::Session { session }) = outcome {
                         self.adopt(session);
                     }
-                    let result = Some(wire::reply(outcome, &self.service.datanodes));
+                    let datanodes = &self.service.datanodes;
+                    let answer = wire::reply(outcome, datanodes);
+                    let result = Some(match self.renewals.remove(&tag) {
+                        Some(block) => wire::renewed(answer, block, datanodes),
+                        None => answer,
+                    });
                     replies.push(v1::Reply { tag, applied, result });
                 }
             }
@@ -562,6 +574,7 @@ impl Client {
                 };
                 let applied = self.service.progress.applied.get();
                 for tag in tags {
+                    self.renewals.remove(&tag);
                     let result = Some(v1::reply::Result::Error(proto::error(code, message)));
                     replies.push(v1::Reply { tag, applied, result });
                 }

@@ -4,9 +4,11 @@ use namespace::command::{NewBlock, Reply};
 use namespace::query::{Content, ExtentMap, Listing, Opened};
 use namespace::row::{self, BlockState, LocatedBlock};
 use proto::v1;
-use types::{ByteSize, Code};
+use types::token::Right;
+use types::{BlockId, ByteSize, Code, GenStamp};
 
 use crate::datanodes::Datanodes;
+use crate::raft::wall_clock;
 
 type Answer = v1::reply::Result;
 
@@ -26,7 +28,10 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
             block: block.map(|block| new_block(&block, datanodes)),
         }),
         Ok(Reply::Block { block }) => Answer::Block(new_block(&block, datanodes)),
-        Ok(Reply::Generation { generation }) => Answer::Generation(v1::Generation { generation: generation.get() }),
+        Ok(Reply::Generation { generation }) => {
+            // Of which block only the question says: see `renewed`.
+            Answer::Generation(v1::Generation { generation: generation.get(), token: None })
+        }
         Ok(Reply::Blocks { blocks }) => {
             Answer::Blocks(v1::NewBlocks { blocks: blocks.iter().map(|block| new_block(block, datanodes)).collect() })
         }
@@ -49,6 +54,17 @@ pub(crate) fn reply(outcome: Result<Reply, namespace::Error>, datanodes: &Datano
     }
 }
 
+/// The answer to a writer that asked for the next generation of a block: with the right to write on in it.
+pub(crate) fn renewed(answer: Answer, block: BlockId, datanodes: &Datanodes) -> Answer {
+    match answer {
+        Answer::Generation(v1::Generation { generation, token: _ }) => {
+            let token = datanodes.tokens.sign(block, GenStamp::new(generation), Right::Write, wall_clock());
+            Answer::Generation(v1::Generation { generation, token })
+        }
+        other => other,
+    }
+}
+
 /// A refusal, and what its reader needs to go on.
 pub(crate) fn refusal(error: &namespace::Error) -> v1::Error {
     let symlink = if let namespace::Error::SymlinkOnTheWay { place, names, target } = error {
@@ -65,6 +81,7 @@ fn new_block(block: &NewBlock, datanodes: &Datanodes) -> v1::NewBlock {
         block: Some(block.block.into()),
         generation: block.generation.get(),
         targets: datanodes.locations(&block.targets),
+        token: datanodes.tokens.sign(block.block, block.generation, Right::Write, wall_clock()),
     }
 }
 
@@ -126,6 +143,7 @@ pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -
 }
 
 pub(super) fn opened_parts(opened: Opened, client_host: &str, datanodes: &Datanodes) -> v1::Opened {
+    let now = wall_clock();
     let located = |block: LocatedBlock| v1::LocatedBlock {
         block: Some(block.block.into()),
         generation: block.row.generation.get(),
@@ -134,6 +152,7 @@ pub(super) fn opened_parts(opened: Opened, client_host: &str, datanodes: &Datano
         block_offset: block.block_offset.get(),
         writing: block.row.state == BlockState::Writing,
         replicas: datanodes.for_reader(&block.row.replicas, client_host),
+        token: datanodes.tokens.sign(block.block, block.row.generation, Right::Read, now),
     };
     let (inline, blocks, known_to) = match opened.content {
         Content::Inline(content) => {

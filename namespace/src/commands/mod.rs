@@ -6,6 +6,7 @@ pub(crate) mod abort_upload;
 pub(crate) mod access_key;
 pub(crate) mod add_block;
 pub(crate) mod add_replica;
+pub(crate) mod add_token_key;
 pub(crate) mod allocate_blocks;
 pub(crate) mod append;
 pub(crate) mod clone_range;

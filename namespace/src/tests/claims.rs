@@ -19,6 +19,7 @@ mod quota;
 mod recovery;
 mod replicas;
 mod sessions;
+mod token_keys;
 mod trash;
 mod tree;
 mod unlisted;

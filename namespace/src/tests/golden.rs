@@ -6,6 +6,7 @@ mod content;
 mod jobs;
 mod service;
 mod sessions;
+mod token_keys;
 mod trash;
 
 use proptest::prelude::*;

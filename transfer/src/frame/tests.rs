@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use types::checksum::append_words;
+use types::token::Token;
 use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, StorageId};
 
 use super::*;
@@ -47,6 +48,7 @@ fn controls() -> Vec<Control> {
             level: Level::Close,
             max_length: ByteSize::mib(128),
             resume: Some(Resume { from_generation: GenStamp::new(3), offset: BlockOffset::new(100) }),
+            token: Token::from_bytes(b"token"),
         }),
         Control::Ready,
         Control::Failed(Failed::new(storage(1), Code::NoSpace, "full")),
@@ -58,6 +60,7 @@ fn controls() -> Vec<Control> {
             storage: storage(1),
             offset: BlockOffset::new(1),
             length: ByteSize::new(2),
+            token: Token::from_bytes(b"token"),
         }),
         Control::ReadReply(ReadReply {
             offset: BlockOffset::new(0),
@@ -79,14 +82,14 @@ fn control_frames_are_stable() {
 }
 
 const GOLDEN_CONTROLS: [&str; 9] = [
-    "417301011b000000820081834441534854015009090909090909090909090909090909",
+    "417301011b000000820081834441534854025009090909090909090909090909090909",
     "41730101050000008201818101",
-    "41730101440000008202818782190102030450010101010101010101010101010101018183025002020202020202020202020202020202820082447f00000119268a011a0800000082031864",
+    "417301014a0000008202818882190102030450010101010101010101010101010101018183025002020202020202020202020202020202820082447f00000119268a011a080000008203186445746f6b656e",
     "4173010103000000820380",
     "417301011b0000008204818350010101010101010101010101010101010f6466756c6c",
     "41730101080000008205818205192009",
     "4173010103000000820680",
-    "417301011d0000008207818582190102030450010101010101010101010101010101010102",
+    "4173010123000000820781868219010203045001010101010101010101010101010101010245746f6b656e",
     "417301010800000082088184000303f5",
 ];
 

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use types::checksum::append_words;
+use types::token::Token;
 use types::{BlockOffset, GenStamp, InodeId, NodeId};
 
 use super::*;
@@ -26,6 +27,7 @@ fn relay(below: bool, start: Extent) -> Relay {
         level: Level::Close,
         max_length: ByteSize::new(5 * CHUNK as u64),
         resume: None,
+        token: Token::default(),
     };
     Relay::new(&setup, start)
 }

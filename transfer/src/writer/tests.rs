@@ -17,6 +17,11 @@ fn storage(number: u8) -> StorageId {
     StorageId::from_bytes([number; 16])
 }
 
+/// The writer passes it on, whatever it is.
+fn token(generation: u64) -> Token {
+    Token::from_bytes(&generation.to_le_bytes())
+}
+
 fn writer() -> Writer {
     let options = WriterOptions {
         block: block(),
@@ -25,7 +30,7 @@ fn writer() -> Writer {
         packet: 2 * CHUNK,
         window: 4 * CHUNK,
     };
-    Writer::new(options, GenStamp::new(1), vec![hop(1), hop(2), hop(3)], Buffers::new(2 * CHUNK, 4))
+    Writer::new(options, (GenStamp::new(1), token(1)), vec![hop(1), hop(2), hop(3)], Buffers::new(2 * CHUNK, 4))
 }
 
 fn setup(generation: u64, hops: &[u8], resume: Option<Resume>) -> Output {
@@ -37,6 +42,7 @@ fn setup(generation: u64, hops: &[u8], resume: Option<Resume>) -> Output {
         level: Level::Close,
         max_length: ByteSize::mib(1),
         resume,
+        token: token(generation),
     })))
 }
 
@@ -144,7 +150,7 @@ fn a_lost_hop_is_replaced_and_unacknowledged_packets_are_sent_again() {
     assert_eq!(writer.deadline(), None);
     assert_eq!(writer.handle(NOW, Input::Finish), []);
     let chain = vec![hop(1), hop(3)];
-    let resume = Input::Resume { generation: GenStamp::new(2), chain };
+    let resume = Input::Resume { generation: GenStamp::new(2), token: token(2), chain };
     assert_eq!(writer.handle(NOW, resume), [Output::Connect(hop(1))]);
     let from = Resume { from_generation: GenStamp::new(1), offset: BlockOffset::new(8197) };
     assert_eq!(writer.handle(NOW, Input::Connected), [setup(2, &[1, 3], Some(from))]);
@@ -163,11 +169,13 @@ fn a_lost_hop_is_replaced_and_unacknowledged_packets_are_sent_again() {
 fn a_chain_that_never_got_ready_does_not_become_the_one_to_resume_from() {
     let mut writer = streaming();
     writer.handle(NOW, Input::Disconnected { reason: "reset".to_owned() });
-    writer.handle(NOW, Input::Resume { generation: GenStamp::new(2), chain: vec![hop(2), hop(3)] });
+    let resume =
+        |generation, chain| Input::Resume { generation: GenStamp::new(generation), token: token(generation), chain };
+    writer.handle(NOW, resume(2, vec![hop(2), hop(3)]));
     let out = writer.handle(NOW, Input::Disconnected { reason: "refused".to_owned() });
     let failed = Failed::new(storage(2), Code::Io, "refused");
     assert_eq!(out, [Output::Disconnect, Output::Lost { failed, survivors: vec![storage(3)], acked: ByteSize::ZERO }]);
-    writer.handle(NOW, Input::Resume { generation: GenStamp::new(3), chain: vec![hop(3)] });
+    writer.handle(NOW, resume(3, vec![hop(3)]));
     let from = Resume { from_generation: GenStamp::new(1), offset: BlockOffset::new(0) };
     assert_eq!(writer.handle(NOW, Input::Connected), [setup(3, &[3], Some(from))]);
     let out = writer.handle(NOW, Input::Disconnected { reason: "reset".to_owned() });
