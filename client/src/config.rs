@@ -31,6 +31,8 @@ pub struct Config {
     pub window: usize,
     /// How far a sequential reader is ahead of what was asked for, in several parts of the file at once.
     pub read_ahead: ByteSize,
+    /// Whether replicas on this machine are read from their files, which datanodes hand out.
+    pub local_reads: bool,
     /// Idle data connections kept per datanode.
     pub idle_connections: usize,
 }
@@ -47,6 +49,7 @@ impl Default for Config {
             read_timeout: Duration::from_secs(5),
             window: 16,
             read_ahead: ByteSize::mib(8),
+            local_reads: true,
             idle_connections: 8,
         }
     }

@@ -21,6 +21,7 @@ pub(crate) use record::{Class, Outlook};
 use record::Records;
 
 use crate::config::Config;
+use crate::local::PIECE;
 
 /// An idle connection is closed after this long; datanodes wait longer.
 const IDLE: Duration = Duration::from_secs(20);
@@ -145,6 +146,7 @@ pub(crate) struct Pool {
     keep: usize,
     patience: Duration,
     large: Buffers,
+    near: Buffers,
     began: Instant,
     idle: Mutex<HashMap<SocketAddr, Vec<(Instant, DataConnection)>>>,
     records: Mutex<Records>,
@@ -176,9 +178,10 @@ impl Drop for UnderWay {
 impl Pool {
     pub(crate) fn new(config: &Config, cluster: ClusterId) -> Self {
         let large = Buffers::new(MAX_BODY, KEPT_BUFFERS);
+        let near = Buffers::new(PIECE, KEPT_BUFFERS);
         let (keep, patience) = (config.idle_connections, config.connect_timeout);
         let (idle, records) = (Mutex::default(), Mutex::default());
-        Self { cluster, keep, patience, large, began: Instant::now(), idle, records }
+        Self { cluster, keep, patience, large, near, began: Instant::now(), idle, records }
     }
 
     /// An idle connection, or a new one.
@@ -254,6 +257,11 @@ impl Pool {
         let mut records = self.records();
         let outlook = addresses.iter().map(|address| records.outlook(*address, class, now)).collect();
         (outlook, records.hedge_after(addresses.iter().copied(), class))
+    }
+
+    /// For pieces of replicas on this machine.
+    pub(crate) fn near_buffers(&self) -> &Buffers {
+        &self.near
     }
 
     /// Whether a second request may go out now, which it then does.

@@ -48,6 +48,7 @@ mod fsck;
 pub mod health;
 mod jobs;
 mod listing;
+mod local;
 mod metadata;
 mod object;
 pub mod objects;

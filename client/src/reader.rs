@@ -4,6 +4,7 @@ mod ahead;
 mod attempt;
 mod blocks;
 mod choice;
+mod near;
 mod race;
 mod range;
 

@@ -1,6 +1,10 @@
 //! Between the messages of [`proto`] and the plain values of this crate.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::v1;
@@ -10,6 +14,7 @@ use types::{BlockId, ByteSize, DiskId, GenStamp, InodeId, Name, NodeId, SessionI
 
 use crate::config::User;
 use crate::error::Fault;
+use crate::local;
 use crate::object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, HeldLock, Kind, Liveness, LockKind,
     LogStatistics, Member, MemberStatus, Quota, Redundancy, ScrubPass, Service, StorageReport, Tally, Usage,
@@ -194,6 +199,8 @@ pub(crate) struct Replica {
     pub(crate) distance: Distance,
     /// The namenode has not heard of its node for too long.
     pub(crate) silent: bool,
+    /// Where its node hands out its file, if that is on this very machine.
+    pub(crate) socket: Option<Arc<Path>>,
 }
 
 /// A block to write, and the chain for it.
@@ -227,7 +234,10 @@ pub(crate) fn located_block(wire: v1::LocatedBlock, host: &str) -> Result<Locate
 fn replica(wire: &v1::Location, host: &str) -> Result<Replica, Fault> {
     let is_near = !host.is_empty() && wire.host == host;
     let distance = if is_near { Distance::SameHost } else { Distance::Elsewhere };
-    Ok(Replica { hop: hop(wire)?, distance, silent: wire.silent })
+    let is_here = |socket: &&v1::LocalSocket| local::is_this_machine(&socket.boot);
+    let path = |socket: &v1::LocalSocket| Path::new(OsStr::from_bytes(&socket.path)).into();
+    let socket = wire.local.as_ref().filter(is_here).map(path);
+    Ok(Replica { hop: hop(wire)?, distance, silent: wire.silent, socket })
 }
 
 pub(crate) fn new_block(wire: v1::NewBlock) -> Result<NewBlock, Fault> {

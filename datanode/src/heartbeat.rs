@@ -161,6 +161,7 @@ impl Reporter {
             deltas: if self.leads { inventory::deltas(&self.node) } else { Vec::new() },
             digests: inventory::digests(&self.node, &std::mem::take(&mut self.digests)),
             pages: if self.leads { news.pages.clone() } else { Vec::new() },
+            local: self.node.local.clone(),
         };
         let answered = self.client.heartbeat(request).await;
         let told = self.leads;

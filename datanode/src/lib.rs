@@ -14,6 +14,7 @@ mod disk;
 mod heartbeat;
 mod identity;
 mod inventory;
+mod local;
 mod metrics;
 mod node;
 mod pace;
@@ -29,6 +30,7 @@ mod write_behind;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
@@ -43,6 +45,7 @@ pub use identity::{IdentityError, format};
 pub use metrics::Probe;
 pub use settings::{Config, Settings};
 
+use crate::local::LocalListener;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::store::Volume;
@@ -56,6 +59,8 @@ pub enum StartError {
     Volume(#[from] IdentityError),
     #[error("cannot listen on {address}: {reason}")]
     Listen { address: SocketAddr, reason: std::io::Error },
+    #[error("cannot listen on {}: {reason}", path.display())]
+    ListenLocal { path: PathBuf, reason: std::io::Error },
 }
 
 /// Why a running datanode had to stop.
@@ -89,12 +94,17 @@ impl Datanode {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let metrics = Metrics::new(registry, volumes.values());
-        let node = Arc::new(Node::new(cluster, settings, address, volumes, id, metrics));
+        let local = LocalListener::open(&settings).await?;
+        let told = local.as_ref().map(LocalListener::told);
+        let node = Arc::new(Node::new(cluster, settings, address, told, volumes, id, metrics));
         node.set_reports(heartbeat::probe_once(&node).await);
 
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(Arc::clone(&node), listener, stop.clone()));
+        if let Some(local) = local {
+            tasks.spawn(server::serve_local(Arc::clone(&node), local, stop.clone()));
+        }
         tasks.spawn(heartbeat::probe(Arc::clone(&node), stop.clone()));
         let (queues, work) = tasks::queues();
         tasks.spawn(tasks::run(Arc::clone(&node), work, stop.clone()));

@@ -27,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) instance: u64,
     /// Where blocks are served.
     pub(crate) address: SocketAddr,
+    /// Where readers on this machine get files.
+    pub(crate) local: Option<v1::LocalSocket>,
     pub(crate) volumes: BTreeMap<StorageId, Arc<Volume>>,
     pub(crate) buffers: Buffers,
     pub(crate) peers: Peers,
@@ -112,6 +114,7 @@ impl Node {
         cluster: ClusterId,
         settings: Settings,
         address: SocketAddr,
+        local: Option<v1::LocalSocket>,
         volumes: BTreeMap<StorageId, Arc<Volume>>,
         id: Option<NodeId>,
         metrics: Metrics,
@@ -130,7 +133,7 @@ impl Node {
         });
         let instance = RandomState::new().hash_one(std::process::id());
         let (pace, tokens, news) = (Pace::new(), Tokens::new(cluster), watch::Sender::new(0));
-        Self { cluster, settings, instance, address, volumes, buffers, peers, pace, tokens, news, metrics, said }
+        Self { cluster, settings, instance, address, local, volumes, buffers, peers, pace, tokens, news, metrics, said }
     }
 
     pub(crate) fn id(&self) -> Option<NodeId> {

@@ -27,6 +27,9 @@ pub struct Settings {
     pub rack: String,
     /// The directories that replicas are kept in, one for each disk.
     pub volumes: Vec<PathBuf>,
+    /// The Unix socket where readers on this machine get the open files of replicas. Empty: `local.sock` in the first
+    /// volume.
+    pub local_socket: PathBuf,
     /// Time between two reports to the namenodes.
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
@@ -56,6 +59,7 @@ impl Default for Settings {
             host: String::new(),
             rack: "/default".to_owned(),
             volumes: Vec::new(),
+            local_socket: PathBuf::new(),
             heartbeat: Duration::from_secs(1),
             reserve: ByteSize::gib(1),
             max_connections: 1024,

@@ -62,6 +62,8 @@ pub(crate) struct Heartbeat {
     pub(crate) transfer: String,
     pub(crate) storages: Vec<StorageReport>,
     pub(crate) writers: u32,
+    /// Where readers on its machine get the files of replicas.
+    pub(crate) local: Option<v1::LocalSocket>,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ struct Heard {
     at: Instant,
     storages: Vec<StorageReport>,
     writers: u32,
+    local: Option<v1::LocalSocket>,
 }
 
 #[derive(Debug, Default)]
@@ -151,13 +154,13 @@ impl Datanodes {
     /// at another address, or with another disk, thus registers again; nobody is sent to where it was.
     pub(crate) fn hear(&self, heartbeat: Heartbeat) -> bool {
         let mut known = self.known();
-        let Heartbeat { node, transfer, storages, writers } = heartbeat;
+        let Heartbeat { node, transfer, storages, writers, local } = heartbeat;
         let Some(row) = known.rows.get(&node) else { return false };
         let moved = !transfer.is_empty() && transfer != row.transfer;
         if moved || storages.iter().any(|report| !row.storages.contains(&report.storage)) {
             return false;
         }
-        known.heard.insert(node, Heard { at: Instant::now(), storages, writers });
+        known.heard.insert(node, Heard { at: Instant::now(), storages, writers, local });
         true
     }
 
@@ -275,9 +278,13 @@ impl Datanodes {
         let mut ranked: Vec<(Liveness, bool, v1::Location)> = locations
             .iter()
             .filter_map(|location| {
-                let liveness = self.liveness(self.silence(known.heard.get(&location.node)), self.dead_after);
-                let wire = v1::Location { silent: liveness != Liveness::Alive, ..wire(&known, location)? };
-                Some((liveness, wire.host != host, wire))
+                let heard = known.heard.get(&location.node);
+                let liveness = self.liveness(self.silence(heard), self.dead_after);
+                let mut wire = wire(&known, location)?;
+                wire.silent = liveness != Liveness::Alive;
+                let is_near = wire.host == host;
+                wire.local = heard.filter(|_| is_near).and_then(|heard| heard.local.clone());
+                Some((liveness, !is_near, wire))
             })
             .collect();
         ranked.sort_by_key(|(liveness, away, _)| (*liveness, *away));
@@ -368,6 +375,7 @@ fn wire(known: &Known, location: &BlockLocation) -> Option<v1::Location> {
         transfer: row.transfer.clone(),
         host: row.host.clone(),
         silent: false,
+        local: None,
     })
 }
 
@@ -412,6 +420,10 @@ mod tests {
         }
     }
 
+    fn socket() -> v1::LocalSocket {
+        v1::LocalSocket { boot: vec![3; 16], path: b"/run/dn".to_vec() }
+    }
+
     fn heartbeat(node: u64, free: u64) -> Heartbeat {
         let report = StorageReport {
             storage: storage(node),
@@ -423,7 +435,13 @@ mod tests {
             oldest_unverified_ms: 0,
             scrub: None,
         };
-        Heartbeat { node: NodeId::new(node), transfer: row(node).transfer, storages: vec![report], writers: 0 }
+        Heartbeat {
+            node: NodeId::new(node),
+            transfer: row(node).transfer,
+            storages: vec![report],
+            writers: 0,
+            local: Some(socket()),
+        }
     }
 
     fn wish(replicas: u8, exclude: &[u64]) -> Wish<'_> {
@@ -510,6 +528,8 @@ mod tests {
         let order = datanodes.for_reader(&all, "host2");
         assert_eq!((order[0].node, order[0].silent), (2, false));
         assert_eq!((order[2].node, order[2].silent), (3, true), "never heard, and away");
+        let sockets: Vec<_> = order.iter().map(|wire| wire.local.clone()).collect();
+        assert_eq!(sockets, [Some(socket()), None, None], "told to those on its host");
         assert_eq!(datanodes.for_reader(&all, "").len(), 3);
     }
 }

@@ -10,6 +10,7 @@ mod locks;
 mod membership;
 mod recovery;
 mod snapshots;
+mod tokens;
 mod watches;
 
 use proto::v1;

@@ -38,6 +38,8 @@ const FEW: usize = 64;
 /// The longest host name, rack or address.
 const MAX_LABEL: usize = 255;
 const MAX_STORAGES: usize = 256;
+/// Of the path of a datanode's local socket: as long as any file has.
+const MAX_SOCKET_PATH: usize = 4095;
 /// Of the value of an extended attribute.
 const MAX_XATTR: usize = 64 << 10;
 /// Groups of a principal: they travel with each of its commands.
@@ -572,7 +574,18 @@ pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireEr
         transfer: wire.transfer.clone(),
         storages: storages.collect::<Result<_, WireError>>()?,
         writers: wire.writers,
+        local: wire.local.clone().map(local_socket).transpose()?,
     })
+}
+
+fn local_socket(wire: v1::LocalSocket) -> Result<v1::LocalSocket, WireError> {
+    if wire.boot.len() != 16 {
+        return Err(wrong("LocalSocket.boot", "does not have 16 bytes"));
+    }
+    if wire.path.first() != Some(&b'/') || wire.path.len() > MAX_SOCKET_PATH {
+        return Err(wrong("LocalSocket.path", "is not absolute, or too long"));
+    }
+    Ok(wire)
 }
 
 /// A replica by its names.

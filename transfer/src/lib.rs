@@ -20,7 +20,7 @@ mod writer;
 
 pub use buffer::{Buffer, Buffers};
 pub use frame::{Flags, Frame, FrameError, Packet, Piece};
-pub use message::{Control, Failed, Hop, Level, Read, ReadReply, Resume, Setup};
+pub use message::{Control, Failed, Hop, Level, OpenLocal, OpenedLocal, Read, ReadReply, Resume, Setup};
 pub use reader::{ReadError, Reader};
 pub use relay::{Extent, Relay};
 pub use writer::{Writer, WriterOptions};

@@ -47,6 +47,12 @@ pub enum Control {
     Read(#[n(0)] Read),
     #[n(8)]
     ReadReply(#[n(0)] ReadReply),
+    /// On a local socket: asks for the open file of a replica; answered by [`Control::OpenedLocal`] or [`Control::Failed`].
+    #[n(9)]
+    OpenLocal(#[n(0)] OpenLocal),
+    /// With the first byte of this frame comes the descriptor.
+    #[n(10)]
+    OpenedLocal(#[n(0)] OpenedLocal),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -214,4 +220,32 @@ pub struct ReadReply {
     /// Whether the replica will not grow any more.
     #[n(3)]
     pub complete: bool,
+}
+
+/// Asks for the open file of a complete replica, to read it without the datanode.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OpenLocal {
+    #[n(0)]
+    pub block: BlockId,
+    #[n(1)]
+    pub generation: GenStamp,
+    #[n(2)]
+    pub storage: StorageId,
+    /// Lets the reader read the block in this generation.
+    #[n(3)]
+    pub token: Token,
+}
+
+/// Where in the file of a replica things are. Nothing in it changes any more; it goes on to exist while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct OpenedLocal {
+    /// How many bytes the block has.
+    #[n(0)]
+    pub length: ByteSize,
+    /// Where its first byte is.
+    #[n(1)]
+    pub data: u64,
+    /// Where the word of its first chunk is.
+    #[n(2)]
+    pub words: u64,
 }

@@ -224,7 +224,9 @@ impl Relay {
             | Control::Setup(_)
             | Control::Ready
             | Control::Read(_)
-            | Control::ReadReply(_) => self.fail_below(Code::Incompatible, "an answer to nothing", out),
+            | Control::ReadReply(_)
+            | Control::OpenLocal(_)
+            | Control::OpenedLocal(_) => self.fail_below(Code::Incompatible, "an answer to nothing", out),
         }
     }
 

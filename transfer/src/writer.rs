@@ -272,7 +272,9 @@ impl Writer {
             | Control::HelloAck(_)
             | Control::Setup(_)
             | Control::Read(_)
-            | Control::ReadReply(_) => self.lose_first(Code::Incompatible, "an answer to nothing".to_owned(), out),
+            | Control::ReadReply(_)
+            | Control::OpenLocal(_)
+            | Control::OpenedLocal(_) => self.lose_first(Code::Incompatible, "an answer to nothing".to_owned(), out),
         }
     }
 

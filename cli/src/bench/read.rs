@@ -1,9 +1,10 @@
-//! `bench read`: a large file from end to end, set against a bare `sendfile`, and small pieces of it at random.
+//! `bench read`: a large file from end to end and small pieces of it at random, over the network against a bare `sendfile`, and
+//! from the files of replicas on this machine against reading the page cache.
 
 use client::{Client, Durability};
 use types::{ByteSize, Path};
 
-use super::limits::SENDFILE;
+use super::limits::{PAGECACHE_READ, SENDFILE};
 use super::load::drive;
 use super::report::{Measurement, Reporter, Sample};
 use super::testbed::{Place, Shape, Testbed};
@@ -35,23 +36,34 @@ impl ReadArgs {
 
     pub(super) async fn measure(&self, testbed: &Testbed, reporter: &mut Reporter) -> anyhow::Result<()> {
         anyhow::ensure!(self.random.get() > 0 && self.random <= self.size, "a random read is within the file");
-        let client = testbed.connect().await?;
+        let (far, near) = (testbed.connect_to_read(false).await?, testbed.connect_to_read(true).await?);
         let path = testbed.place("read")?;
-        write_file(client.clone(), path.clone(), self.size, Durability::Memory).await?;
+        write_file(far.clone(), path.clone(), self.size, Durability::Memory).await?;
 
-        let (mut limits, mut sequential, mut random) = (Vec::new(), Vec::new(), Vec::new());
+        let [mut sendfile, mut sequential, mut random] = [const { Vec::new() }; 3];
+        let [mut pagecache, mut local, mut local_random] = [const { Vec::new() }; 3];
         for _ in 0..self.runs {
             testbed.settle().await?;
-            limits.push(bare(&SENDFILE, testbed, self.size).await?);
+            sendfile.push(bare(&SENDFILE, testbed, self.size).await?);
             testbed.settle().await?;
-            sequential.push(self.sequential(testbed, &client, &path).await?);
-            random.push(self.random(testbed, &client, &path).await?);
+            sequential.push(self.sequential(testbed, &far, &path).await?);
+            random.push(self.random(testbed, &far, &path).await?);
+            testbed.settle().await?;
+            pagecache.push(bare(&PAGECACHE_READ, testbed, self.size).await?);
+            testbed.settle().await?;
+            local.push(self.sequential(testbed, &near, &path).await?);
+            local_random.push(self.random(testbed, &near, &path).await?);
         }
-        let limit = SENDFILE.measurement(&limits);
+        let limit = SENDFILE.measurement(&sendfile);
         reporter.print(&limit)?;
         reporter.print(&Measurement::new("read.sequential", "MB/s", &sequential).against(&limit))?;
         reporter.print(&Measurement::new("read.random_4k", "ops/s", &random))?;
-        Ok(client.close().await?)
+        let limit = PAGECACHE_READ.measurement(&pagecache);
+        reporter.print(&limit)?;
+        reporter.print(&Measurement::new("read.local", "MB/s", &local).against(&limit))?;
+        reporter.print(&Measurement::new("read.local_random_4k", "ops/s", &local_random))?;
+        near.close().await?;
+        Ok(far.close().await?)
     }
 
     async fn sequential(&self, testbed: &Testbed, client: &Client, path: &Path) -> anyhow::Result<Sample> {

@@ -105,6 +105,12 @@ impl Testbed {
         Ok(Client::connect(self.config.clone()).await?)
     }
 
+    /// A client that reads from files of replicas on this machine, or one that reads over the network as if they were
+    /// elsewhere.
+    pub(crate) async fn connect_to_read(&self, local_reads: bool) -> anyhow::Result<Client> {
+        Ok(Client::connect(Config { local_reads, ..self.config.clone() }).await?)
+    }
+
     /// Measures this process and every server of the cluster.
     pub(crate) fn meter(&self) -> Meter {
         Meter::start_with(&self.servers)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use proto::v1;
 
+use super::near::Near;
 use crate::error::Fault;
 use crate::metadata::{Metadata, Scope};
 use crate::object::Attributes;
@@ -26,6 +27,8 @@ pub(super) struct OpenFile {
     pub(super) shown: String,
     pub(super) attributes: Attributes,
     inline: Option<Bytes>,
+    /// Replicas on this machine.
+    pub(super) near: Near,
     /// By offset in the file.
     pieces: Mutex<BTreeMap<u64, Piece>>,
 }
@@ -68,7 +71,7 @@ impl OpenFile {
             return Err(broken("the content of a small file is not as long as the file"));
         }
         let pieces = read_map(opened.blocks, 0, opened.known_to, &client.0.config.host)?;
-        Ok(Self { client, shown, attributes, inline, pieces: Mutex::new(pieces) })
+        Ok(Self { client, shown, attributes, inline, near: Near::default(), pieces: Mutex::new(pieces) })
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -97,6 +100,7 @@ impl OpenFile {
             return Err(Fault::Broken(format!("it was made {length} bytes long while it was read; open it again")));
         }
         let known_to = opened.known_to;
+        self.near.clear();
         let fresh = read_map(opened.blocks, offset, known_to, &self.client.0.config.host)?;
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         if pieces.len() + fresh.len() > REMEMBERED {

@@ -45,7 +45,7 @@ mod tests {
     fn replica(distance: Distance, silent: bool) -> Replica {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let hop = Hop { node: NodeId::new(1), storage: StorageId::from_bytes([1; 16]), address };
-        Replica { hop, distance, silent }
+        Replica { hop, distance, silent, socket: None }
     }
 
     /// The order of replicas whose (distance, silent, suspect, wait in ms) are these.

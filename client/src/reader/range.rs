@@ -8,16 +8,19 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use proto::v1;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
+use transfer::ReadError;
 use transfer::frame::MAX_DATA;
 use types::StorageId;
 
 use super::attempt::{BlockRead, ReplicaError, Wanted};
 use super::blocks::{OpenFile, Piece};
 use super::choice;
+use super::near::NearRead;
 use super::race::{Input, Output, Race};
 use crate::datanode::Class;
 use crate::error::Fault;
+use crate::local::LocalError;
 use crate::metadata::Scope;
 use crate::wire::{LocatedBlock, Replica};
 
@@ -36,13 +39,20 @@ pub(super) struct Range {
     file: Arc<OpenFile>,
     position: u64,
     end: u64,
-    current: Option<BlockRead>,
+    current: Option<Current>,
     /// The end of the hole that `position` is in, if it is in one.
     hole: u64,
     /// Replicas of the block at `position` that were of no use, and why.
     tried: Vec<(StorageId, String)>,
     refreshed: usize,
     damaged: bool,
+}
+
+/// The read of the block at `position`.
+#[derive(Debug)]
+enum Current {
+    Far(Box<BlockRead>),
+    Near(NearRead),
 }
 
 /// Replicas that failed, and why.
@@ -68,11 +78,21 @@ impl Range {
             }
             let bytes = match &mut self.current {
                 None => self.start().await?,
-                Some(read) => match read.next().await {
+                Some(Current::Far(read)) => match read.next().await {
                     Ok(bytes) => bytes,
                     Err(error) => {
-                        let BlockRead { block, replica, .. } = self.current.take().expect("it was just used");
+                        let (block, replica) = (Arc::clone(&read.block), read.replica.clone());
+                        self.current = None;
                         self.leave(&block, &replica, error).await;
+                        None
+                    }
+                },
+                Some(Current::Near(read)) => match read.next(&self.file.client).await {
+                    Ok(bytes) => Some(bytes),
+                    Err(error) => {
+                        let (block, replica) = (Arc::clone(&read.block), read.replica.clone());
+                        self.current = None;
+                        self.leave_near(&block, &replica, error).await;
                         None
                     }
                 },
@@ -88,8 +108,15 @@ impl Range {
 
     /// Keeps the connection of a read that has given all its bytes.
     fn release_if_done(&mut self) {
-        if let Some(read) = self.current.take_if(|read| read.is_done()) {
-            read.finish(&self.file.client.0.datanodes);
+        let is_done = |read: &mut Current| match read {
+            Current::Far(read) => read.is_done(),
+            Current::Near(read) => read.is_done(),
+        };
+        if let Some(read) = self.current.take_if(is_done) {
+            match read {
+                Current::Far(read) => read.finish(&self.file.client.0.datanodes),
+                Current::Near(_) => {}
+            }
             self.tried.clear();
             self.refreshed = 0;
         }
@@ -111,14 +138,52 @@ impl Range {
         }
         let offset = block.block_offset + (self.position - block.offset);
         let wanted = Wanted { offset, length: self.end.min(block.offset + block.length) - self.position };
+        let pool = &self.file.client.0.datanodes;
+        let may_open = |replica: &&Replica| {
+            let is_well = !replica.silent && !pool.is_suspect(replica.hop.address);
+            is_well && self.file.near.may_open(block.block, replica)
+        };
+        if self.file.client.0.config.local_reads
+            && let Some(replica) = left.iter().find(may_open)
+        {
+            match self.file.near.open(&self.file.client, &block, replica).await {
+                Ok(file) => {
+                    let read = NearRead::new(file, Arc::clone(&block), replica.clone(), wanted);
+                    self.current = Some(Current::Near(read));
+                }
+                Err(error) => self.leave_near(&block, replica, error).await,
+            }
+            return Ok(None);
+        }
         let (taken, failures) = self.race(&block, left, wanted).await;
         for (replica, error) in failures {
             self.leave(&block, &replica, error).await;
         }
         Ok(taken.map(|(read, first)| {
-            self.current = Some(read);
+            self.current = Some(Current::Far(Box::new(read)));
             first
         }))
+    }
+
+    /// Goes on over the network. The replica is left altogether if its bytes are damaged; else its datanode may do better.
+    async fn leave_near(&mut self, block: &LocatedBlock, replica: &Replica, error: LocalError) {
+        let storage = replica.hop.storage;
+        self.file.near.avoid(block.block, replica, &error);
+        match error {
+            LocalError::Corrupt(mismatch) => {
+                self.leave(block, replica, ReadError::Corrupt(mismatch).into()).await;
+            }
+            LocalError::Short { wanted, length } => {
+                self.leave(block, replica, ReadError::Short { wanted, total: length }.into()).await;
+            }
+            LocalError::Silent(_) => {
+                info!(block = %block.block, %storage, %error, "reading from another replica");
+                self.file.client.0.datanodes.suspect(replica.hop.address);
+            }
+            LocalError::Socket(_) | LocalError::Refused(_) | LocalError::Protocol(_) | LocalError::Read(_) => {
+                debug!(block = %block.block, %storage, %error, "a near replica is read over the network");
+            }
+        }
     }
 
     /// Has the replicas race for the first bytes, if the best of them is late.

@@ -223,6 +223,7 @@ pub fn location(number: u8, address: SocketAddr) -> v1::Location {
         transfer: address.to_string(),
         host: format!("host{number}"),
         silent: false,
+        local: None,
     }
 }
 

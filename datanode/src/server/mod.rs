@@ -1,5 +1,6 @@
 //! The transfer server: accepts connections, and serves one operation after the other on each.
 
+mod local;
 mod read;
 mod write;
 
@@ -15,6 +16,8 @@ use tracing::{debug, warn};
 use transfer::message::{HelloAck, VERSION};
 use transfer::{Control, Failed, Frame};
 use types::{Code, StorageId};
+
+pub(crate) use local::serve as serve_local;
 
 use crate::connection::{Connection, ConnectionError};
 use crate::node::Node;

@@ -82,7 +82,7 @@ pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Re
     }
 }
 
-fn report(node: &Node, request: &Read, error: &dyn fmt::Display) {
+pub(super) fn report(node: &Node, request: &Read, error: &dyn fmt::Display) {
     let Read { block, generation, storage, .. } = request;
     warn!(%block, %generation, %storage, %error, "a replica cannot be read");
     node.add_bad(*storage, *block, *generation);

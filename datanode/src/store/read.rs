@@ -33,6 +33,11 @@ impl Readable {
         self.layout.data(offset)
     }
 
+    /// Where in the file the word is of the chunk that holds the byte at `offset` of the block.
+    pub(crate) fn word(&self, offset: u64) -> u64 {
+        self.layout.word(offset)
+    }
+
     /// Appends the words of `[offset, offset + length)`, which starts at a chunk and ends at one or at the end.
     pub(crate) fn words(&self, offset: u64, length: u64, words: &mut Vec<u8>) -> io::Result<()> {
         let at = words.len();

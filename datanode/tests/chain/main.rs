@@ -1,6 +1,7 @@
 //! Chains of datanodes on real sockets and disks, under a namenode that does what the test wants.
 
 mod bench;
+mod local;
 mod namenode;
 mod scrub;
 mod tokens;
@@ -11,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use proto::v1;
 use tokio::io::AsyncWriteExt;
 use transfer::machine::{WriterInput as Input, WriterOutput as Output};
-use transfer::{Control, Failed, Frame, Level, ReadError, Setup};
+use transfer::{Control, Failed, Frame, Level, ReadError, Setup, frame};
 use types::token::{Right, Token};
 use types::{ByteSize, ClusterId, Code, GenStamp, StorageId};
 
@@ -224,6 +225,7 @@ fn copy(from: &[&Node], to: &Node, length: u64) -> v1::Task {
         transfer: node.address.to_string(),
         host: String::new(),
         silent: false,
+        local: None,
     };
     let task = v1::CopyReplica {
         storage: to.storage.as_bytes().to_vec(),

@@ -12,7 +12,7 @@ use crate::bench::{NOW, key};
 const LENGTH: u64 = 100_000;
 
 /// What is wrong with a token, and what a datanode says to it.
-fn bad_tokens(right: Right, generation: GenStamp) -> Vec<(&'static str, Token, Code)> {
+pub(crate) fn bad_tokens(right: Right, generation: GenStamp) -> Vec<(&'static str, Token, Code)> {
     let subject = Subject { cluster: CLUSTER, block: block(1), generation };
     let later = NOW.saturating_add(Duration::from_secs(3600));
     let sign =

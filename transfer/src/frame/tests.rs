@@ -5,7 +5,7 @@ use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, Stora
 
 use super::*;
 use crate::message::{Ack, Hello, HelloAck};
-use crate::{Failed, Hop, Level, Read, ReadReply, Resume, Setup};
+use crate::{Failed, Hop, Level, OpenLocal, OpenedLocal, Read, ReadReply, Resume, Setup};
 
 fn block() -> BlockId {
     BlockId::new(InodeId::new(0x102), 3)
@@ -68,6 +68,13 @@ fn controls() -> Vec<Control> {
             total: ByteSize::new(3),
             complete: true,
         }),
+        Control::OpenLocal(OpenLocal {
+            block: block(),
+            generation: GenStamp::new(4),
+            storage: storage(1),
+            token: Token::from_bytes(b"token"),
+        }),
+        Control::OpenedLocal(OpenedLocal { length: ByteSize::new(3), data: 8192, words: 4096 }),
     ]
 }
 
@@ -81,7 +88,7 @@ fn control_frames_are_stable() {
     }
 }
 
-const GOLDEN_CONTROLS: [&str; 9] = [
+const GOLDEN_CONTROLS: [&str; 11] = [
     "417301011b000000820081834441534854025009090909090909090909090909090909",
     "41730101050000008201818101",
     "417301014a0000008202818882190102030450010101010101010101010101010101018183025002020202020202020202020202020202820082447f00000119268a011a080000008203186445746f6b656e",
@@ -91,6 +98,8 @@ const GOLDEN_CONTROLS: [&str; 9] = [
     "4173010103000000820680",
     "4173010123000000820781868219010203045001010101010101010101010101010101010245746f6b656e",
     "417301010800000082088184000303f5",
+    "417301012100000082098184821901020304500101010101010101010101010101010145746f6b656e",
+    "417301010b000000820a818303192000191000",
 ];
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Limit {
 }
 
 pub(crate) const SENDFILE: Limit = Limit { metric: "limit.sendfile", unit: "MB/s", run: network::sendfile };
+pub(crate) const PAGECACHE_READ: Limit =
+    Limit { metric: "limit.pagecache_read", unit: "MB/s", run: disk::pagecache_read };
 pub(crate) const CHAIN3: Limit = Limit { metric: "limit.chain3", unit: "MB/s", run: network::chain3 };
 pub(crate) const FDATASYNC: Limit = Limit { metric: "limit.fdatasync", unit: "syncs/s", run: disk::fdatasync };
 
@@ -37,7 +39,7 @@ const ALL: [Limit; 7] = [
     Limit { metric: "limit.crc32", unit: "MB/s", run: memory::crc32 },
     Limit { metric: "limit.tcp", unit: "MB/s", run: network::tcp },
     SENDFILE,
-    Limit { metric: "limit.pagecache_read", unit: "MB/s", run: disk::pagecache_read },
+    PAGECACHE_READ,
     CHAIN3,
     FDATASYNC,
 ];
