@@ -27,6 +27,9 @@ pub struct Config {
     /// How long a datanode may stay silent before a reader goes on with another replica.
     #[serde(with = "duration")]
     pub read_timeout: Duration,
+    /// A datanode whose disk takes ten times as long as those of the others in its pipeline, for so long, is left out of it.
+    #[serde(with = "duration")]
+    pub slow_hop_after: Duration,
     /// Packets of up to 1 MiB that a writer has in flight, and keeps in memory until they are acknowledged.
     pub window: usize,
     /// How far a sequential reader is ahead of what was asked for, in several parts of the file at once.
@@ -47,6 +50,7 @@ impl Default for Config {
             op_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(5),
+            slow_hop_after: Duration::from_secs(10),
             window: 16,
             read_ahead: ByteSize::mib(8),
             local_reads: true,

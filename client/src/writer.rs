@@ -395,6 +395,7 @@ impl Opened<'_> {
             session: self.session,
             level: level(client, self.durability),
             block_size: self.attributes.block_size.min(MAX_BLOCK),
+            replicas: self.attributes.replication.into(),
             min_replicas: min_replicas.into(),
             once: false,
         }

@@ -5,14 +5,15 @@ mod cluster;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
-use client::{AppendOptions, Client, CreateOptions};
+use client::{AppendOptions, Client, Config, CreateOptions};
 use proto::v1;
 use proto::v1::op::Kind as Op;
 use proto::v1::reply::Result as Answer;
 use transfer::message::Ack;
-use transfer::{Control, Failed, Flags, Frame, Setup};
+use transfer::{Alive, Control, Failed, Flags, Frame, Setup};
 use types::{BlockId, ByteSize, Code};
 
 use cluster::{Act, Datanode, Namenode, Peer, config, content, done, file, location, path, storage};
@@ -32,6 +33,10 @@ enum Fate {
     LoseTwo(u64),
     /// Every hop but the first is lost then, one after the other.
     LoseAll(u64),
+    /// The first twenty chains cannot be set up: nobody has noticed yet that so many datanodes are gone.
+    LateStart,
+    /// The disk of hop 2 takes seconds for a packet of the first block.
+    SlowSecond,
     Healthy,
 }
 
@@ -58,6 +63,9 @@ async fn serve(mut peer: Peer, fate: Fate, stored: Arc<Mutex<Stored>>) {
     if fate == Fate::NoSetup && block.number() == 0 {
         return peer.say(Control::Failed(Failed::new(storage(2), Code::NoSpace, "no room"))).await;
     }
+    if fate == Fate::LateStart && block.number() < 20 {
+        return peer.say(Control::Failed(Failed::new(storage(2), Code::Io, "refused"))).await;
+    }
     peer.say(Control::Ready).await;
     while let Some(Frame::Packet(packet)) = peer.receive().await {
         packet.verify(block).expect("the writer's checksums are right");
@@ -74,7 +82,17 @@ async fn serve(mut peer: Peer, fate: Fate, stored: Arc<Mutex<Stored>>) {
                 return peer.say(Control::Failed(Failed::new(lost, Code::TimedOut, "gone"))).await;
             }
             Fate::LoseFirst(at) if generation == 1 && packet.end() > at => return,
+            Fate::SlowSecond if generation == 1 && block.number() == 0 => {
+                // The packet is not acknowledged, and every hop is alive.
+                let times = Alive { store_times: vec![9000, 3_000_000, 9000] };
+                loop {
+                    peer.say(Control::Alive(times.clone())).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
             Fate::NoSetup
+            | Fate::LateStart
+            | Fate::SlowSecond
             | Fate::LoseThird(_)
             | Fate::LoseFirst(_)
             | Fate::LoseTwo(_)
@@ -112,6 +130,11 @@ struct Cluster {
 
 impl Cluster {
     async fn start(fate: Fate) -> Self {
+        Self::with_patience(fate, Duration::from_secs(10)).await
+    }
+
+    /// Operations are given up after `op_timeout`.
+    async fn with_patience(fate: Fate, op_timeout: Duration) -> Self {
         let stored = Arc::new(Mutex::new(Stored::default()));
         let (mut datanodes, mut targets) = (Vec::new(), Vec::new());
         for number in 1..=3 {
@@ -173,7 +196,9 @@ impl Cluster {
             _ => Act::Refuse(Code::NotSupported),
         })
         .await;
-        let client = Client::connect(config(&[&namenode.address])).await.expect("connects");
+        let slow_hop_after = Duration::from_millis(500);
+        let config = Config { op_timeout, slow_hop_after, ..config(&[&namenode.address]) };
+        let client = Client::connect(config).await.expect("connects");
         Self { namenode, client, stored, _datanodes: datanodes }
     }
 
@@ -276,6 +301,33 @@ async fn a_block_that_lost_a_hop_is_ended_early_and_the_next_one_is_whole() {
     let (short, exclude) = next.expect("a second block");
     assert_eq!((short.length, short.replicas, exclude), (3 << 20, replicas(&[1, 2]), vec![3]));
     assert_eq!(last_done(&ops).length, 1 << 20);
+}
+
+/// However many datanodes are gone that the namenode still believes in: it learns of them within seconds.
+#[tokio::test]
+async fn a_write_outlasts_more_lost_datanodes_than_the_namenode_knows_of() {
+    let cluster = Cluster::start(Fate::LateStart).await;
+    let content = content(100_000);
+    cluster.stream(&content).await.expect("stored");
+    assert_eq!(cluster.bytes(), content);
+    cluster.put(&content).await.expect("stored, as all twenty are used up");
+}
+
+#[tokio::test]
+async fn a_slow_hop_is_left_behind_and_not_chosen_again() {
+    let cluster = Cluster::start(Fate::SlowSecond).await;
+    let content = content(4 << 20);
+    let mut writer = cluster.client.create(&path("/f"), CreateOptions::default()).await.expect("created");
+    writer.write(content.slice(..2 << 20)).await.expect("written");
+    writer.flush().await.expect("flushed, once the slow hop is gone");
+    writer.write(content.slice(2 << 20..)).await.expect("written");
+    writer.close().await.expect("closed");
+    assert_eq!(cluster.bytes(), content);
+    let next = cluster.ops().into_iter().find_map(|op| match op {
+        Op::AddBlock(v1::AddBlock { previous: Some(previous), exclude, .. }) => Some((previous.replicas, exclude)),
+        _ => None,
+    });
+    assert_eq!(next.expect("another block"), (replicas(&[1, 3]), vec![2]));
 }
 
 #[tokio::test]
@@ -435,7 +487,7 @@ async fn an_object_of_a_block_is_one_operation_once_blocks_are_there() {
 #[tokio::test]
 async fn bytes_whose_chain_fails_go_into_another_block_and_the_first_is_given_back() {
     for fate in [Fate::NoSetup, Fate::LoseFirst(50_000)] {
-        let cluster = Cluster::start(fate).await;
+        let cluster = Cluster::with_patience(fate, Duration::from_secs(2)).await;
         let content = content(100_000);
         let stored = cluster.put(&content).await;
         cluster.client.close().await.expect("closes");

@@ -14,13 +14,14 @@
 mod buffer;
 pub mod frame;
 pub mod message;
+mod pace;
 mod reader;
 mod relay;
 mod writer;
 
 pub use buffer::{Buffer, Buffers};
 pub use frame::{Flags, Frame, FrameError, Packet, Piece};
-pub use message::{Control, Failed, Hop, Level, OpenLocal, OpenedLocal, Read, ReadReply, Resume, Setup};
+pub use message::{Alive, Control, Failed, Hop, Level, OpenLocal, OpenedLocal, Read, ReadReply, Resume, Setup};
 pub use reader::{ReadError, Reader};
 pub use relay::{Extent, Relay};
 pub use writer::{Writer, WriterOptions};
@@ -33,7 +34,7 @@ pub mod machine {
 
 use std::time::Duration;
 
-/// A hop that has work outstanding says [`Control::Alive`] upstream this often.
+/// A hop that has work outstanding says [`Control::Alive`] upstream this often, whatever else it says.
 pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// A peer that owes an answer and has said nothing for this long is lost.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);

@@ -41,7 +41,7 @@ pub enum Control {
     Ack(#[n(0)] Ack),
     /// The sender works on what it was asked for, and watches the hop below it.
     #[n(6)]
-    Alive,
+    Alive(#[cbor(n(0), default)] Alive),
     /// Asks for bytes; answered by [`Control::ReadReply`] and pieces, or by [`Control::Failed`].
     #[n(7)]
     Read(#[n(0)] Read),
@@ -185,6 +185,15 @@ pub struct Ack {
     /// The length of the block with this packet.
     #[n(1)]
     pub length: ByteSize,
+}
+
+/// How the hops of a chain are doing, once a second while packets are on their way.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Alive {
+    /// In microseconds, the longest time that the own disk took for a packet since this was said last, or has been at one:
+    /// of the sender, then of each hop below it, as far as it has heard of them. At most [`MAX_CHAIN`].
+    #[n(0)]
+    pub store_times: Vec<u32>,
 }
 
 /// Asks one replica for bytes.

@@ -63,7 +63,7 @@ impl Reader {
             (Phase::Asked | Phase::Pieces { .. }, Frame::Control(Control::Failed(failed))) => {
                 Err(ReadError::Failed(failed))
             }
-            (Phase::Asked | Phase::Pieces { .. }, Frame::Control(Control::Alive)) => Ok(None),
+            (Phase::Asked | Phase::Pieces { .. }, Frame::Control(Control::Alive(_))) => Ok(None),
             (Phase::Asked | Phase::Pieces { .. } | Phase::Done, _) => {
                 Err(ReadError::Protocol { problem: "a frame that nothing asked for" })
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use types::checksum::{CHUNK, word};
 use types::{BlockId, ByteSize, Code, StorageId};
 
-use crate::message::Ack;
-use crate::{ALIVE_EVERY, Control, Failed, Flags, Packet, STALLED_AFTER, Setup};
+use crate::message::{Ack, MAX_CHAIN};
+use crate::{ALIVE_EVERY, Alive, Control, Failed, Flags, Packet, STALLED_AFTER, Setup};
 
 /// An own disk that takes longer than this for a packet has failed the replica.
 const DISK_STALLED_AFTER: Duration = Duration::from_secs(60);
@@ -85,8 +85,12 @@ pub struct Relay {
     below_next: u64,
     /// When the hop below last said something, or came to owe an answer.
     below_heard: Duration,
-    /// When the hop above was last told anything, or came to wait for it.
+    /// When the hop above was last told that this one is alive, or came to wait for it.
     told: Duration,
+    /// The longest that the own disk took for a packet since then,
+    slowest: Duration,
+    /// and what the hop below said of itself and those below it.
+    slowest_below: Vec<u32>,
 }
 
 impl Relay {
@@ -105,6 +109,8 @@ impl Relay {
             below_next: 0,
             below_heard: Duration::ZERO,
             told: Duration::ZERO,
+            slowest: Duration::ZERO,
+            slowest_below: Vec::new(),
         }
     }
 
@@ -130,8 +136,10 @@ impl Relay {
             Input::Packet(packet) => self.packet(now, packet, &mut out),
             Input::Stored { sequence } => {
                 let found = self.pending.iter_mut().find(|pending| pending.sequence == sequence);
-                found.expect("what is stored was given to be stored").stored = true;
-                self.acknowledge(now, &mut out);
+                let found = found.expect("what is stored was given to be stored");
+                found.stored = true;
+                self.slowest = self.slowest.max(now.saturating_sub(found.since));
+                self.acknowledge(&mut out);
             }
             Input::StoreFailed { code, reason } => self.fail(self.storage, code, &reason, &mut out),
             Input::Below(control) => self.below(now, control, &mut out),
@@ -150,7 +158,7 @@ impl Relay {
             Ok(extent) => extent,
             Err((code, reason)) => return self.fail(self.storage, code, &reason, out),
         };
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && self.told + ALIVE_EVERY <= now {
             self.told = now;
         }
         if !self.below_owes() {
@@ -206,14 +214,17 @@ impl Relay {
 
     fn below(&mut self, now: Duration, control: Control, out: &mut Vec<Output>) {
         match control {
-            Control::Alive => self.below_heard = now,
+            Control::Alive(alive) => {
+                self.below_heard = now;
+                self.hear(&alive);
+            }
             Control::Ack(ack) => {
                 if !(self.below_next..self.next_sequence).contains(&ack.sequence) {
                     return self.fail_below(Code::Incompatible, &format!("{ack:?} fits no packet"), out);
                 }
                 self.below_heard = now;
                 self.below_next = ack.sequence + 1;
-                self.acknowledge(now, out);
+                self.acknowledge(out);
             }
             Control::Failed(failed) => {
                 self.over = true;
@@ -231,14 +242,13 @@ impl Relay {
     }
 
     /// Acknowledges what is complete (invariant 2).
-    fn acknowledge(&mut self, now: Duration, out: &mut Vec<Output>) {
+    fn acknowledge(&mut self, out: &mut Vec<Output>) {
         let below_next = if self.below.is_some() { self.below_next } else { self.next_sequence };
         let mut last = None;
         while let Some(done) = self.pending.pop_front_if(|first| first.stored && first.sequence < below_next) {
             last = Some(done);
         }
         let Some(last) = last else { return };
-        self.told = now;
         out.push(Output::Acked(last.extent));
         let ack = Ack { sequence: last.sequence, length: ByteSize::new(last.extent.length) };
         out.push(Output::Reply(Control::Ack(ack)));
@@ -259,8 +269,27 @@ impl Relay {
         }
         if !self.pending.is_empty() && self.told + ALIVE_EVERY <= now {
             self.told = now;
-            out.push(Output::Reply(Control::Alive));
+            out.push(Output::Reply(Control::Alive(self.alive(now))));
         }
+    }
+
+    /// Takes in what the hop below says of itself; it may say so twice before this hop speaks.
+    fn hear(&mut self, alive: &Alive) {
+        for (at, time) in alive.store_times.iter().take(MAX_CHAIN - 1).enumerate() {
+            match self.slowest_below.get_mut(at) {
+                Some(known) => *known = (*known).max(*time),
+                None => self.slowest_below.push(*time),
+            }
+        }
+    }
+
+    fn alive(&mut self, now: Duration) -> Alive {
+        let at_it = self.pending.iter().find(|pending| !pending.stored);
+        let at_it = at_it.map_or(Duration::ZERO, |pending| now.saturating_sub(pending.since));
+        let own = std::mem::take(&mut self.slowest).max(at_it);
+        let mut store_times = vec![u32::try_from(own.as_micros()).unwrap_or(u32::MAX)];
+        store_times.append(&mut self.slowest_below);
+        Alive { store_times }
     }
 
     fn fail_below(&mut self, code: Code, reason: &str, out: &mut Vec<Output>) {

@@ -10,7 +10,8 @@ use types::token::Token;
 use types::{BlockId, BlockOffset, ByteSize, Code, GenStamp, StorageId};
 
 use crate::frame::MAX_DATA;
-use crate::message::Ack;
+use crate::message::{Ack, Alive};
+use crate::pace::Pace;
 use crate::{Buffer, Buffers, Control, Failed, Flags, Frame, Hop, Level, Packet, Resume, STALLED_AFTER, Setup};
 
 /// What stays the same for a block, whatever happens to its chain.
@@ -24,12 +25,17 @@ pub struct WriterOptions {
     pub packet: usize,
     /// How many bytes may be on their way; see [`Writer::has_room`].
     pub window: usize,
+    /// A chain that is no longer than this keeps its slow hops.
+    pub least: usize,
+    /// A hop that takes ten times as long as the others for so long is left out.
+    pub slow_hop_after: Duration,
 }
 
 impl WriterOptions {
-    /// Packets of 1 MiB, eight of them on their way.
+    /// Packets of 1 MiB, eight of them on their way; a slow hop is left out as long as another one is there.
     pub fn new(block: BlockId, level: Level, max_length: ByteSize) -> Self {
-        Self { block, level, max_length, packet: MAX_DATA, window: 8 * MAX_DATA }
+        let (packet, window, slow_hop_after) = (MAX_DATA, 8 * MAX_DATA, Duration::from_secs(10));
+        Self { block, level, max_length, packet, window, least: 1, slow_hop_after }
     }
 }
 
@@ -129,6 +135,7 @@ pub struct Writer {
     finishing: bool,
     /// When the first hop last said something, or came to owe an answer.
     heard: Duration,
+    pace: Pace,
 }
 
 impl Writer {
@@ -139,6 +146,7 @@ impl Writer {
         chain: Vec<Hop>,
         buffers: Buffers,
     ) -> Self {
+        let pace = Pace::new(options.slow_hop_after);
         assert!(!chain.is_empty(), "a chain has at least one hop");
         assert!(options.packet.is_multiple_of(CHUNK) && (CHUNK..=MAX_DATA).contains(&options.packet), "whole chunks");
         Self {
@@ -158,6 +166,7 @@ impl Writer {
             tail_sent: 0,
             finishing: false,
             heard: Duration::ZERO,
+            pace,
         }
     }
 
@@ -258,7 +267,7 @@ impl Writer {
         }
         self.heard = now;
         match control {
-            Control::Alive => {}
+            Control::Alive(alive) => self.alive(now, &alive, out),
             Control::Ready if self.phase == Phase::SettingUp => {
                 self.phase = Phase::Streaming;
                 self.established = self.generation;
@@ -275,6 +284,19 @@ impl Writer {
             | Control::ReadReply(_)
             | Control::OpenLocal(_)
             | Control::OpenedLocal(_) => self.lose_first(Code::Incompatible, "an answer to nothing".to_owned(), out),
+        }
+    }
+
+    /// A hop whose disk is much slower than the others' holds up all of them: it counts as lost.
+    fn alive(&mut self, now: Duration, alive: &Alive, out: &mut Vec<Output>) {
+        if self.phase != Phase::Streaming || self.chain.len() <= self.options.least {
+            return;
+        }
+        let times: Vec<_> = alive.store_times.iter().map(|time| Duration::from_micros((*time).into())).collect();
+        let slow = self.pace.report(now, self.chain.iter().map(|hop| hop.storage), &times);
+        if let Some((storage, time, others)) = slow {
+            let reason = format!("it is slow: {time:?} for a packet, and {others:?} at most on the others");
+            self.lose(Failed::new(storage, Code::TimedOut, reason), out);
         }
     }
 
@@ -371,6 +393,7 @@ impl Writer {
         self.generation = generation;
         self.token = token;
         self.chain = chain;
+        self.pace = Pace::new(self.options.slow_hop_after);
         self.resumed = true;
         self.next_sequence = 0;
         for pending in &mut self.unacked {

@@ -21,6 +21,8 @@ use crate::wire::{self, NewBlock};
 /// A node that failed in a chain is not written to for so long; by then the namenode has missed its heartbeats, or has
 /// heard that it is back.
 const EXCLUDED: Duration = Duration::from_secs(8);
+/// One that was too slow, or stopped answering, may send heartbeats all the same.
+const EXCLUDED_AS_SLOW: Duration = Duration::from_secs(300);
 /// A leader that has just begun may not have heard of the datanodes yet: it is given this long,
 pub(super) const TARGETS_WITHIN: Duration = Duration::from_secs(3);
 /// and asked this often.
@@ -29,8 +31,11 @@ pub(super) const NO_TARGETS: Duration = Duration::from_millis(250);
 const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks whether a block that was committed in need has been copied.
 const COPIED: Duration = Duration::from_millis(250);
-/// Chains that failed to come up, one after the other, before the writer gives up.
-const SETUPS: usize = 8;
+/// After so many chains that failed to come up, one after the other, the next ones wait a little,
+pub(super) const SETUPS: usize = 8;
+/// and after so long the writer gives up: by then the namenode has missed the heartbeats of datanodes that are gone, however
+/// many, and chooses others.
+const SETUPS_WITHIN: Duration = Duration::from_secs(15);
 
 /// What the handle asks for.
 #[derive(Debug)]
@@ -115,7 +120,7 @@ pub(super) struct FileTask {
     pipeline: Option<Pipeline>,
     /// Complete on the datanodes, and not yet known to the namenode as such.
     previous: Option<v1::BlockDone>,
-    /// Nodes that failed in a chain of this file, and when.
+    /// Nodes that failed in a chain of this file, and until when they are avoided.
     excluded: Vec<(NodeId, Instant)>,
     /// Bytes of the present block that readers were promised.
     extended: u64,
@@ -308,7 +313,9 @@ impl FileTask {
         let Some(pipeline) = &mut self.pipeline else { return Ok(()) };
         let done = pipeline.finish().await.map_err(fault)?;
         let lost = pipeline.lost_nodes().to_vec();
-        self.exclude(lost);
+        for (node, code) in lost {
+            self.exclude(node, code);
+        }
         if done.replicas.len() < self.facts.min_replicas {
             warn!(block = %done.block, replicas = done.replicas.len(), "a block ends on too few datanodes, and is copied");
             self.in_need = true;
@@ -350,12 +357,14 @@ impl FileTask {
                     info!(%block, reason = %failed, "a pipeline did not come up; trying other datanodes");
                     self.abandon_block(block).await?;
                     setups += 1;
-                    // Datanodes that were just lost are still chosen, until the namenode knows.
-                    if setups >= SETUPS && (!self.begun || began.elapsed() >= REPLACED_WITHIN) {
+                    let patience = if self.begun { REPLACED_WITHIN } else { setups_within(&self.client) };
+                    if setups >= SETUPS && began.elapsed() >= patience {
                         let (wanted, reason) = (self.facts.min_replicas, failed.to_string());
                         return Err(Fault::PipelineLost { block, left: targets.saturating_sub(1), wanted, reason });
                     }
-                    self.exclude(node);
+                    if let Some(node) = node {
+                        self.exclude(node, failed.code);
+                    }
                     if setups >= SETUPS {
                         tokio::time::sleep(NO_TARGETS).await;
                     }
@@ -369,7 +378,7 @@ impl FileTask {
         let patience = if self.begun { REPLACED_WITHIN } else { TARGETS_WITHIN };
         let deadline = Instant::now() + patience;
         loop {
-            self.excluded.retain(|(_, since)| since.elapsed() < EXCLUDED);
+            self.excluded.retain(|(_, until)| Instant::now() < *until);
             let add = v1::AddBlock {
                 inode: self.facts.inode.get(),
                 previous: self.previous.clone(),
@@ -391,9 +400,9 @@ impl FileTask {
         }
     }
 
-    fn exclude(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
-        let now = Instant::now();
-        self.excluded.extend(nodes.into_iter().map(|node| (node, now)));
+    fn exclude(&mut self, node: NodeId, why: Code) {
+        let time = if why == Code::TimedOut { EXCLUDED_AS_SLOW } else { EXCLUDED };
+        self.excluded.push((node, Instant::now() + time));
     }
 
     async fn abandon_block(&mut self, block: types::BlockId) -> Result<(), Fault> {
@@ -444,6 +453,11 @@ impl FileTask {
     async fn call(&mut self, op: Op) -> Result<v1::reply::Result, Fault> {
         self.client.0.metadata.call(op, Scope::Lease(self.facts.session)).await.map(|(result, _)| result)
     }
+}
+
+/// How long a writer that has stored nothing yet tries to set a chain up.
+pub(super) fn setups_within(client: &Client) -> Duration {
+    SETUPS_WITHIN.min(client.0.config.op_timeout)
 }
 
 /// The reason, where a chain that does not come up is not expected any more.

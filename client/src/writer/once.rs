@@ -2,20 +2,19 @@
 
 use bytes::Bytes;
 use proto::v1;
+use tokio::time::Instant;
 use tracing::info;
 use transfer::Level;
 use transfer::frame::MAX_DATA;
 use transfer::message::MAX_BLOCK;
 use types::{ByteSize, NodeId};
 
+use super::file::{NO_TARGETS, SETUPS, setups_within};
 use super::pipeline::{FileFacts, FinishedBlock, Pipeline, PipelineError};
 use super::spares::Taken;
 use crate::error::Fault;
 use crate::store::Client;
 use crate::wire;
-
-/// Chains that failed, one after the other, before the writer gives up.
-const CHAINS: usize = 8;
 
 /// A block that is complete on its datanodes and waits for its place in a file. Dropped without one, it is given back.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub(crate) async fn store(client: &Client, data: Bytes, replication: u8, level: 
     }
     let min_replicas = usize::from(client.defaults().min_replicas.min(replication).max(1));
     let mut excluded: Vec<NodeId> = Vec::new();
-    let mut chains = 0;
+    let (mut chains, mut began) = (0, None);
     loop {
         let taken = client.0.spares.take(client, replication, &excluded).await?;
         let facts = FileFacts {
@@ -55,6 +54,7 @@ pub(crate) async fn store(client: &Client, data: Bytes, replication: u8, level: 
             session: taken.session,
             level,
             block_size: MAX_BLOCK,
+            replicas: replication.into(),
             min_replicas,
             once: true,
         };
@@ -65,11 +65,15 @@ pub(crate) async fn store(client: &Client, data: Bytes, replication: u8, level: 
             Err(PipelineError::Setup { node, failed }) => {
                 info!(%block, reason = %failed, "a pipeline failed; writing another block");
                 chains += 1;
-                if chains >= CHAINS {
+                let began = *began.get_or_insert_with(Instant::now);
+                if chains >= SETUPS && began.elapsed() >= setups_within(client) {
                     let (left, reason) = (targets.saturating_sub(1), failed.to_string());
                     return Err(Fault::PipelineLost { block, left, wanted: min_replicas, reason });
                 }
                 excluded.extend(node);
+                if chains >= SETUPS {
+                    tokio::time::sleep(NO_TARGETS).await;
+                }
             }
         }
     }

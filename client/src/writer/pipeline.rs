@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use transfer::machine::{WriterInput as Input, WriterOutput as Output};
 use transfer::{Control, Failed, Frame, Hop, Level, Writer, WriterOptions};
 use types::token::Token;
-use types::{BlockId, ByteSize, ErrorKind as Kind, GenStamp, InodeId, NodeId, SessionId, StorageId};
+use types::{BlockId, ByteSize, Code, ErrorKind as Kind, GenStamp, InodeId, NodeId, SessionId, StorageId};
 
 use crate::datanode::{DataConnection, LinkError};
 use crate::error::Fault;
@@ -33,6 +33,7 @@ pub(super) struct FileFacts {
     pub(super) session: SessionId,
     pub(super) level: Level,
     pub(super) block_size: ByteSize,
+    pub(super) replicas: usize,
     pub(super) min_replicas: usize,
     /// The block has one generation: when its chain fails, its bytes go into another block.
     pub(super) once: bool,
@@ -79,8 +80,8 @@ pub(super) struct Pipeline {
     dialing: Option<BoxFuture<'static, Result<DataConnection, LinkError>>>,
     renewing: Option<BoxFuture<'static, Result<(GenStamp, Token), Fault>>>,
     survivors: Vec<Hop>,
-    /// Nodes that the chain lost.
-    lost: Vec<NodeId>,
+    /// Nodes that the chain lost, and why.
+    lost: Vec<(NodeId, Code)>,
     /// Whether a chain was ready once: from then on the machine holds bytes that only this block can take.
     ready: bool,
     next_ticket: u64,
@@ -93,7 +94,13 @@ impl Pipeline {
     pub(super) fn start(client: Client, facts: FileFacts, new: NewBlock) -> Result<Self, PipelineError> {
         let NewBlock { block, generation, targets, token } = new;
         let window = client.0.config.window.clamp(1, 256) * transfer::frame::MAX_DATA;
-        let options = WriterOptions { window, ..WriterOptions::new(block, facts.level, facts.block_size) };
+        let (wanted, least) = (facts.replicas, facts.min_replicas);
+        if targets.len() < wanted {
+            warn!(%block, replicas = targets.len(), wanted, "a block begins on fewer datanodes than the file wants");
+        }
+        let slow_hop_after = client.0.config.slow_hop_after;
+        let defaults = WriterOptions::new(block, facts.level, facts.block_size);
+        let options = WriterOptions { window, least, slow_hop_after, ..defaults };
         let machine = Writer::new(options, (generation, token), targets.clone(), client.0.buffers.clone());
         let mut pipeline = Self {
             client,
@@ -150,8 +157,8 @@ impl Pipeline {
         self.machine.replicas().len() < self.facts.min_replicas
     }
 
-    /// Nodes that the chain lost so far.
-    pub(super) fn lost_nodes(&self) -> &[NodeId] {
+    /// Nodes that the chain lost so far, and why.
+    pub(super) fn lost_nodes(&self) -> &[(NodeId, Code)] {
         &self.lost
     }
 
@@ -326,7 +333,7 @@ impl Pipeline {
         if !self.ready || self.facts.once {
             return Err(PipelineError::Setup { node, failed });
         }
-        self.lost.extend(node);
+        self.lost.extend(node.map(|node| (node, failed.code)));
         warn!(block = %self.block, storage = %failed.storage, reason = %failed, "a pipeline lost a member");
         // One that is left is enough to end the block on: it holds all that was acknowledged.
         self.survivors = self.hops.iter().filter(|hop| survivors.contains(&hop.storage)).cloned().collect();

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 use transfer::machine::{RelayInput as Input, RelayOutput as Output};
 use transfer::message::{MAX_BLOCK, MAX_CHAIN};
-use transfer::{ALIVE_EVERY, Control, Extent, Failed, Flags, Frame, Hop, Packet, Relay, STALLED_AFTER, Setup};
+use transfer::{ALIVE_EVERY, Alive, Control, Extent, Failed, Flags, Frame, Hop, Packet, Relay, STALLED_AFTER, Setup};
 use types::token::Right;
 use types::{ByteSize, Code};
 
@@ -128,7 +128,7 @@ async fn alive<T>(above: &mut Connection, work: impl Future<Output = T>) -> Resu
     loop {
         tokio::select! {
             result = &mut work => return Ok(result),
-            _ = due.tick() => above.writer.send(&Control::Alive).await?,
+            _ = due.tick() => above.writer.send(&Control::Alive(Alive::default())).await?,
         }
     }
 }
@@ -168,7 +168,7 @@ async fn set_up(below: &mut Connection, hop: &Hop, request: &Control) -> Result<
             return Err(SetupError::Failed(Failed::new(hop.storage, Code::TimedOut, reason)));
         };
         match answer.map_err(SetupError::Connection)? {
-            Some(Frame::Control(Control::Alive)) => {}
+            Some(Frame::Control(Control::Alive(_))) => {}
             Some(Frame::Control(Control::Ready)) => return Ok(()),
             Some(Frame::Control(Control::Failed(failed))) => return Err(SetupError::Failed(failed)),
             None => return Err(SetupError::Connection(ConnectionError::Closed)),

@@ -4,7 +4,7 @@ use types::token::Token;
 use types::{BlockId, ByteSize, ClusterId, Code, GenStamp, InodeId, NodeId, StorageId};
 
 use super::*;
-use crate::message::{Ack, Hello, HelloAck};
+use crate::message::{Ack, Alive, Hello, HelloAck};
 use crate::{Failed, Hop, Level, OpenLocal, OpenedLocal, Read, ReadReply, Resume, Setup};
 
 fn block() -> BlockId {
@@ -53,7 +53,7 @@ fn controls() -> Vec<Control> {
         Control::Ready,
         Control::Failed(Failed::new(storage(1), Code::NoSpace, "full")),
         Control::Ack(Ack { sequence: 5, length: ByteSize::new(8201) }),
-        Control::Alive,
+        Control::Alive(Alive { store_times: vec![1000, 70_000, 3] }),
         Control::Read(Read {
             block: block(),
             generation: GenStamp::new(4),
@@ -95,7 +95,7 @@ const GOLDEN_CONTROLS: [&str; 11] = [
     "4173010103000000820380",
     "417301011b0000008204818350010101010101010101010101010101010f6466756c6c",
     "41730101080000008205818205192009",
-    "4173010103000000820680",
+    "417301010e00000082068181831903e81a0001117003",
     "4173010123000000820781868219010203045001010101010101010101010101010101010245746f6b656e",
     "417301010800000082088184000303f5",
     "417301012100000082098184821901020304500101010101010101010101010101010145746f6b656e",
@@ -166,12 +166,19 @@ fn damage_is_named() {
 
 #[test]
 fn a_control_frame_with_rubbish_inside_or_behind_is_refused() {
-    let mut frame = Control::Alive.to_frame().to_vec();
+    let mut frame = Control::Ready.to_frame().to_vec();
     frame.push(0);
     frame[4] += 1;
     assert!(matches!(decode_all(&frame), Err(FrameError::Control { .. })));
     frame[HEADER] = 0xff;
     assert!(matches!(decode_all(&frame), Err(FrameError::Control { .. })));
+}
+
+/// As it was said before it had a field.
+#[test]
+fn an_alive_without_times_is_understood() {
+    let bytes = [b'A', b's', 1, 1, 3, 0, 0, 0, 0x82, 0x06, 0x80];
+    assert_eq!(decode_all(&bytes), Ok(Some(Frame::Control(Control::Alive(Alive::default())))));
 }
 
 #[test]

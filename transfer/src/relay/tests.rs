@@ -51,6 +51,10 @@ fn ack(sequence: u64, length: u64) -> Control {
     Control::Ack(Ack { sequence, length: ByteSize::new(length) })
 }
 
+fn alive(store_times: &[u32]) -> Output {
+    Output::Reply(Control::Alive(Alive { store_times: store_times.to_vec() }))
+}
+
 fn refused(relay: &mut Relay, packet: Packet) -> Code {
     let out = relay.handle(NOW, Input::Packet(packet));
     let [Output::Reply(Control::Failed(failed)), Output::Stopped] = &out[..] else {
@@ -155,9 +159,47 @@ fn a_working_hop_says_so_and_gives_up_on_a_silent_one_below() {
     for second in 1..5 {
         let now = NOW + Duration::from_secs(second);
         assert_eq!(relay.deadline(), Some(now));
-        assert_eq!(relay.handle(now, Input::Tick), [Output::Reply(Control::Alive)]);
+        assert_eq!(relay.handle(now, Input::Tick), [alive(&[0])]);
     }
     let out = relay.handle(NOW + STALLED_AFTER, Input::Tick);
     let failed = Failed::new(storage(2), Code::TimedOut, "no answer for 5s");
     assert_eq!(out, [Output::Reply(Control::Failed(failed)), Output::Stopped]);
+}
+
+/// What a disk takes is told once a second, also while packets are acknowledged all the time.
+#[test]
+fn a_hop_tells_how_long_its_disk_takes_and_those_below() {
+    let bytes = content(4 * CHUNK);
+    let mut relay = relay(true, Extent::default());
+    let at = |millis| NOW + Duration::from_millis(millis);
+    for (sequence, begun) in [(0_u64, 0), (1, 400), (2, 800)] {
+        let offset = sequence * CHUNK as u64;
+        let data = &bytes[offset as usize..][..CHUNK];
+        relay.handle(at(begun), Input::Packet(packet(sequence, offset, Flags::NONE, data)));
+        if sequence < 2 {
+            relay.handle(at(begun + 300), Input::Stored { sequence });
+            let out = relay.handle(at(begun + 350), Input::Below(ack(sequence, offset + CHUNK as u64)));
+            assert!(matches!(&out[..], [Output::Acked(_), Output::Reply(Control::Ack(_))]));
+        }
+    }
+    for below in [[5000, 70], [4000, 90]] {
+        let said = Control::Alive(Alive { store_times: below.to_vec() });
+        assert_eq!(relay.handle(at(900), Input::Below(said)), []);
+    }
+    assert_eq!(relay.deadline(), Some(at(1000)));
+    assert_eq!(relay.handle(at(1000), Input::Tick), [alive(&[300_000, 5000, 90])]);
+    // The third packet is still on its way to the disk; nothing was heard from below since.
+    assert_eq!(relay.handle(at(2000), Input::Tick), [alive(&[1_200_000])]);
+}
+
+#[test]
+fn a_hop_that_names_too_many_is_cut_short() {
+    let mut relay = relay(true, Extent::default());
+    relay.handle(NOW, Input::Packet(packet(0, 0, Flags::NONE, &content(CHUNK))));
+    relay.handle(NOW, Input::Below(Control::Alive(Alive { store_times: vec![1; 9999] })));
+    let Some(Output::Reply(Control::Alive(Alive { store_times }))) = relay.handle(NOW + ALIVE_EVERY, Input::Tick).pop()
+    else {
+        panic!("it is alive");
+    };
+    assert_eq!(store_times.len(), MAX_CHAIN);
 }

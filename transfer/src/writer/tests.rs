@@ -29,6 +29,8 @@ fn writer() -> Writer {
         max_length: ByteSize::mib(1),
         packet: 2 * CHUNK,
         window: 4 * CHUNK,
+        least: 2,
+        slow_hop_after: Duration::from_secs(10),
     };
     Writer::new(options, (GenStamp::new(1), token(1)), vec![hop(1), hop(2), hop(3)], Buffers::new(2 * CHUNK, 4))
 }
@@ -189,12 +191,36 @@ fn a_silent_first_hop_is_lost_and_a_lively_one_is_not() {
     writer.handle(NOW, write(&content(2 * CHUNK)));
     assert_eq!(writer.deadline(), Some(NOW + STALLED_AFTER));
     let later = NOW + STALLED_AFTER - Duration::from_millis(1);
-    assert_eq!(writer.handle(later, Input::Frame(Control::Alive)), []);
+    assert_eq!(writer.handle(later, Input::Frame(Control::Alive(Alive::default()))), []);
     assert_eq!(writer.handle(NOW + STALLED_AFTER, Input::Tick), []);
     let out = writer.handle(later + STALLED_AFTER, Input::Tick);
     let failed = Failed::new(storage(1), Code::TimedOut, "no answer for 5s");
     let survivors = vec![storage(2), storage(3)];
     assert_eq!(out, [Output::Disconnect, Output::Lost { failed, survivors, acked: ByteSize::ZERO }]);
+}
+
+/// The chain of three loses its slow hop, and that of two, which is as short as may be, keeps it.
+#[test]
+fn a_slow_hop_is_left_out_while_enough_others_are_there() {
+    let mut writer = streaming();
+    let bytes = content(2 * CHUNK);
+    writer.handle(NOW, write(&bytes));
+    let alive = |store_times: &[u32]| Input::Frame(Control::Alive(Alive { store_times: store_times.to_vec() }));
+    let second = |number| NOW + Duration::from_secs(number);
+    for number in 0..10 {
+        assert_eq!(writer.handle(second(number), alive(&[20_000, 10_000, 2_000_000])), []);
+    }
+    let out = writer.handle(second(10), alive(&[20_000, 10_000, 2_000_000]));
+    let reason = "it is slow: 2s for a packet, and 20ms at most on the others";
+    let failed = Failed::new(storage(3), Code::TimedOut, reason);
+    let survivors = vec![storage(1), storage(2)];
+    assert_eq!(out, [Output::Disconnect, Output::Lost { failed, survivors, acked: ByteSize::ZERO }]);
+    writer.handle(second(10), Input::Resume { generation: GenStamp::new(2), chain: vec![hop(1), hop(2)] });
+    writer.handle(second(10), Input::Connected);
+    assert_eq!(writer.handle(second(10), Input::Frame(Control::Ready)), [send(0, 0, Flags::NONE, &bytes)]);
+    for number in 11..60 {
+        assert_eq!(writer.handle(second(number), alive(&[10, 2_000_000])), []);
+    }
 }
 
 #[test]
