@@ -79,6 +79,6 @@ pub use object::{
 pub use place::Place;
 pub use reader::FileReader;
 pub use store::Client;
-pub use trash::{TrashItem, Trashed};
+pub use trash::{BURIED, TrashItem, Trashed};
 pub use watcher::{Changed, ChangedChild, Event, Watcher};
 pub use writer::{FileWriter, StoredBlock};

@@ -12,6 +12,9 @@ use crate::place::Place;
 use crate::store::Client;
 use crate::wire;
 
+/// Whose is in the trash what users removed for good: the superuser can have it back for a while.
+pub const BURIED: u32 = u32::MAX;
+
 /// Where something went that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trashed {

@@ -234,7 +234,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::CompleteUpload(wire) => uploads::complete(wire, settings)?,
         Kind::AbortUpload(wire) => uploads::abort(wire)?,
         Kind::Publish(wire) => keys::publish(wire, settings)?,
-        Kind::DeleteKey(wire) => keys::delete_key(wire)?,
+        Kind::DeleteKey(wire) => keys::delete_key(wire, settings)?,
         Kind::RenameKey(wire) => keys::rename_key(wire)?,
         Kind::CreateBucket(wire) => keys::create_bucket(wire)?,
         Kind::DeleteBucket(wire) => keys::delete_bucket(wire)?,
@@ -363,9 +363,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             ownership: ownership(node.ownership)?,
             device: node.device,
         },
-        Kind::Delete(delete) => {
-            Command::Delete { place: place(delete.place, "Delete.place")?, recursive: delete.recursive }
-        }
+        Kind::Delete(delete) => trash::bury(delete, settings)?,
         Kind::SetAttr(set) => Command::SetAttr {
             place: place(set.place, "SetAttr.place")?,
             change: AttrChange {

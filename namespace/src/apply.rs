@@ -17,7 +17,9 @@ use crate::commands::{
 };
 use crate::commands::{abort_upload, complete_upload, create_upload, put_part};
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, rename_key, set_bucket_setting};
-use crate::commands::{empty_trash, expire_trash, job, move_replica, remove_aged, restore_trash, set_service, set_ttl};
+use crate::commands::{
+    bury, empty_trash, expire_trash, job, move_replica, remove_aged, restore_trash, set_service, set_ttl,
+};
 use crate::error::Error;
 use crate::exactly_once;
 use crate::transaction::{Outcome, Transaction};
@@ -84,6 +86,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::Rename { from, to, overwrite } => rename::run(txn, &Move { from, to, overwrite: *overwrite }),
         Command::Exchange { first, second } => exchange::run(txn, first, second),
         Command::Delete { place, recursive } => delete::run(txn, place, *recursive),
+        Command::Bury { place, recursive, keep_nanos } => bury::run(txn, place, *recursive, *keep_nanos),
         Command::GcStep { limit, grace_nanos } => gc_step::run(txn, *limit, *grace_nanos),
         Command::SetAttr { place, change } => set_attr::run(txn, place, change),
         Command::SetQuota { place, quota } => set_quota::run(txn, place, *quota),
@@ -94,7 +97,10 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::OpenHandle { place, rights, create } => handles::open(txn, place, *rights, *create),
         Command::CloseHandles { closed } => handles::close(txn, closed),
         Command::Publish { publication } => publish::run(txn, publication),
-        Command::DeleteKey { bucket, key, condition } => delete_key::run(txn, bucket, key, condition.as_ref()),
+        Command::DeleteKey { bucket, key, condition } => delete_key::run(txn, bucket, key, condition.as_ref(), 0),
+        Command::BuryKey { bucket, key, condition, keep_nanos } => {
+            delete_key::run(txn, bucket, key, condition.as_ref(), *keep_nanos)
+        }
         Command::RenameKey { rename } => rename_key::run(txn, rename),
         Command::CreateBucket { bucket, place, ownership } => create_bucket::run(txn, bucket, place, *ownership),
         Command::DeleteBucket { bucket } => delete_bucket::run(txn, bucket),

@@ -671,6 +671,29 @@ pub enum Command {
         #[n(2)]
         keep_nanos: u64,
     },
+    /// As `Delete`; the superuser can have it back for so long from the trash of [`BURIED`](crate::trash::BURIED).
+    #[n(160)]
+    Bury {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        recursive: bool,
+        #[n(2)]
+        keep_nanos: u64,
+    },
+    /// As `DeleteKey`, and as `Bury`.
+    #[n(161)]
+    BuryKey {
+        #[n(0)]
+        bucket: String,
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        key: Vec<u8>,
+        #[n(2)]
+        condition: Option<Condition>,
+        #[n(3)]
+        keep_nanos: u64,
+    },
     /// Takes an item out of the trash again.
     #[n(106)]
     RestoreTrash {

@@ -6,7 +6,8 @@
 //!    open goes on, and so does who reads it.
 //! 3. It counts in the sums of the directory of the trash and in no other, so in no quota: to remove makes room at once,
 //!    and to restore is to add.
-//! 4. An item belongs to whom removed it. Only that user and the superuser see it, restore it or remove it for good.
+//! 4. An item belongs to whom removed it. Only that user and the superuser see it, restore it or remove it for good. What
+//!    users removed for good belongs to [`BURIED`], and so to the superuser alone, whatever number a user claims.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use types::{InodeId, MAX_PATH, Timestamp, TrashId};
 
 use crate::command::{Ownership, Where};
 use crate::error::Error;
+use crate::handles;
 use crate::key;
 use crate::limits::MAX_STEP;
 use crate::names;
@@ -28,6 +30,8 @@ use crate::view::{Page, View, ViewError};
 /// The name of the directory of the trash, in the directory that has the root too: no path leads there.
 const TOP: &[u8] = b"trash";
 const TOP_MODE: u32 = 0o700;
+/// Whose is what users removed for good: the number that means "no user" on Linux.
+pub const BURIED: u32 = u32::MAX;
 
 /// An item in the trash.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -88,9 +92,47 @@ pub(crate) fn has_other_names(view: &impl View, slot: &Slot, row: &InodeRow) -> 
     Ok(false)
 }
 
-/// Moves what is in a slot here: O(depth), whatever is below.
+/// Moves what is in a slot to the trash of the caller: O(depth), whatever is below.
 pub(crate) fn put<V: View>(
     txn: &mut Transaction<'_, V>,
+    slot: &Slot,
+    row: InodeRow,
+    keep: Duration,
+) -> Outcome<(TrashId, Timestamp)> {
+    let uid = txn.caller.uid();
+    put_for(txn, uid, slot, row, keep)
+}
+
+/// Takes what is in a slot out of the tree for good, as far as users can tell: what has content is kept for a while. What
+/// somebody writes, or has open, or finds under another name, is treated as ever: its life does not end here.
+pub(crate) fn bury<V: View>(
+    txn: &mut Transaction<'_, V>,
+    place: &Where,
+    slot: &Slot,
+    row: InodeRow,
+    recursive: bool,
+    keep: Duration,
+) -> Outcome<()> {
+    let is_kept = !keep.is_zero()
+        && match &row.body {
+            Body::Directory => {
+                recursive && txn.rows.need::<DirectoryRow>(&key::directory(row.inode))?.usage.entries > 0
+            }
+            Body::File(file) => {
+                file.length.get() > 0 && !file.writing && row.links() < 2 && !handles::is_open(&txn.rows, row.inode)?
+            }
+            Body::Symlink(_) | Body::Special(_) => false,
+        };
+    if is_kept {
+        put_for(txn, BURIED, slot, row, keep)?;
+        return Ok(());
+    }
+    tree::detach(txn, place, slot, &row, recursive)
+}
+
+fn put_for<V: View>(
+    txn: &mut Transaction<'_, V>,
+    uid: u32,
     slot: &Slot,
     mut row: InodeRow,
     keep: Duration,
@@ -100,7 +142,7 @@ pub(crate) fn put<V: View>(
     // Numbers of inodes are handed out once, and so is this one.
     let item = TrashId::new(txn.next_inode().get());
     tree::relocate(txn, &mut row, slot, &slot_of(top, item))?;
-    let (uid, due) = (txn.caller.uid(), txn.now.saturating_add(keep));
+    let due = txn.now.saturating_add(keep);
     let kept = TrashRow { from, directory: slot.directory, removed: txn.now, due };
     txn.put(key::trash_item(uid, item), &kept);
     txn.mark(key::trash_due(due, uid, item));
@@ -227,5 +269,9 @@ fn forget<V: View>(txn: &mut Transaction<'_, V>, uid: u32, item: TrashId, kept: 
 
 /// Invariant 4.
 fn check_owner<V: View>(txn: &Transaction<'_, V>, uid: u32) -> Result<(), Error> {
-    if txn.caller.uid() == uid { Ok(()) } else { txn.caller.check_superuser(|| format!("the trash of uid {uid}")) }
+    if uid != BURIED && txn.caller.uid() == uid {
+        Ok(())
+    } else {
+        txn.caller.check_superuser(|| format!("the trash of uid {uid}"))
+    }
 }

@@ -11,6 +11,7 @@ mod scrub;
 mod service;
 mod status;
 mod supergroup;
+mod undelete;
 
 use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
@@ -35,6 +36,8 @@ enum Command {
     Fsck(fsck::FsckArgs),
     /// Move replicas until all volumes are about equally full
     Balance(balance::BalanceArgs),
+    /// Have back what was removed for good, as long as its copies are kept
+    Undelete(undelete::UndeleteArgs),
     /// Have a datanode leave: copy what it has to others, and say when it may be stopped
     Decommission(service::DecommissionArgs),
     /// Have a datanode take part again
@@ -65,6 +68,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Scrub(args) => scrub::run(config, args).await,
         Command::Fsck(args) => fsck::run(config, args).await,
         Command::Balance(args) => balance::run(config, args).await,
+        Command::Undelete(args) => undelete::run(config, args).await,
         Command::Decommission(args) => service::decommission(config, args).await,
         Command::Recommission(args) => service::recommission(config, args).await,
         Command::Maintenance(args) => service::maintenance(config, args).await,

@@ -121,6 +121,9 @@ pub(crate) fn mode_text(kind: Kind, mode: u32) -> String {
 
 /// The name of a user as this machine knows it, else the number.
 pub(crate) fn user(uid: u32) -> String {
+    if uid == client::BURIED {
+        return "(removed for good)".to_owned();
+    }
     static USERS: LazyLock<HashMap<u32, String>> = LazyLock::new(|| names_in("/etc/passwd"));
     USERS.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
 }

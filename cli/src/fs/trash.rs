@@ -51,6 +51,13 @@ struct LsArgs {
     /// The trash of all users
     #[arg(long, conflicts_with = "user")]
     all: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// How items are shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Form {
     /// Exact sizes instead of KiB, MiB, GiB
     #[arg(long)]
     bytes: bool,
@@ -63,6 +70,13 @@ struct LsArgs {
 struct RestoreArgs {
     #[command(flatten)]
     owner: Owner,
+    #[command(flatten)]
+    what: Restored,
+}
+
+/// What to put back, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Restored {
     /// What to put back: paths that things were removed from, or numbers as `trash ls` shows them
     #[arg(required = true, value_name = "PATH|ITEM", value_parser = wanted())]
     items: Vec<Wanted>,
@@ -112,8 +126,8 @@ fn parse(text: OsString) -> Result<Wanted, String> {
 
 pub(crate) async fn run(client: &Client, args: TrashArgs) -> Result<(), Failure> {
     match args.command {
-        Command::Ls(args) => ls(client, args).await,
-        Command::Restore(args) => restore(client, args).await,
+        Command::Ls(args) => list(client, (!args.all).then(|| args.owner.of(client)), &args.form).await,
+        Command::Restore(args) => restore(client, args.owner.of(client), args.what).await,
         Command::Empty(args) => empty(client, args).await,
     }
 }
@@ -151,10 +165,10 @@ impl Line {
     }
 }
 
-async fn ls(client: &Client, args: LsArgs) -> Result<(), Failure> {
+/// Shows what a user has in the trash, or all have.
+pub(crate) async fn list(client: &Client, uid: Option<u32>, args: &Form) -> Result<(), Failure> {
     let mut out = Output::stdout();
     let sizes = Sizes::exact(args.bytes);
-    let uid = (!args.all).then(|| args.owner.of(client));
     let mut json = JsonArray::default();
     let mut table = Table::new(&[Align::Right, Align::Left, Align::Left, Align::Left, Align::Right, Align::Left]);
     if out.is_terminal() {
@@ -217,11 +231,11 @@ fn find(items: &[TrashItem], wanted: &Wanted) -> Result<TrashId, Failure> {
     }
 }
 
-async fn restore(client: &Client, args: RestoreArgs) -> Result<(), Failure> {
+/// Puts back what a user has in the trash.
+pub(crate) async fn restore(client: &Client, uid: u32, args: Restored) -> Result<(), Failure> {
     if args.to.is_some() && args.items.len() > 1 {
         return Err(Failure::Usage("--to takes one item; restore the others apart".to_owned()));
     }
-    let uid = args.owner.of(client);
     let by_path = args.items.iter().any(|wanted| matches!(wanted, Wanted::Path(_)));
     let items = if by_path { all(client, uid).await? } else { Vec::new() };
     let to = args.to.map(|to| to.path.into());

@@ -58,6 +58,22 @@ async fn what_was_removed_is_had_back_byte_by_byte() -> Result<()> {
     ensure!(trash(&cluster)?.len() == 1);
     cluster.ashlar(&["fs", "trash", "empty"])?;
     ensure!(trash(&cluster)?.is_empty());
+
+    // What was removed for good is root's to have back for a while.
+    cluster.ashlar(&["fs", "put", local, "/gone"])?;
+    let before = cluster.ashlar(&["fs", "stat", "--json", "/gone"])?;
+    cluster.ashlar(&["fs", "rm", "--skip-trash", "/gone"])?;
+    ensure!(trash(&cluster)?.is_empty(), "the user does not see it");
+    let buried: Vec<Value> = serde_json::from_str(&cluster.ashlar(&["admin", "undelete", "ls", "--json"])?)?;
+    ensure!(buried.iter().any(|item| item["path"] == "/gone"), "{buried:?}");
+    let user = ["ASHLAR_CLIENT__USER__UID", "ASHLAR_CLIENT__USER__GID"].map(|name| (name, "1000"));
+    let denied = cluster.command().envs(user).args(["admin", "undelete", "ls"]).output()?;
+    ensure!(!denied.status.success(), "{denied:?}");
+    cluster.ashlar(&["admin", "undelete", "restore", "/gone"])?;
+    ensure!(cluster.ashlar(&["fs", "stat", "--json", "/gone"])? == before, "the attributes differ");
+    let again = cluster.root().join("again");
+    cluster.ashlar(&["fs", "get", "/gone", again.to_str().expect("a plain name")])?;
+    ensure!(std::fs::read(again)? == content, "the bytes differ");
     cluster.finish(&[]).await
 }
 

@@ -10,6 +10,7 @@ use proto::{WireError, v1};
 use types::{Code, MAX_PATH, Timestamp};
 
 use super::reply::{attributes, opened_parts};
+use super::trash;
 use super::{
     FEW, MAX_LABEL, MAX_XATTR, Query, Refused, block_done, inline_content, inode, layout, ownership, place, principal,
     wrong, xattr_name,
@@ -72,11 +73,12 @@ pub(super) fn too_long() -> Refused {
     Refused { code: Code::TooLarge, message }
 }
 
-pub(super) fn delete_key(wire: v1::DeleteKey) -> Result<Command, WireError> {
-    Ok(Command::DeleteKey {
+pub(super) fn delete_key(wire: v1::DeleteKey, settings: &Settings) -> Result<Command, WireError> {
+    Ok(Command::BuryKey {
         bucket: label(wire.bucket, "DeleteKey.bucket")?,
         key: key(wire.key, "DeleteKey.key")?,
         condition: wire.condition.map(condition).transpose()?,
+        keep_nanos: trash::nanos(settings.delete_grace),
     })
 }
 
@@ -265,7 +267,8 @@ mod tests {
         let matches = v1::condition::Kind::Matches(v1::Etags { etags: vec![String::new(); FEW + 1] });
         assert!(condition(v1::Condition { kind: Some(matches) }).is_err());
         assert!(condition(v1::Condition { kind: None }).is_err());
-        assert!(delete_key(v1::DeleteKey { key: vec![b'k'; 2 * MAX_PATH + 1], ..Default::default() }).is_err());
+        let too_long = v1::DeleteKey { key: vec![b'k'; 2 * MAX_PATH + 1], ..Default::default() };
+        assert!(delete_key(too_long, &Settings::default()).is_err());
         let far = v1::RenameKey { to: vec![b'k'; 2 * MAX_PATH + 1], ..Default::default() };
         let (empty, both) = (v1::Condition { kind: None }, v1::RenameKey::default());
         assert!(rename_key(far).is_err() && rename_key(both.clone()).is_ok());

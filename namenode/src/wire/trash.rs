@@ -1,5 +1,7 @@
 //! The trash, off and on the wire.
 
+use std::time::Duration;
+
 use namespace::command::Command;
 use namespace::query::Trashed;
 use proto::{WireError, v1};
@@ -12,8 +14,18 @@ use crate::settings::Settings;
 /// Items that one command removes for good.
 const STEP: u32 = 1000;
 
+/// A removal for good, which the superuser can undo while the replicas would stay on the disks anyhow.
+pub(super) fn bury(wire: v1::Delete, settings: &Settings) -> Result<Command, WireError> {
+    let keep_nanos = nanos(settings.delete_grace);
+    Ok(Command::Bury { place: place(wire.place, "Delete.place")?, recursive: wire.recursive, keep_nanos })
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 pub(super) fn trash(wire: v1::Trash, settings: &Settings) -> Result<Command, WireError> {
-    let keep_nanos = u64::try_from(settings.trash_expiry.as_nanos()).unwrap_or(u64::MAX);
+    let keep_nanos = nanos(settings.trash_expiry);
     Ok(Command::Trash { place: place(wire.place, "Trash.place")?, recursive: wire.recursive, keep_nanos })
 }
 

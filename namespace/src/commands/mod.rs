@@ -9,6 +9,7 @@ pub(crate) mod add_replica;
 pub(crate) mod add_token_key;
 pub(crate) mod allocate_blocks;
 pub(crate) mod append;
+pub(crate) mod bury;
 pub(crate) mod clone_range;
 pub(crate) mod complete;
 pub(crate) mod complete_upload;

@@ -29,7 +29,7 @@ pub fn trash(
     after: Option<(u32, TrashId)>,
     limit: usize,
 ) -> Result<(Vec<Trashed>, bool), QueryError> {
-    if uid != Some(caller.uid()) {
+    if uid != Some(caller.uid()) || uid == Some(trash::BURIED) {
         caller.check_superuser(|| "the trash of others".to_owned())?;
     }
     let mut range = uid.map_or_else(key::all_trash, key::trash_of);

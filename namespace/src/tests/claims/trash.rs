@@ -1,7 +1,8 @@
 use super::*;
-use crate::command::{Ownership, Principal, Request, XattrMode};
+use crate::command::{HandleRights, Ownership, Principal, Request, XattrMode};
 use crate::query::Trashed;
 use crate::row::{Quota, Usage};
+use crate::trash::BURIED;
 use types::{Timestamp, TrashId};
 
 const KEEP: u64 = 1000;
@@ -352,5 +353,71 @@ fn what_lies_too_deep_for_a_path_is_restored_by_its_directory() {
     cluster.run(restore(item)).expect("its directory is there");
     let found = query::stat(&cluster.state, Caller::SYSTEM, &place).expect("restored");
     assert_eq!(found.length, ByteSize::new(4));
+    invariants::check(&cluster.state);
+}
+
+/// Invariant 4 of the module, and of what `bury` says.
+#[test]
+fn what_was_removed_for_good_is_the_superusers_to_have_back() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let bury = |path: &str| Command::Bury { place: at(path), recursive: true, keep_nanos: KEEP };
+    cluster
+        .run(Command::Mkdir { place: at("/d"), ownership: Ownership { mode: 0o777, ..OWNER }, parents: false })
+        .expect("made");
+    let block = cluster.write(session, "/d/f");
+    let file = cluster.stat("/d/f");
+    cluster.for_uid(1001, put(to("/d/small"), b"x")).expect("put");
+    for path in ["/d/f", "/d/small"] {
+        assert_eq!(cluster.for_uid(0, bury(path)), Ok(Reply::Done));
+        assert!(!cluster.is_there(path));
+    }
+    invariants::check(&cluster.state);
+    let items = cluster.trashed();
+    assert_eq!(names(&items), ["/d/f", "/d/small"]);
+    assert!(items.iter().all(|item| item.uid == BURIED));
+    let wish = Command::RestoreTrash { uid: BURIED, item: items[0].item, to: None, parents: false };
+    for uid in [1001, BURIED] {
+        let principal = user(uid);
+        let seen = query::trash(&cluster.state, Caller::from(Some(&principal)), Some(BURIED), None, 10);
+        assert!(seen.is_err(), "{uid}");
+        assert_eq!(code(cluster.for_uid(uid, wish.clone())), Code::NotPermitted, "{uid}");
+    }
+    cluster.for_uid(0, wish).expect("as the superuser");
+    assert_eq!(Attributes { ctime: file.ctime, ..cluster.stat("/d/f") }, file);
+    cluster.clock += 2 * KEEP;
+    cluster.expire();
+    assert_eq!(cluster.trashed(), []);
+    cluster.run(bury("/d")).expect("with what is in it");
+    assert_eq!(names(&cluster.trashed()), ["/d"]);
+    cluster.clock += 2 * KEEP;
+    cluster.expire();
+    cluster.collect();
+    assert_eq!(query::block(&cluster.state, block), Ok(None), "now it is gone");
+    invariants::check(&cluster.state);
+}
+
+/// They go at once, as ever: nothing is lost with them, or somebody still uses them.
+#[test]
+fn what_is_empty_open_or_elsewhere_is_not_buried() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let bury = |path: &str, keep_nanos| Command::Bury { place: at(path), recursive: false, keep_nanos };
+    cluster.run(mkdir("/empty")).expect("made");
+    cluster.run(put(to("/nothing"), b"")).expect("put");
+    cluster.run(put(to("/twice"), b"x")).expect("put");
+    cluster.run(Command::Link { from: at("/twice"), to: at("/other") }).expect("linked");
+    cluster.run(put(to("/opened"), b"x")).expect("put");
+    let opened =
+        Command::OpenHandle { place: at("/opened"), rights: HandleRights { read: true, write: false }, create: None };
+    cluster.by(session, opened).expect("opened");
+    cluster.run(put(to("/unkept"), b"x")).expect("put");
+    for (path, keep) in [("/empty", KEEP), ("/nothing", KEEP), ("/twice", KEEP), ("/opened", KEEP), ("/unkept", 0)] {
+        cluster.run(bury(path, keep)).expect("removed");
+        assert_eq!(cluster.trashed(), [], "{path}");
+    }
+    assert_eq!(cluster.stat("/other").links, 1);
+    cluster.run(mkdir("/full/in")).expect("made");
+    assert_eq!(code(cluster.run(bury("/full", KEEP))), Code::NotEmpty);
     invariants::check(&cluster.state);
 }

@@ -27,6 +27,13 @@ fn the_trash_keeps_its_bytes() {
         Command::RemoveAged {
             aged: vec![Aged { directory: InodeId::new(7), name: b"f".to_vec(), inode: InodeId::new(9) }],
         },
+        Command::Bury { place: at("/f"), recursive: true, keep_nanos: 86_400_000_000_000 },
+        Command::BuryKey {
+            bucket: "b".to_owned(),
+            key: b"k".to_vec(),
+            condition: None,
+            keep_nanos: 86_400_000_000_000,
+        },
     ];
     let request = |command| Request { time: Timestamp::from_nanos(9), origin: None, command, principal: None };
     let batch = Batch { requests: commands.into_iter().map(request).collect() };
@@ -64,9 +71,10 @@ fn the_trash_keeps_its_bytes() {
 }
 
 const LOG: &str = concat!(
-    "0181898309f6821869838201422f66f51b00004e94914f00008309f682186a841903e8182af6f48309f682186a841903e818",
+    "01818b8309f6821869838201422f66f51b00004e94914f00008309f682186a841903e8182af6f48309f682186a841903e818",
     "2a8201422f67f58309f682186b831903e8f61903e88309f682186b831903e8182a018309f682186c811901f48309f682186d",
-    "828201422f641a3b9aca008309f682186d818201422f648309f682188b81818307416609",
+    "828201422f641a3b9aca008309f682186d818201422f648309f682188b818183074166098309f68218a0838201422f66f5",
+    "1b00004e94914f00008309f68218a1846162416bf61b00004e94914f0000",
 );
 const KEPT: &str = "01848201442f642f6607091b00004e94914f0009";
 const AGEING: &str = "01890141640203850000000000f6f4001a3b9aca00";
