@@ -10,7 +10,7 @@ pub mod sample;
 use serde::Serialize;
 use types::count;
 
-use crate::object::{DatanodeReport, Liveness, MemberStatus, Service};
+use crate::object::{DatanodeReport, Held, Liveness, MemberStatus, Service};
 
 pub use look::leader_first;
 pub use overview::{Blocks, Datanodes, MemberLine, Overview, Space};
@@ -126,7 +126,7 @@ impl Facts {
             reasons.push((Health::Degraded, format!("{alive}, files want {replication} replicas")));
         }
         for datanode in datanodes {
-            let DatanodeReport { node, host, liveness, storages, service, .. } = datanode;
+            let DatanodeReport { node, host, liveness, storages, service, held, .. } = datanode;
             let name = format!("datanode {} ({host})", node.get());
             match liveness {
                 Liveness::Alive => {}
@@ -135,6 +135,12 @@ impl Facts {
                     if matches!(service, Service::Decommissioned | Service::Maintenance { .. }) => {}
                 Liveness::Suspect => reasons.push((Health::Degraded, format!("{name} is silent"))),
                 Liveness::Dead => reasons.push((Health::Degraded, format!("{name} is dead"))),
+            }
+            if let Some(Held { left, returns }) = held {
+                let seconds = left.as_secs().max(1);
+                let reason =
+                    format!("{name} came back {returns} times within an hour; it gets nothing new for {seconds}s");
+                reasons.push((Health::Degraded, reason));
             }
             for storage in storages {
                 if storage.failed {

@@ -72,9 +72,9 @@ pub use jobs::{Job, JobAction, JobPlan, JobState};
 pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,
-    HeldLock, Kind, Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus, MkdirOptions,
-    NewHandleFile, NodeOptions, ParseDurabilityError, Quota, Redundancy, ScrubPass, Service, StorageReport, Tally,
-    Usage, XattrMode,
+    Held, HeldLock, Kind, Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus,
+    MkdirOptions, NewHandleFile, NodeOptions, ParseDurabilityError, Quota, Redundancy, ScrubPass, Service,
+    StorageReport, Tally, Usage, XattrMode,
 };
 pub use place::Place;
 pub use reader::FileReader;

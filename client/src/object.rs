@@ -335,6 +335,17 @@ pub struct DatanodeReport {
     pub service: Service,
     /// Told by the leader, once it has looked at all blocks.
     pub tally: Option<Tally>,
+    /// It came and went: it gets nothing new for a while.
+    pub held: Option<Held>,
+}
+
+/// Why a datanode gets nothing new, as long as there are others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// For how long from now.
+    pub left: Duration,
+    /// How often it came back within the last hour.
+    pub returns: u32,
 }
 
 /// Whether a datanode takes part.

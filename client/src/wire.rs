@@ -16,7 +16,7 @@ use crate::config::User;
 use crate::error::Fault;
 use crate::local;
 use crate::object::{
-    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, HeldLock, Kind, Liveness, LockKind,
+    AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, Held, HeldLock, Kind, Liveness, LockKind,
     LogStatistics, Member, MemberStatus, Quota, Redundancy, ScrubPass, Service, StorageReport, Tally, Usage,
 };
 use crate::place::Place;
@@ -365,6 +365,7 @@ pub(crate) fn datanode(wire: v1::DatanodeReport) -> Result<DatanodeReport, Fault
             no_target,
             no_source,
         }),
+        held: (wire.held_ms > 0).then(|| Held { left: Duration::from_millis(wire.held_ms), returns: wire.returns }),
     })
 }
 

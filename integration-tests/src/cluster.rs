@@ -263,6 +263,8 @@ impl Cluster {
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command.env("ASHLAR_CONFIG", self.root().join("client.toml")).env_remove("ASHLAR_CLUSTER").stdin(Stdio::null());
+        // Tests restart datanodes more often than operators do.
+        command.env("ASHLAR_NAMENODE__HOLD_DOWN", "1s");
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -2,20 +2,26 @@
 //!
 //! Every member hears every datanode, so that a new leader can choose targets at once.
 
+pub(crate) mod racks;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use namespace::placement::{self, Candidate};
+use namespace::placement::{self, Candidate, Policy};
 use namespace::repair::drain::Tally;
+use namespace::repair::stability::{Held, Stability};
 use namespace::repair::{Facts, Liveness, Member, Standing};
 use namespace::row::{BlockLocation, NodeRow, Service};
 use proto::v1;
+use tracing::warn;
 use types::{ByteSize, ClusterId, NodeId, StorageId};
 
 use crate::raft::wall_clock;
-use crate::settings::Settings;
+use crate::settings::{Placement, Settings};
 use crate::tokens::Tokens;
+
+use racks::Racks;
 
 /// A storage as its datanode describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +70,15 @@ pub(crate) struct Heartbeat {
     pub(crate) writers: u32,
     /// Where readers on its machine get the files of replicas.
     pub(crate) local: Option<v1::LocalSocket>,
+    /// Drawn by its process; 0 when it does not say.
+    pub(crate) instance: u64,
 }
 
 #[derive(Debug)]
 struct Heard {
     at: Instant,
+    instance: u64,
+    stability: Stability,
     storages: Vec<StorageReport>,
     writers: u32,
     local: Option<v1::LocalSocket>,
@@ -78,6 +88,9 @@ struct Heard {
 struct Known {
     rows: BTreeMap<NodeId, NodeRow>,
     heard: BTreeMap<NodeId, Heard>,
+    /// When any datanode was heard last, and when that was last after a long time of hearing none.
+    heard_any: Option<Instant>,
+    deaf_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -89,6 +102,9 @@ pub(crate) struct Datanodes {
     dead_after: Duration,
     repair_after: Duration,
     pub(crate) tokens: Tokens,
+    hold_down: Duration,
+    policy: Policy,
+    racks: Arc<Racks>,
 }
 
 /// How far a pass of the scrubbers is, over the nodes that are asked.
@@ -105,6 +121,11 @@ pub(crate) struct Scrubbed {
     /// All that live have ended it.
     pub(crate) ended: bool,
 }
+
+/// How far a replica is from its reader: on the same host, in the same rack, elsewhere.
+const ON_HOST: u32 = 0;
+const IN_RACK: u32 = 2;
+const ELSEWHERE: u32 = 4;
 
 /// A wish for targets.
 #[derive(Debug)]
@@ -130,7 +151,7 @@ pub(crate) struct TooFew {
 }
 
 impl Datanodes {
-    pub(crate) fn new(cluster: ClusterId, settings: &Settings) -> Self {
+    pub(crate) fn new(cluster: ClusterId, settings: &Settings, racks: Arc<Racks>) -> Self {
         Self {
             known: Mutex::default(),
             started: Instant::now(),
@@ -138,6 +159,12 @@ impl Datanodes {
             dead_after: settings.dead_after,
             repair_after: settings.repair_after,
             tokens: Tokens::new(cluster, settings),
+            hold_down: settings.hold_down,
+            policy: match settings.placement {
+                Placement::TwoRacks => Policy::TwoRacks,
+                Placement::Spread => Policy::Spread,
+            },
+            racks,
         }
     }
 
@@ -150,18 +177,51 @@ impl Datanodes {
         self.known().rows = rows.into_iter().map(|row| (row.id, row)).collect();
     }
 
-    /// Takes in a heartbeat. False: the node is not known as it is now, and the heartbeat not kept. A node that came back
-    /// at another address, or with another disk, thus registers again; nobody is sent to where it was.
+    /// Takes in a heartbeat. False: the node is not known as it is now, and is to register again. One that came back at
+    /// another address, or with another disk, is not kept, so that nobody is sent to where it was; one that stands in
+    /// another rack than its row says is.
     pub(crate) fn hear(&self, heartbeat: Heartbeat) -> bool {
         let mut known = self.known();
-        let Heartbeat { node, transfer, storages, writers, local } = heartbeat;
-        let Some(row) = known.rows.get(&node) else { return false };
+        let Heartbeat { node, transfer, storages, writers, local, instance } = heartbeat;
+        let Known { rows, heard, heard_any, deaf_until } = &mut *known;
+        let Some(row) = rows.get(&node) else { return false };
         let moved = !transfer.is_empty() && transfer != row.transfer;
         if moved || storages.iter().any(|report| !row.storages.contains(&report.storage)) {
             return false;
         }
-        known.heard.insert(node, Heard { at: Instant::now(), storages, writers, local });
-        true
+        let at = Instant::now();
+        if heard_any.replace(at).is_some_and(|before| at - before > self.suspect_after) {
+            *deaf_until = Some(at);
+        }
+        let before = heard.remove(&node);
+        let is_back = before.as_ref().is_some_and(|before| {
+            // Who was not heard while this namenode heard nobody may have spoken all the time.
+            let was_silent = at - before.at > self.suspect_after && deaf_until.is_none_or(|deaf| deaf <= before.at);
+            before.instance != instance || was_silent
+        });
+        let mut stability = before.map(|before| before.stability).unwrap_or_default();
+        if is_back {
+            stability.returned(at - self.started, self.hold_down);
+            if let Some(Held { left, returns }) = stability.held(at - self.started) {
+                warn!(%node, returns, ?left, "a datanode comes and goes, and gets nothing new for a while");
+            }
+        }
+        heard.insert(node, Heard { at, instance, stability, storages, writers, local });
+        self.racks.of(&row.host, racks::ip_of(&row.transfer)).is_none_or(|rack| rack == row.rack)
+    }
+
+    fn held(&self, heard: &Heard) -> Option<Held> {
+        heard.stability.held(self.started.elapsed())
+    }
+
+    /// What is to be thought of a node, if it is lost after `dead_after`.
+    fn liveness(&self, heard: Option<&Heard>, dead_after: Duration) -> Liveness {
+        match self.silence(heard) {
+            silence if silence > dead_after => Liveness::Dead,
+            silence if silence > self.suspect_after => Liveness::Suspect,
+            _ if heard.is_some_and(|heard| self.held(heard).is_some()) => Liveness::Held,
+            _ => Liveness::Alive,
+        }
     }
 
     /// Where the datanode that a registration is for speaks from, if that is elsewhere: two processes would be one node.
@@ -180,14 +240,6 @@ impl Datanodes {
 
     fn silence(&self, heard: Option<&Heard>) -> Duration {
         heard.map_or(self.started, |heard| heard.at).elapsed()
-    }
-
-    fn liveness(&self, silence: Duration, dead_after: Duration) -> Liveness {
-        match silence {
-            silence if silence > dead_after => Liveness::Dead,
-            silence if silence > self.suspect_after => Liveness::Suspect,
-            _ => Liveness::Alive,
-        }
     }
 
     /// The storages that are not failed, by what is known of their nodes.
@@ -213,26 +265,37 @@ impl Datanodes {
         })
     }
 
-    /// Targets for a new block, best first: as many as wished if there are, fewer down to the least.
+    /// Targets for a new block, best first: as many as wished if there are, fewer down to the least. Those that
+    /// come and go, and suspects, are chosen only if there would be too few without them.
     pub(crate) fn targets(&self, wish: &Wish<'_>) -> Result<Vec<BlockLocation>, TooFew> {
+        let mut targets = Vec::new();
+        for at_least in [Liveness::Alive, Liveness::Held, Liveness::Suspect] {
+            if targets.len() < usize::from(wish.least) {
+                targets = self.place(wish, at_least);
+            }
+        }
+        if targets.len() < usize::from(wish.least) {
+            let Wish { least, replicas, block_size, .. } = *wish;
+            return Err(TooFew { have: targets.len(), least, want: replicas, block_size });
+        }
+        Ok(targets)
+    }
+
+    /// Targets among the nodes that are at least so lively.
+    fn place(&self, wish: &Wish<'_>, at_least: Liveness) -> Vec<BlockLocation> {
         let (known, now) = (self.known(), wall_clock());
         let candidates: Vec<Candidate> = Self::members(&known)
             .filter(|(row, heard, candidate)| {
                 heard.is_some()
                     && row.service().standing(now) == Standing::InService
-                    && self.liveness(self.silence(*heard), self.dead_after) == Liveness::Alive
+                    && self.liveness(*heard, self.dead_after) <= at_least
                     && !wish.exclude.contains(&row.id.get())
                     && candidate.free >= wish.block_size
             })
             .map(|(_, _, candidate)| candidate)
             .collect();
         drop(known);
-        let targets = placement::place(&candidates, usize::from(wish.replicas), wish.writer_host, wish.seed);
-        if targets.len() < usize::from(wish.least) {
-            let Wish { least, replicas, block_size, .. } = *wish;
-            return Err(TooFew { have: targets.len(), least, want: replicas, block_size });
-        }
-        Ok(targets)
+        placement::place(&candidates, usize::from(wish.replicas), wish.writer_host, self.policy, wish.seed)
     }
 
     /// What the repair planner works from: a node is lost when it has been silent for `repair_after`.
@@ -248,13 +311,13 @@ impl Datanodes {
     fn facts(&self, dead_after: Duration) -> Facts {
         let known = self.known();
         let members = Self::members(&known).map(|(_, heard, candidate)| {
-            let liveness = self.liveness(self.silence(heard), dead_after);
+            let liveness = self.liveness(heard, dead_after);
             (candidate.location.storage, Member { candidate, liveness })
         });
         let now = wall_clock();
         let standings = known.rows.values().map(|row| (row.id, row.service().standing(now)));
         let standings = standings.filter(|(_, standing)| *standing != Standing::InService).collect();
-        Facts { members: members.collect(), standings }
+        Facts { members: members.collect(), standings, policy: self.policy }
     }
 
     /// The nodes that are to leave, and those whose maintenance has ended, with what they were set to.
@@ -272,23 +335,29 @@ impl Datanodes {
         locations.iter().filter_map(|location| wire(&known, location)).collect()
     }
 
-    /// The same for a reader: live ones first, those on its own host before others.
+    /// The same for a reader, with how far each is from it: live ones first, near ones before others.
     pub(crate) fn for_reader(&self, locations: &[BlockLocation], host: &str) -> Vec<v1::Location> {
         let known = self.known();
-        let mut ranked: Vec<(Liveness, bool, v1::Location)> = locations
+        let neighbour = known.rows.values().find(|row| row.host == host).map(|row| row.rack.clone());
+        let rack = neighbour.or_else(|| self.racks.of(host, None));
+        let mut ranked: Vec<(Liveness, v1::Location)> = locations
             .iter()
             .filter_map(|location| {
                 let heard = known.heard.get(&location.node);
-                let liveness = self.liveness(self.silence(heard), self.dead_after);
-                let mut wire = wire(&known, location)?;
-                wire.silent = liveness != Liveness::Alive;
-                let is_near = wire.host == host;
-                wire.local = heard.filter(|_| is_near).and_then(|heard| heard.local.clone());
-                Some((liveness, !is_near, wire))
+                let liveness = self.liveness(heard, self.dead_after);
+                let row = known.rows.get(&location.node)?;
+                let distance = match &rack {
+                    _ if row.host == host => ON_HOST,
+                    Some(rack) if row.rack == *rack => IN_RACK,
+                    Some(_) | None => ELSEWHERE,
+                };
+                let local = heard.filter(|_| distance == ON_HOST).and_then(|heard| heard.local.clone());
+                let silent = matches!(liveness, Liveness::Suspect | Liveness::Dead);
+                Some((liveness, v1::Location { distance, silent, local, ..wire(&known, location)? }))
             })
             .collect();
-        ranked.sort_by_key(|(liveness, away, _)| (*liveness, *away));
-        ranked.into_iter().map(|(_, _, wire)| wire).collect()
+        ranked.sort_by_key(|(liveness, wire)| (*liveness, wire.distance));
+        ranked.into_iter().map(|(_, wire)| wire).collect()
     }
 
     /// The storages of the nodes that are not dead.
@@ -311,7 +380,7 @@ impl Datanodes {
         let mut scrubbed = Scrubbed { ended: true, ..Scrubbed::default() };
         for id in known.rows.keys().filter(|id| node.is_none_or(|node| node == **id)) {
             let heard = known.heard.get(id);
-            if self.liveness(self.silence(heard), self.dead_after) == Liveness::Dead {
+            if self.liveness(heard, self.dead_after) == Liveness::Dead {
                 scrubbed.dead.push(*id);
                 continue;
             }
@@ -339,6 +408,7 @@ impl Datanodes {
         let report = |row: &NodeRow| {
             let heard = known.heard.get(&row.id);
             let silence = self.silence(heard);
+            let held = heard.and_then(|heard| self.held(heard));
             let (service, until) = match row.service() {
                 Service::InService => (v1::Service::InService, 0),
                 Service::Decommissioning => (v1::Service::Decommissioning, 0),
@@ -350,8 +420,8 @@ impl Datanodes {
                 host: row.host.clone(),
                 rack: row.rack.clone(),
                 transfer: row.transfer.clone(),
-                liveness: match self.liveness(silence, self.dead_after) {
-                    Liveness::Alive => v1::Liveness::Alive,
+                liveness: match self.liveness(heard, self.dead_after) {
+                    Liveness::Alive | Liveness::Held => v1::Liveness::Alive,
                     Liveness::Suspect => v1::Liveness::Suspect,
                     Liveness::Dead => v1::Liveness::Dead,
                 } as i32,
@@ -361,6 +431,8 @@ impl Datanodes {
                 service: service.into(),
                 maintenance_until: until,
                 tally: tally(row.id).map(wire_tally),
+                held_ms: held.map_or(0, |held| u64::try_from(held.left.as_millis()).unwrap_or(u64::MAX)),
+                returns: held.map_or(0, |held| u32::try_from(held.returns).unwrap_or(u32::MAX)),
             }
         };
         known.rows.values().map(report).collect()
@@ -376,6 +448,7 @@ fn wire(known: &Known, location: &BlockLocation) -> Option<v1::Location> {
         host: row.host.clone(),
         silent: false,
         local: None,
+        distance: ELSEWHERE,
     })
 }
 
@@ -398,138 +471,4 @@ fn storage_state(report: &StorageReport) -> v1::StorageState {
 }
 
 #[cfg(test)]
-mod tests {
-    use types::Timestamp;
-
-    use super::*;
-
-    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
-
-    fn storage(node: u64) -> StorageId {
-        StorageId::from_bytes([u8::try_from(node).expect("small"); 16])
-    }
-
-    fn row(node: u64) -> NodeRow {
-        NodeRow {
-            id: NodeId::new(node),
-            host: format!("host{node}"),
-            transfer: format!("127.0.0.1:{node}"),
-            rack: "rack".to_owned(),
-            storages: vec![storage(node)],
-            service: None,
-        }
-    }
-
-    fn socket() -> v1::LocalSocket {
-        v1::LocalSocket { boot: vec![3; 16], path: b"/run/dn".to_vec() }
-    }
-
-    fn heartbeat(node: u64, free: u64) -> Heartbeat {
-        let report = StorageReport {
-            storage: storage(node),
-            capacity: 1000,
-            used: 0,
-            free,
-            replicas: 0,
-            failed: false,
-            oldest_unverified_ms: 0,
-            scrub: None,
-        };
-        Heartbeat {
-            node: NodeId::new(node),
-            transfer: row(node).transfer,
-            storages: vec![report],
-            writers: 0,
-            local: Some(socket()),
-        }
-    }
-
-    fn wish(replicas: u8, exclude: &[u64]) -> Wish<'_> {
-        Wish { replicas, least: 2, block_size: ByteSize::new(100), exclude, writer_host: None, seed: 1 }
-    }
-
-    #[test]
-    fn targets_are_alive_have_room_and_are_not_excluded() {
-        let datanodes = Datanodes::new(CLUSTER, &Settings::default());
-        assert!(!datanodes.hear(heartbeat(1, 500)), "an unknown node is not kept");
-        datanodes.load((1..=4).map(row).collect());
-        for (node, free) in [(1, 500), (2, 500), (3, 50)] {
-            assert!(datanodes.hear(heartbeat(node, free)));
-        }
-        let chosen = |wish| datanodes.targets(&wish).map(|targets| targets.len());
-        assert_eq!(chosen(wish(3, &[])), Ok(2), "one is full and one has not been heard");
-        let too_few = TooFew { have: 1, least: 2, want: 3, block_size: ByteSize::new(100) };
-        assert_eq!(chosen(wish(3, &[2])), Err(too_few));
-    }
-
-    #[test]
-    fn nodes_that_leave_or_are_in_maintenance_are_no_targets() {
-        let datanodes = Datanodes::new(CLUSTER, &Settings::default());
-        let set = |node, service| NodeRow { service: Some(service), ..row(node) };
-        let (past, later) = (Timestamp::from_nanos(1), Timestamp::from_nanos(u64::MAX));
-        datanodes.load(vec![
-            row(1),
-            set(2, Service::Decommissioning),
-            set(3, Service::Decommissioned),
-            set(4, Service::Maintenance { until: later }),
-            set(5, Service::Maintenance { until: past }),
-        ]);
-        for node in 1..=5 {
-            assert!(datanodes.hear(heartbeat(node, 500)));
-        }
-        let chosen = datanodes.targets(&wish(5, &[])).expect("two are in service");
-        assert_eq!(chosen.iter().map(|target| target.node.get()).collect::<BTreeSet<_>>(), BTreeSet::from([1, 5]));
-        let over = (NodeId::new(5), Service::Maintenance { until: past });
-        assert_eq!(datanodes.services(), (BTreeSet::from([NodeId::new(2)]), vec![over]));
-    }
-
-    #[test]
-    fn a_node_that_moved_or_got_a_disk_must_register_again() {
-        let datanodes = Datanodes::new(CLUSTER, &Settings::default());
-        datanodes.load(vec![row(1)]);
-        assert!(datanodes.hear(heartbeat(1, 500)));
-        assert!(!datanodes.hear(Heartbeat { transfer: "127.0.0.1:9".to_owned(), ..heartbeat(1, 500) }));
-        assert!(!datanodes.hear(Heartbeat { storages: heartbeat(2, 500).storages, ..heartbeat(1, 500) }));
-        assert!(datanodes.hear(Heartbeat { transfer: String::new(), ..heartbeat(1, 500) }), "it does not say");
-    }
-
-    #[test]
-    fn a_clone_is_refused_as_long_as_the_first_one_speaks() {
-        let settings = Settings { suspect_after: Duration::from_secs(3600), ..Settings::default() };
-        let mut datanodes = Datanodes::new(CLUSTER, &settings);
-        datanodes.load(vec![row(1), row(2)]);
-        assert!(datanodes.hear(heartbeat(1, 500)));
-        let moved = |row: NodeRow| NodeRow { transfer: "127.0.0.1:9".to_owned(), ..row };
-        let first = Some((NodeId::new(1), "127.0.0.1:1".to_owned()));
-        assert_eq!(datanodes.speaks_elsewhere(&moved(row(1))), first, "the same node");
-        assert_eq!(
-            datanodes.speaks_elsewhere(&moved(NodeRow { id: NodeId::new(0), ..row(1) })),
-            first,
-            "the same disk"
-        );
-        assert_eq!(datanodes.speaks_elsewhere(&row(1)), None, "it was started again");
-        assert_eq!(datanodes.speaks_elsewhere(&moved(row(2))), None, "never heard");
-        datanodes.suspect_after = Duration::ZERO;
-        assert_eq!(datanodes.speaks_elsewhere(&moved(row(1))), None, "the first is silent");
-    }
-
-    #[test]
-    fn a_reader_is_sent_to_its_own_host_and_to_suspects_last() {
-        let settings = Settings { suspect_after: Duration::from_secs(3600), ..Settings::default() };
-        let mut datanodes = Datanodes::new(CLUSTER, &settings);
-        datanodes.load((1..=3).map(row).collect());
-        // Nodes 2 and 3 were never heard, and the start was long ago.
-        datanodes.suspect_after = Duration::ZERO;
-        datanodes.hear(heartbeat(1, 1));
-        datanodes.suspect_after = datanodes.started.elapsed();
-        datanodes.hear(heartbeat(2, 1));
-        let all: Vec<BlockLocation> =
-            (1..=3).map(|n| BlockLocation { node: NodeId::new(n), storage: storage(n) }).collect();
-        let order = datanodes.for_reader(&all, "host2");
-        assert_eq!((order[0].node, order[0].silent), (2, false));
-        assert_eq!((order[2].node, order[2].silent), (3, true), "never heard, and away");
-        let sockets: Vec<_> = order.iter().map(|wire| wire.local.clone()).collect();
-        assert_eq!(sockets, [Some(socket()), None, None], "told to those on its host");
-        assert_eq!(datanodes.for_reader(&all, "").len(), 3);
-    }
-}
+mod tests;

@@ -49,7 +49,7 @@ use crate::watches::Watches;
 use crate::wire::{Delta, Replica, TaskOutcome};
 
 pub(crate) use balance::{plan_page, weigh_page};
-pub(crate) use board::Board;
+pub(crate) use board::{Board, CopyBudget};
 pub(crate) use inventories::Inventories;
 pub(crate) use jobs::JobBoard;
 pub(crate) use scan::Redundancy;

@@ -55,6 +55,7 @@ use tracing::{info, warn};
 
 use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
+use crate::datanodes::racks::{self, Racks};
 use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Watch};
 use crate::failure::Failures;
 use crate::identity::Identity;
@@ -175,6 +176,7 @@ impl Namenode {
         };
         let (service, threads, queues) = opening.await.map_err(std::io::Error::other)??;
         rpc::connect(&service, queues);
+        tasks.spawn(racks::refresh(Arc::clone(&service.racks), service.config.settings.rack_interval, stop.clone()));
         let (node, cluster) = (service.config.settings.node, service.config.cluster);
         let (reporter, probe) = (failures.clone(), Probe::of(&service));
         let server = tokio::spawn(async move {
@@ -254,7 +256,8 @@ fn open(
     raft::finish_install(&home)?;
     let store = Arc::new(Store::open(&home.state(), settings.cache)?);
     let progress = Arc::new(Progress::counting(metrics.log.clone()));
-    let datanodes = Arc::new(Datanodes::new(config.cluster, &settings));
+    let racks = Arc::new(Racks::open(&settings).map_err(StartError::Config)?);
+    let datanodes = Arc::new(Datanodes::new(config.cluster, &settings, Arc::clone(&racks)));
     let rows = namespace::query::nodes(&*store);
     let unreadable =
         |error: namespace::view::ViewError| StoreError::Rocks { action: "read", reason: error.to_string() };
@@ -352,6 +355,7 @@ fn open(
         sessions,
         locks: locks.clone(),
         watches,
+        racks,
         next_stream: AtomicU64::new(1),
         jobs: jobs.clone(),
         board,

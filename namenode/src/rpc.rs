@@ -32,6 +32,7 @@ use tonic::transport::Server;
 
 use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
+use crate::datanodes::racks::Racks;
 use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy};
 use crate::failure::Failures;
 use crate::identity::Founder;
@@ -72,6 +73,7 @@ pub(crate) struct Service {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) locks: Arc<LockQueue>,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) racks: Arc<Racks>,
     /// Numbers the streams of clients.
     pub(crate) next_stream: AtomicU64,
     pub(crate) jobs: Sender<Job>,

@@ -38,6 +38,14 @@ impl Durability {
     }
 }
 
+/// See [`namespace::placement::Policy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    TwoRacks,
+    Spread,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -78,6 +86,10 @@ pub struct Settings {
     /// A datanode not heard for so long is shown as dead, and its replicas are not counted.
     #[serde(with = "humantime_serde")]
     pub dead_after: Duration,
+    /// A datanode that was away twice within an hour gets nothing new for so long after it came back, and twice as long with
+    /// every further time.
+    #[serde(with = "humantime_serde")]
+    pub hold_down: Duration,
     /// The replicas of a datanode not heard for so long are made anew elsewhere.
     #[serde(with = "humantime_serde")]
     pub repair_after: Duration,
@@ -102,8 +114,21 @@ pub struct Settings {
     /// Time between two comparisons of what the disks hold with what the state says they hold.
     #[serde(with = "humantime_serde")]
     pub digest_interval: Duration,
-    /// Copies that one datanode makes at a time for repair.
+    /// Over how many racks the replicas of a block are spread.
+    pub placement: Placement,
+    /// A file with a host name or an IP address and its rack on each line: it goes over what datanodes say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rack_map: Option<PathBuf>,
+    /// A program that is given host names and prints the rack of each. The map goes over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rack_script: Option<PathBuf>,
+    /// Time between two looks at the map, and at what the script says.
+    #[serde(with = "humantime_serde")]
+    pub rack_interval: Duration,
+    /// Copies that one datanode is given at a time for repair,
     pub copies_per_node: u32,
+    /// and how many bytes they may be; what one datanode serves as a source of copies at a time, too.
+    pub copy_bytes_per_node: ByteSize,
     /// A copy without a result for so long is given up, and planned again.
     #[serde(with = "humantime_serde")]
     pub copy_timeout: Duration,
@@ -163,6 +188,7 @@ impl Default for Settings {
             recovery_patience: Duration::from_secs(10),
             suspect_after: Duration::from_secs(5),
             dead_after: Duration::from_secs(30),
+            hold_down: Duration::from_secs(30),
             repair_after: Duration::from_secs(60),
             delete_grace: Duration::from_secs(600),
             trash_expiry: Duration::from_secs(24 * 3600),
@@ -171,7 +197,12 @@ impl Default for Settings {
             upload_expiry: Duration::from_secs(7 * 24 * 3600),
             scan_interval: Duration::from_secs(10),
             digest_interval: Duration::from_secs(600),
-            copies_per_node: 4,
+            placement: Placement::TwoRacks,
+            rack_map: None,
+            rack_script: None,
+            rack_interval: Duration::from_secs(60),
+            copies_per_node: 64,
+            copy_bytes_per_node: ByteSize::mib(512),
             copy_timeout: Duration::from_secs(300),
             token_lifetime: Duration::from_secs(3600),
             token_key_interval: Duration::from_secs(24 * 3600),
@@ -243,6 +274,9 @@ impl Config {
         }
         if self.settings.tick.is_zero() {
             return Err("tick is zero".to_owned());
+        }
+        if self.settings.rack_interval.is_zero() {
+            return Err("rack_interval is zero".to_owned());
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ const PAGE: u32 = 1000;
 /// Items that one message may name where only a few make sense.
 const FEW: usize = 64;
 /// The longest host name, rack or address.
-const MAX_LABEL: usize = 255;
+pub(crate) const MAX_LABEL: usize = 255;
 const MAX_STORAGES: usize = 256;
 /// Of the path of a datanode's local socket: as long as any file has.
 const MAX_SOCKET_PATH: usize = 4095;
@@ -573,6 +573,7 @@ pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireEr
         storages: storages.collect::<Result<_, WireError>>()?,
         writers: wire.writers,
         local: wire.local.clone().map(local_socket).transpose()?,
+        instance: wire.instance,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Chooses where the replicas of a block go: a pure function over an ordered score.
 //!
 //! Never two replicas on one host. The first goes to the writer's own host if that is a datanode, the second to another
-//! rack, the third to the rack of the second, more to the racks used least: losing a rack loses at most two of three,
-//! and the block crosses between racks once.
+//! rack. The third goes to the rack of the second, so that the block crosses between racks once, or to a third rack: that is
+//! the [`Policy`]. More go to the racks used least. Losing a rack loses at most two of three, or one.
 
 use std::cmp::Reverse;
 
@@ -22,6 +22,26 @@ pub struct Candidate {
     pub writers: u32,
 }
 
+/// How replicas are spread over racks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Over two, as HDFS does it: the third replica is next to the second.
+    #[default]
+    TwoRacks,
+    /// Over as many as there are.
+    Spread,
+}
+
+impl Policy {
+    /// The racks that so many replicas are to be in, if there are as many.
+    pub fn racks(self, replicas: usize) -> usize {
+        match self {
+            Self::TwoRacks => replicas.min(2),
+            Self::Spread => replicas,
+        }
+    }
+}
+
 /// What keeps new replicas away, or draws them: a replica that exists or has just been chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Neighbour<'a> {
@@ -33,8 +53,14 @@ pub struct Neighbour<'a> {
 const FULLNESS_STEP: u64 = 5;
 
 /// Chooses at most `want` locations, best first; fewer when there are not enough hosts. `seed` spreads equal choices.
-pub fn place(candidates: &[Candidate], want: usize, writer_host: Option<&str>, seed: u64) -> Vec<BlockLocation> {
-    extend(candidates, &[], want, writer_host, seed)
+pub fn place(
+    candidates: &[Candidate],
+    want: usize,
+    writer_host: Option<&str>,
+    policy: Policy,
+    seed: u64,
+) -> Vec<BlockLocation> {
+    extend(candidates, &[], want, writer_host, policy, seed)
 }
 
 /// Chooses at most `want` more locations next to replicas that exist.
@@ -43,6 +69,7 @@ pub fn extend(
     existing: &[Neighbour<'_>],
     want: usize,
     writer_host: Option<&str>,
+    policy: Policy,
     seed: u64,
 ) -> Vec<BlockLocation> {
     let mut neighbours = existing.to_vec();
@@ -50,7 +77,7 @@ pub fn extend(
     for _ in 0..want {
         let free_hosts =
             candidates.iter().filter(|candidate| neighbours.iter().all(|other| other.host != candidate.host));
-        let best = free_hosts.min_by_key(|candidate| Score::of(candidate, &neighbours, writer_host, seed));
+        let best = free_hosts.min_by_key(|candidate| Score::of(candidate, &neighbours, writer_host, policy, seed));
         let Some(best) = best else { break };
         neighbours.push(Neighbour { host: &best.host, rack: &best.rack });
         chosen.push(best.location);
@@ -72,11 +99,17 @@ struct Score {
 }
 
 impl Score {
-    fn of(candidate: &Candidate, neighbours: &[Neighbour<'_>], writer_host: Option<&str>, seed: u64) -> Self {
+    fn of(
+        candidate: &Candidate,
+        neighbours: &[Neighbour<'_>],
+        writer_host: Option<&str>,
+        policy: Policy,
+        seed: u64,
+    ) -> Self {
         let location = candidate.location;
         Self {
             away_from_writer: neighbours.is_empty() && writer_host.is_some_and(|host| host != candidate.host),
-            rack: rack_penalty(&candidate.rack, neighbours),
+            rack: rack_penalty(&candidate.rack, neighbours, policy),
             fullness: fullness(candidate),
             writers: candidate.writers,
             turn: Reverse(turn(location, seed)),
@@ -86,10 +119,10 @@ impl Score {
 }
 
 /// How unwelcome a rack is next to the replicas there are: 0 is best.
-fn rack_penalty(rack: &str, neighbours: &[Neighbour<'_>]) -> usize {
+fn rack_penalty(rack: &str, neighbours: &[Neighbour<'_>], policy: Policy) -> usize {
     let here = neighbours.iter().filter(|other| other.rack == rack).count();
-    match neighbours {
-        [first, second] if first.rack != second.rack => usize::from(rack != second.rack),
+    match (policy, neighbours) {
+        (Policy::TwoRacks, [first, second]) if first.rack != second.rack => usize::from(rack != second.rack),
         _ => here,
     }
 }

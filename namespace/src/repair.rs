@@ -5,14 +5,17 @@
 //! 3. A replica is never copied onto a storage that holds, or is still giving up, one of the same block.
 //! 4. What is on a node that leaves is a source and does not count. What is on one in maintenance counts although it does
 //!    not answer, and nothing is taken away because of it.
+//! 5. A block whose replicas are enough, and in fewer racks than the policy wants, gets one more in another rack; then one
+//!    of those that share a rack is too many.
 
 pub mod drain;
+pub mod stability;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use types::{BlockId, NodeId, StorageId, Timestamp};
 
-use crate::placement::{self, Candidate, Neighbour};
+use crate::placement::{self, Candidate, Neighbour, Policy};
 use crate::row::{BlockLocation, BlockRow, BlockState, Service};
 
 /// What is known of a storage right now.
@@ -25,6 +28,8 @@ pub struct Member {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Liveness {
     Alive,
+    /// Held down, because it comes and goes: a target only if there is no other.
+    Held,
     /// Silent for a while: still counted, used last as a source and never as a target.
     Suspect,
     Dead,
@@ -56,6 +61,7 @@ pub struct Facts {
     pub members: BTreeMap<StorageId, Member>,
     /// Of nodes that are not in service.
     pub standings: BTreeMap<NodeId, Standing>,
+    pub policy: Policy,
 }
 
 /// One thing to do for a block.
@@ -86,7 +92,7 @@ pub struct Health {
     pub wanted: usize,
     /// Good replicas on live storages.
     pub live: usize,
-    /// Good replicas that count: those on live storages of nodes that do not leave, and on nodes in maintenance.
+    /// Hosts with good replicas that count: those on live storages of nodes that do not leave, and on nodes in maintenance.
     pub counted: usize,
     /// Good replicas on storages that are dead or unknown.
     pub unreachable: usize,
@@ -106,7 +112,7 @@ impl Health {
 
 pub fn health(row: &BlockRow, facts: &Facts) -> Health {
     let live = row.replicas.iter().filter(|location| facts.live(location).is_some()).count();
-    let counted = row.replicas.iter().filter(|location| facts.counted(location).is_some()).count();
+    let counted = hosts(row.replicas.iter().filter_map(|location| facts.counted(location)));
     let (wanted, unreachable) = (usize::from(row.wanted), row.replicas.len() - live);
     Health { wanted, live, counted, unreachable, bad: row.bad.len() }
 }
@@ -125,15 +131,25 @@ pub fn plan(block: BlockId, row: &BlockRow, facts: &Facts, seed: u64) -> Option<
         return None;
     }
     let counted: Vec<&Member> = row.replicas.iter().filter_map(|location| facts.counted(location)).collect();
-    if counted.len() < wanted {
-        return Some((urgency(false), copy(block, row, facts, (&live, &counted), seed).or_else(|| make_room(row))?));
+    if hosts(counted.iter().copied()) < wanted {
+        let copy = |liveness| copy(block, row, facts, (&live, &counted), &|member| member.liveness == liveness, seed);
+        let copy = copy(Liveness::Alive).or_else(|| copy(Liveness::Held));
+        return Some((urgency(false), copy.or_else(|| make_room(row))?));
     }
     // Invariant 4: only what answers, and stays, makes up for something.
     let sure: Vec<&Member> = counted.into_iter().filter(|member| member.liveness != Liveness::Dead).collect();
-    if sure.len() < wanted {
+    if hosts(sure.iter().copied()) < wanted {
         return None;
     }
+    if let Some(work) = spread(block, row, facts, (&live, &sure), seed) {
+        return Some((urgency(false), work));
+    }
     Some((urgency(true), tidy(row, facts, &sure, wanted)?))
+}
+
+/// What is lost with one host counts once.
+fn hosts<'a>(members: impl Iterator<Item = &'a Member>) -> usize {
+    members.map(|member| member.candidate.host.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 impl Facts {
@@ -157,18 +173,40 @@ impl Facts {
     }
 }
 
-/// One more copy, if there is a place for it.
+/// Enough copies are on `sure` storages: one more in another rack, if they share too few (invariant 5).
+fn spread(
+    block: BlockId,
+    row: &BlockRow,
+    facts: &Facts,
+    (live, sure): (&[&Member], &[&Member]),
+    seed: u64,
+) -> Option<Work> {
+    let used: BTreeSet<&str> = sure.iter().map(|member| member.candidate.rack.as_str()).collect();
+    let elsewhere =
+        |member: &Member| member.liveness == Liveness::Alive && !used.contains(member.candidate.rack.as_str());
+    let enough = used.len() >= facts.policy.racks(row.wanted.into());
+    // One more at a time: what makes up for this one is taken away first.
+    if enough || sure.len() > usize::from(row.wanted) {
+        None
+    } else {
+        copy(block, row, facts, (live, sure), &elsewhere, seed)
+    }
+}
+
+/// One more copy, if there is a place for it that will do.
 fn copy(
     block: BlockId,
     row: &BlockRow,
     facts: &Facts,
     (live, counted): (&[&Member], &[&Member]),
+    will_do: &dyn Fn(&Member) -> bool,
     seed: u64,
 ) -> Option<Work> {
     let listed = || row.replicas.iter().chain(&row.bad).chain(&row.leaving);
     let may_hold = |member: &&Member| {
-        let Candidate { location, host, .. } = &member.candidate;
-        member.liveness == Liveness::Alive
+        let Candidate { location, host, free, .. } = &member.candidate;
+        will_do(member)
+            && *free >= row.length
             && facts.standing(location.node) == Standing::InService
             && listed().all(|other| other.storage != location.storage)
             && live.iter().all(|other| other.candidate.host != *host)
@@ -179,7 +217,7 @@ fn copy(
         counted.iter().map(|member| Neighbour { host: &member.candidate.host, rack: &member.candidate.rack }).collect();
     // Blocks differ in their seed, or all copies of a lost disk would go to one place.
     let seed = seed ^ block.inode().get().rotate_left(32) ^ u64::from(block.number());
-    let target = *placement::extend(&candidates, &neighbours, 1, None, seed).first()?;
+    let target = *placement::extend(&candidates, &neighbours, 1, None, facts.policy, seed).first()?;
     let mut sources = live.to_vec();
     sources.sort_by_key(|member| (member.liveness, member.candidate.writers, member.candidate.location.storage));
     let sources = sources.iter().map(|member| member.candidate.location).collect();
@@ -211,7 +249,8 @@ fn tidy(row: &BlockRow, facts: &Facts, live: &[&Member], wanted: usize) -> Optio
         let same_host = others().filter(|other| other.candidate.host == member.candidate.host).count();
         let same_rack = others().filter(|other| other.candidate.rack == member.candidate.rack).count();
         let fullness = placement::fullness(&member.candidate);
-        (same_host, same_rack, fullness, member.candidate.location.storage)
+        // Of those that share as much, the less reliable one goes.
+        (same_host, same_rack, member.liveness, fullness, member.candidate.location.storage)
     });
     excess.map(|member| Work::RemoveExcess { replica: member.candidate.location })
 }

@@ -57,6 +57,10 @@ struct Datanode {
     maintenance_until: Option<String>,
     /// Blocks that need a datanode that is to leave; told by the leader.
     blocks_left: Option<u64>,
+    /// It gets nothing new for so long, because it came and went; 0 as a rule.
+    held_ms: u64,
+    /// How often it came back within an hour, if it is held.
+    returns: u32,
     volumes: Vec<Volume>,
 }
 
@@ -104,6 +108,8 @@ impl Datanode {
                 Service::InService | Service::Decommissioning | Service::Decommissioned => None,
             },
             blocks_left: report.tally.filter(|_| report.service == Service::Decommissioning).map(|tally| tally.left()),
+            held_ms: report.held.map_or(0, |held| held.left.as_millis() as u64),
+            returns: report.held.map_or(0, |held| held.returns),
             volumes,
         }
     }
@@ -133,9 +139,10 @@ fn table(report: &[DatanodeReport], sizes: Sizes) -> Table {
             datanode.host,
             datanode.rack,
             datanode.address,
-            match report.service {
-                Service::InService => state.to_owned(),
-                Service::Decommissioning | Service::Decommissioned | Service::Maintenance { .. } => {
+            match (report.service, datanode.held_ms) {
+                (Service::InService, 0) => state.to_owned(),
+                (Service::InService, held) => format!("{state}, held {}s", held.div_ceil(1000)),
+                (Service::Decommissioning | Service::Decommissioned | Service::Maintenance { .. }, _) => {
                     format!("{state}, {}", datanode.service)
                 }
             },
@@ -167,6 +174,10 @@ fn checked(oldest_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use client::Held;
+
     use super::*;
     use client::health::sample::healthy;
 
@@ -176,12 +187,13 @@ mod tests {
         report.truncate(2);
         report[1].liveness = Liveness::Dead;
         report[1].storages[0].failed = true;
+        report[0].held = Some(Held { left: Duration::from_millis(59_100), returns: 3 });
         assert_eq!(
             table(&report, Sizes::Human).lines(),
             [
-                "NODE  HOST  RACK  ADDRESS         STATE     HEARD     USED     FREE  CAPACITY  REPLICAS  CHECKED  VOLUMES",
-                "   1  dn1   r1    127.0.0.1:9866  alive  0.4s ago  1.00GiB  50.0GiB    100GiB     1,300       3d  1",
-                "   2  dn2   r1    127.0.0.1:9867  dead   0.4s ago  1.00GiB  50.0GiB    100GiB     1,300       3d  1, 1 failed",
+                "NODE  HOST  RACK  ADDRESS         STATE               HEARD     USED     FREE  CAPACITY  REPLICAS  CHECKED  VOLUMES",
+                "   1  dn1   r1    127.0.0.1:9866  alive, held 60s  0.4s ago  1.00GiB  50.0GiB    100GiB     1,300       3d  1",
+                "   2  dn2   r1    127.0.0.1:9867  dead             0.4s ago  1.00GiB  50.0GiB    100GiB     1,300       3d  1, 1 failed",
             ]
         );
     }

@@ -71,6 +71,7 @@ fn datanode(node: u64) -> DatanodeReport {
         writers: 0,
         service: Service::InService,
         tally: None,
+        held: None,
     }
 }
 

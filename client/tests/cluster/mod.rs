@@ -224,6 +224,7 @@ pub fn location(number: u8, address: SocketAddr) -> v1::Location {
         host: format!("host{number}"),
         silent: false,
         local: None,
+        distance: 0,
     }
 }
 

@@ -226,6 +226,7 @@ fn copy(from: &[&Node], to: &Node, length: u64) -> v1::Task {
         host: String::new(),
         silent: false,
         local: None,
+        distance: 0,
     };
     let task = v1::CopyReplica {
         storage: to.storage.as_bytes().to_vec(),

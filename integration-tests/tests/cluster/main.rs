@@ -19,6 +19,7 @@ mod object_store;
 mod permissions;
 mod quickstart;
 mod quota;
+mod racks;
 mod random_writes;
 mod restart;
 mod trash;

@@ -457,6 +457,6 @@ impl Duties {
         let urgency = Urgency { tidying: false, live: health.live, racks: 0 };
         let others: Vec<BlockLocation> =
             row.replicas.iter().filter(|other| facts.members.contains_key(&other.storage)).copied().collect();
-        self.plan_copy(block, row, &others, location, urgency);
+        self.plan_copy(block, row, &others, location, urgency, facts);
     }
 }

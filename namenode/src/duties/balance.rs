@@ -372,7 +372,7 @@ impl Duties {
         };
         debug!(block = %step.block, from = %step.source.node, to = %step.target.node, "a move begins");
         let urgency = Urgency { tidying: true, live: usize::MAX, racks: usize::MAX };
-        self.board.copy(step.block, step.target, urgency, task);
+        self.board.copy(step.block, step.target, urgency, 1, task);
     }
 }
 

@@ -1,4 +1,7 @@
 //! Tasks for datanodes: planned by the duties, handed out in the answers to heartbeats.
+//!
+//! Copies are handed out within a budget of bytes for each node, as a target and as a source: the most urgent first, each
+//! from the source that has least to serve. What would go over a budget waits; a copy larger than all of it goes alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -24,10 +27,22 @@ const DELETE_RETRY: Duration = Duration::from_secs(30);
 struct Copy {
     node: NodeId,
     urgency: Urgency,
+    /// So many of the sources, from the first, answer well: any of them will do.
+    lively: usize,
     task: v1::CopyReplica,
     target: StorageId,
-    /// When it was handed out.
-    started: Option<Instant>,
+    /// When it was handed out, and who serves it first.
+    started: Option<(Instant, NodeId)>,
+}
+
+/// What a node may be given at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CopyBudget {
+    pub(crate) copies: u32,
+    /// As a target, and once more as a source.
+    pub(crate) bytes: ByteSize,
+    /// A copy without a result for so long is given up.
+    pub(crate) timeout: Duration,
 }
 
 impl Copy {
@@ -116,8 +131,16 @@ impl Board {
         self.tasks().copies.contains_key(&block)
     }
 
-    pub(super) fn copy(&self, block: BlockId, target: BlockLocation, urgency: Urgency, task: v1::CopyReplica) {
-        let copy = Copy { node: target.node, urgency, task, target: target.storage, started: None };
+    /// Has a copy made. The first `lively` of its sources are as good as each other.
+    pub(super) fn copy(
+        &self,
+        block: BlockId,
+        target: BlockLocation,
+        urgency: Urgency,
+        lively: usize,
+        task: v1::CopyReplica,
+    ) {
+        let copy = Copy { node: target.node, urgency, lively, task, target: target.storage, started: None };
         self.tasks().copies.insert(block, copy);
     }
 
@@ -214,9 +237,8 @@ impl Board {
         }
     }
 
-    /// The tasks that a node is to begin now: all its steps of recoveries and deletions, and copies up to `most` at a time,
-    /// most urgent first.
-    pub(crate) fn hand_out(&self, node: NodeId, most: u32, copy_timeout: Duration) -> Vec<v1::Task> {
+    /// The tasks that a node is to begin now: all its steps of recoveries and deletions, and copies within its budget.
+    pub(crate) fn hand_out(&self, node: NodeId, budget: CopyBudget) -> Vec<v1::Task> {
         let mut tasks = self.tasks();
         let now = Instant::now();
         let mut handed = Vec::new();
@@ -245,7 +267,7 @@ impl Board {
             }
         }
         // As is a look that takes too long.
-        tasks.checks.retain(|_, check| check.handed.is_none_or(|handed| now - handed < copy_timeout));
+        tasks.checks.retain(|_, check| check.handed.is_none_or(|handed| now - handed < budget.timeout));
         let open = tasks.checks.iter_mut().filter(|(_, check)| check.node == node && check.handed.is_none());
         for ((storage, block, generation), check) in open.take(CHECKS_AT_ONCE) {
             check.handed = Some(now);
@@ -258,16 +280,57 @@ impl Board {
             handed.push(v1::Task { kind: Some(v1::task::Kind::Check(check)) });
         }
         // A copy that takes too long is forgotten; the scan plans anew from what is there then.
-        tasks.copies.retain(|_, copy| copy.started.is_none_or(|started| now - started < copy_timeout + copy.paced()));
-        let mut own: Vec<&mut Copy> = tasks.copies.values_mut().filter(|copy| copy.node == node).collect();
-        let running = own.iter().filter(|copy| copy.started.is_some()).count();
-        own.retain(|copy| copy.started.is_none());
-        own.sort_by_key(|copy| copy.urgency);
-        for copy in own.into_iter().take((most as usize).saturating_sub(running)) {
-            copy.started = Some(now);
-            handed.push(v1::Task { kind: Some(v1::task::Kind::Copy(copy.task.clone())) });
-        }
+        let is_late = |copy: &Copy| {
+            copy.started.is_some_and(|(started, _)| now - started >= budget.timeout + copy.paced())
+        };
+        tasks.copies.retain(|_, copy| !is_late(copy));
+        handed.extend(tasks.begin_copies(node, budget, now));
         handed
+    }
+}
+
+impl Tasks {
+    /// Begins the copies of a node that fit its budget and those of their sources.
+    fn begin_copies(&mut self, node: NodeId, budget: CopyBudget, now: Instant) -> Vec<v1::Task> {
+        let mut serving: BTreeMap<NodeId, u64> = BTreeMap::new();
+        let (mut running, mut taking) = (0, 0);
+        for copy in self.copies.values() {
+            let Some((_, source)) = copy.started else { continue };
+            *serving.entry(source).or_default() += copy.task.length;
+            if copy.node == node {
+                running += 1;
+                taking += copy.task.length;
+            }
+        }
+        // One that is larger than the budget goes when there is nothing else.
+        let fits = |used: u64, more: u64| used == 0 || used.saturating_add(more) <= budget.bytes.get();
+        let mut waiting: Vec<&mut Copy> =
+            self.copies.values_mut().filter(|copy| copy.node == node && copy.started.is_none()).collect();
+        waiting.sort_by_key(|copy| copy.urgency);
+        let mut begun = Vec::new();
+        for copy in waiting {
+            if running >= budget.copies || !fits(taking, copy.task.length) {
+                break;
+            }
+            let lively = copy.lively.min(copy.task.sources.len());
+            let load = |source: &v1::Location| serving.get(&NodeId::new(source.node)).copied().unwrap_or(0);
+            copy.task.sources[..lively].sort_by_key(load);
+            // Without a source there is only something to look at that is there already.
+            let (source, load) = match copy.task.sources.first() {
+                Some(first) => (NodeId::new(first.node), load(first)),
+                None => (node, 0),
+            };
+            // What has one copy left waits for nobody's budget.
+            if copy.urgency.live > 1 && !fits(load, copy.task.length) {
+                continue;
+            }
+            *serving.entry(source).or_default() += copy.task.length;
+            running += 1;
+            taking += copy.task.length;
+            copy.started = Some((now, source));
+            begun.push(v1::Task { kind: Some(v1::task::Kind::Copy(copy.task.clone())) });
+        }
+        begun
     }
 }
 
@@ -287,6 +350,65 @@ mod tests {
         BlockId::new(InodeId::new(inode), 0)
     }
 
+    const BUDGET: CopyBudget = CopyBudget { copies: 9, bytes: ByteSize::new(100), timeout: Duration::from_secs(3600) };
+    const NOTHING_WAITS: CopyBudget = CopyBudget { timeout: Duration::ZERO, ..BUDGET };
+
+    /// A copy of so many bytes onto the node of `LOCATION`.
+    fn copy(board: &Board, inode: u64, length: u64, live: usize, sources: &[u64]) {
+        let location = |node: &u64| v1::Location { node: *node, ..Default::default() };
+        let sources: Vec<_> = sources.iter().map(location).collect();
+        let lively = sources.len();
+        let task = v1::CopyReplica { block: Some(block(inode).into()), length, sources, ..Default::default() };
+        board.copy(block(inode), LOCATION, Urgency { tidying: false, live, racks: 1 }, lively, task);
+    }
+
+    fn begun(board: &Board) -> Vec<(u64, u64)> {
+        let tasks = board.hand_out(NodeId::new(1), BUDGET);
+        let source = |task: &v1::Task| match &task.kind {
+            Some(v1::task::Kind::Copy(copy)) => copy.sources[0].node,
+            other => panic!("{other:?}"),
+        };
+        copied_blocks(&tasks).into_iter().zip(tasks.iter().map(source)).collect()
+    }
+
+    #[test]
+    fn copies_are_spread_over_their_sources_and_keep_within_the_bytes() {
+        let board = Board::default();
+        for inode in 1..=4 {
+            copy(&board, inode, 30, 2, &[7, 8]);
+        }
+        assert_eq!(begun(&board), [(1, 7), (2, 8), (3, 7)], "the fourth would be more than 100 bytes");
+        board.copied(block(2));
+        assert_eq!(begun(&board), [(4, 8)]);
+        assert_eq!(begun(&board), []);
+    }
+
+    #[test]
+    fn a_busy_source_is_waited_for_unless_it_has_the_last_copy() {
+        let board = Board::default();
+        copy(&board, 1, 90, 2, &[7]);
+        assert_eq!(begun(&board), [(1, 7)]);
+        let other = BlockLocation { node: NodeId::new(2), storage: StorageId::from_bytes([8; 16]) };
+        for (inode, live) in [(2, 2), (3, 1)] {
+            let sources = vec![v1::Location { node: 7, ..Default::default() }];
+            let task = v1::CopyReplica { block: Some(block(inode).into()), length: 20, sources, ..Default::default() };
+            board.copy(block(inode), other, Urgency { tidying: false, live, racks: 1 }, 1, task);
+        }
+        assert_eq!(copied_blocks(&board.hand_out(NodeId::new(2), BUDGET)), [3]);
+        board.copied(block(1));
+        assert_eq!(copied_blocks(&board.hand_out(NodeId::new(2), BUDGET)), [2]);
+    }
+
+    #[test]
+    fn a_copy_larger_than_the_budget_goes_alone() {
+        let board = Board::default();
+        copy(&board, 1, 500, 1, &[7]);
+        copy(&board, 2, 1, 2, &[8]);
+        assert_eq!(begun(&board), [(1, 7)]);
+        board.copied(block(1));
+        assert_eq!(begun(&board), [(2, 8)]);
+    }
+
     fn copied_blocks(tasks: &[v1::Task]) -> Vec<u64> {
         let inode = |task: &v1::Task| match &task.kind {
             Some(v1::task::Kind::Copy(copy)) => copy.block.expect("set").inode,
@@ -299,16 +421,15 @@ mod tests {
     fn a_node_copies_the_most_urgent_first_and_few_at_a_time() {
         let board = Board::default();
         for (inode, live) in [(1, 2), (2, 1), (3, 1)] {
-            let task = v1::CopyReplica { block: Some(block(inode).into()), ..Default::default() };
-            board.copy(block(inode), LOCATION, Urgency { tidying: false, live, racks: 1 }, task);
+            copy(&board, inode, 1, live, &[7]);
         }
-        let hour = Duration::from_secs(3600);
-        assert!(board.hand_out(NodeId::new(2), 2, hour).is_empty());
-        assert_eq!(copied_blocks(&board.hand_out(NodeId::new(1), 2, hour)), [2, 3]);
-        assert!(board.hand_out(NodeId::new(1), 2, hour).is_empty());
+        let two = CopyBudget { copies: 2, ..BUDGET };
+        assert!(board.hand_out(NodeId::new(2), two).is_empty());
+        assert_eq!(copied_blocks(&board.hand_out(NodeId::new(1), two)), [2, 3]);
+        assert!(board.hand_out(NodeId::new(1), two).is_empty());
         board.copied(block(2));
-        assert_eq!(copied_blocks(&board.hand_out(NodeId::new(1), 2, hour)), [1]);
-        assert!(board.hand_out(NodeId::new(1), 2, Duration::ZERO).is_empty());
+        assert_eq!(copied_blocks(&board.hand_out(NodeId::new(1), two)), [1]);
+        assert!(board.hand_out(NodeId::new(1), CopyBudget { timeout: Duration::ZERO, ..two }).is_empty());
         assert_eq!(board.copies(), 0, "copies that take too long are forgotten");
     }
 
@@ -317,9 +438,9 @@ mod tests {
         let board = Board::default();
         let due = |inode| DeletedReplica { due: Timestamp::EPOCH, block: block(inode), generation: GenStamp::FIRST };
         board.offer_deletions(LOCATION, &[due(1), due(2)], 1);
-        assert_eq!(board.hand_out(NodeId::new(1), 1, Duration::ZERO).len(), 1);
+        assert_eq!(board.hand_out(NodeId::new(1), NOTHING_WAITS).len(), 1);
         board.offer_deletions(LOCATION, &[due(1), due(2)], 9);
-        assert_eq!(board.hand_out(NodeId::new(1), 1, Duration::ZERO).len(), 1);
+        assert_eq!(board.hand_out(NodeId::new(1), NOTHING_WAITS).len(), 1);
         assert_eq!(board.deletion_room(LOCATION.storage, 5), 3);
         board.deleted(LOCATION.storage, &[due(1), due(2)]);
         assert_eq!(board.deletion_room(LOCATION.storage, 5), 5);
@@ -328,7 +449,7 @@ mod tests {
     #[test]
     fn a_node_is_told_to_scrub_until_it_has_begun_that_pass() {
         let board = Board::default();
-        let hand_out = |node| board.hand_out(NodeId::new(node), 1, Duration::ZERO);
+        let hand_out = |node| board.hand_out(NodeId::new(node), NOTHING_WAITS);
         let scrub = |pass| vec![v1::Task { kind: Some(v1::task::Kind::Scrub(v1::Scrub { pass })) }];
         board.scrub(&[NodeId::new(1), NodeId::new(2)], 7);
         assert_eq!((hand_out(1), hand_out(1), hand_out(3)), (scrub(7), vec![], vec![]));
@@ -342,7 +463,7 @@ mod tests {
     #[test]
     fn a_step_of_a_recovery_is_handed_out_until_it_has_a_result() {
         let board = Board::default();
-        let hand_out = || board.hand_out(NodeId::new(1), 1, Duration::ZERO);
+        let hand_out = || board.hand_out(NodeId::new(1), NOTHING_WAITS);
         let offer = |generation| v1::task::Kind::Offer(v1::OfferReplica { generation, ..Default::default() });
         board.order(block(1), LOCATION, offer(2));
         assert_eq!(hand_out(), [v1::Task { kind: Some(offer(2)) }]);

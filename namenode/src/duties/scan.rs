@@ -107,8 +107,8 @@ impl Duties {
         if scan.running.is_none() && now >= scan.due {
             let leaving = self.look_at_services();
             let (counted, tallies) = (Counted::default(), BTreeMap::new());
-            scan.running = Some(Running { started: now, after: None, counted, tallies, leaving });
             let facts = self.datanodes.repair_facts();
+            scan.running = Some(Running { started: now, after: None, counted, tallies, leaving });
             let dead = |liveness| liveness == Liveness::Dead;
             self.board.give_up(|storage| facts.members.get(&storage).is_some_and(|member| !dead(member.liveness)));
         }
@@ -200,7 +200,7 @@ impl Duties {
         let (urgency, work) = repair::plan(block, row, facts, SEED)?;
         match work {
             Work::Copy { sources, target } => {
-                self.plan_copy(block, row, &sources, target, urgency);
+                self.plan_copy(block, row, &sources, target, urgency, facts);
                 None
             }
             Work::RemoveExcess { replica } | Work::DropBad { replica } => {
@@ -217,6 +217,7 @@ impl Duties {
         sources: &[BlockLocation],
         target: BlockLocation,
         urgency: Urgency,
+        facts: &Facts,
     ) {
         if !self.board.has_room() {
             return;
@@ -230,7 +231,11 @@ impl Duties {
             ..Default::default()
         };
         info!(%block, node = %target.node, live = urgency.live, wanted = row.wanted, "a copy is planned");
-        self.board.copy(block, target, urgency, task);
+        let is_lively = |source: &&BlockLocation| {
+            facts.members.get(&source.storage).is_some_and(|member| member.liveness == Liveness::Alive)
+        };
+        let lively = sources.iter().take_while(is_lively).count();
+        self.board.copy(block, target, urgency, lively, task);
     }
 }
 

@@ -11,7 +11,8 @@ use types::token::Right;
 use types::{Code, GenStamp, NodeId, StorageId};
 
 use super::Service;
-use crate::duties::Event;
+use crate::datanodes::racks;
+use crate::duties::{CopyBudget, Event};
 use crate::raft::{Refusal, wall_clock};
 use crate::wire;
 
@@ -40,7 +41,14 @@ impl v1::datanodes_server::Datanodes for Datanodes {
                 (reply.want_digests, reply.want_pages) = self.0.inventories.wanted(node);
                 let settings = &self.0.config.settings;
                 reply.namenodes = self.0.roster.all().iter().map(ToString::to_string).collect();
-                reply.tasks = self.0.board.hand_out(node, settings.copies_per_node, settings.copy_timeout);
+                reply.tasks = self.0.board.hand_out(
+                    node,
+                    CopyBudget {
+                        copies: settings.copies_per_node,
+                        bytes: settings.copy_bytes_per_node,
+                        timeout: settings.copy_timeout,
+                    },
+                );
                 self.0.metrics.hand_out(&reply.tasks);
                 reply.tasks.iter_mut().for_each(|task| self.let_copy(task));
                 reply.now = wall_clock().nanos();
@@ -84,7 +92,8 @@ impl Datanodes {
             let leader = self.0.not_leader().leader;
             return Err(proto::error(Code::NotLeader, format!("the leader is at {leader:?}")));
         }
-        let node = wire::node_row(request).map_err(invalid)?;
+        let mut node = wire::node_row(request).map_err(invalid)?;
+        node.rack = racks::of_datanode(&self.0.racks, &node.host, &node.transfer, node.rack).await;
         let (host, transfer) = (node.host.clone(), node.transfer.clone());
         if let Some((id, address)) = self.0.datanodes.speaks_elsewhere(&node) {
             let reason =

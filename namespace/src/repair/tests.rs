@@ -110,6 +110,60 @@ fn the_most_at_risk_come_first() {
     assert!(one < two_on_a_rack && two_on_a_rack < two && two < tidying);
 }
 
+/// Invariant 5: first the copy elsewhere, then one of those that share a rack goes.
+#[test]
+fn replicas_that_share_one_rack_are_spread() {
+    let all = facts(&[(1, Alive), (2, Alive), (3, Alive), (5, Alive)]);
+    let (urgency, work) = plan(BLOCK, &row(&[1, 3, 5], &[], &[]), &all, 1).expect("there is work");
+    assert_eq!(work, Work::Copy { sources: vec![location(1), location(3), location(5)], target: location(2) });
+    let short = plan(BLOCK, &row(&[1, 2], &[], &[]), &all, 1).expect("there is work").0;
+    let tidying = plan(BLOCK, &row(&[1, 2, 3, 5], &[], &[]), &all, 1).expect("there is work");
+    assert!(short < urgency && urgency < tidying.0, "it is not as urgent as one that is short");
+    assert!(matches!(tidying.1, Work::RemoveExcess { replica } if replica != location(2)), "{tidying:?}");
+    assert_eq!(work_of(&[1, 2, 5], &all), None, "two racks are enough");
+    let no_other = facts(&[(1, Alive), (3, Alive), (5, Alive), (7, Alive)]);
+    assert_eq!(work_of(&[1, 3, 5], &no_other), None, "there is no other rack");
+    let suspect = facts(&[(1, Alive), (2, Suspect), (3, Alive), (5, Alive)]);
+    assert_eq!(work_of(&[1, 3, 5], &suspect), None, "nobody there takes a copy now");
+}
+
+fn work_of(replicas: &[u8], facts: &Facts) -> Option<Work> {
+    work(&row(replicas, &[], &[]), facts)
+}
+
+#[test]
+fn spreading_wants_a_rack_for_each() {
+    let mut all = facts(&[(1, Alive), (2, Alive), (3, Alive), (4, Alive)]);
+    all.members.get_mut(&location(4).storage).expect("known").candidate.rack = "/third".to_owned();
+    assert_eq!(work_of(&[1, 2, 3], &all), None);
+    all.policy = Policy::Spread;
+    assert!(matches!(work_of(&[1, 2, 3], &all), Some(Work::Copy { target, .. }) if target == location(4)));
+    assert!(
+        matches!(work_of(&[1, 2, 3, 4], &all), Some(Work::RemoveExcess { replica }) if [1, 3].map(location).contains(&replica))
+    );
+}
+
+#[test]
+fn a_storage_without_room_gets_no_copy() {
+    let mut all = facts(&[(1, Alive), (2, Alive), (3, Alive)]);
+    assert!(work_of(&[1, 2], &all).is_some());
+    all.members.get_mut(&location(3).storage).expect("known").candidate.free = ByteSize::new(9);
+    assert_eq!(work_of(&[1, 2], &all), None, "the block has 10 bytes");
+}
+
+/// A host that got another name, or a disk that was carried over, hides no missing copy.
+#[test]
+fn two_replicas_on_one_host_count_once() {
+    let members = [(1, 1), (2, 1), (3, 3), (4, 4)];
+    let members = members.map(|(id, host)| (location(id).storage, member(id, host, Alive)));
+    let facts = Facts { members: members.into_iter().collect(), ..Facts::default() };
+    let three = row(&[1, 2, 3], &[], &[]);
+    assert_eq!(health(&three, &facts).counted, 2);
+    assert!(matches!(work(&three, &facts), Some(Work::Copy { target, .. }) if target == location(4)));
+    let four = row(&[1, 2, 3, 4], &[], &[]);
+    assert!(matches!(work(&four, &facts), Some(Work::RemoveExcess { replica }) if [1, 2].map(location).contains(&replica)));
+}
+
 #[test]
 fn health_tells_missing_from_short() {
     let facts = facts(&[(1, Alive), (2, Dead)]);
@@ -151,7 +205,12 @@ proptest! {
                 prop_assert!(!good.is_empty() && row.bad.contains(&replica), "invariant 1");
             }
             Some(Work::Copy { sources, target }) => {
-                prop_assert!(good.len() < usize::from(row.wanted));
+                let rack = |at: &BlockLocation| &facts.members[&at.storage].candidate.rack;
+                let racks: BTreeSet<_> = good.iter().map(rack).collect();
+                let is_spread = good.len() == usize::from(row.wanted)
+                    && racks.len() < facts.policy.racks(good.len())
+                    && !racks.contains(rack(&target));
+                prop_assert!(good.len() < usize::from(row.wanted) || is_spread, "invariant 5");
                 prop_assert_eq!(sources.iter().map(|at| at.storage).collect::<BTreeSet<_>>(),
                     good.iter().map(|at| at.storage).collect::<BTreeSet<_>>());
                 let host = |at: &BlockLocation| &facts.members[&at.storage].candidate.host;

@@ -117,8 +117,11 @@ proptest! {
                 prop_assert!(!live.is_empty() && row.bad.contains(&replica), "invariant 1");
             }
             Some(Work::Copy { sources, target }) => {
-                let counted = row.replicas.iter().filter(|at| facts.counted(at).is_some()).count();
-                prop_assert!(counted < usize::from(row.wanted), "invariant 4");
+                let counted = || row.replicas.iter().filter_map(|at| facts.counted(at));
+                let racks: BTreeSet<_> = counted().map(|member| &member.candidate.rack).collect();
+                let is_spread = racks.len() < facts.policy.racks(row.wanted.into())
+                    && !racks.contains(&facts.members[&target.storage].candidate.rack);
+                prop_assert!(hosts(counted()) < usize::from(row.wanted) || is_spread, "invariants 4 and 5");
                 prop_assert_eq!(sources.iter().map(|at| at.storage).collect::<BTreeSet<_>>(),
                     live.iter().map(|at| at.storage).collect::<BTreeSet<_>>());
                 let host = |at: &BlockLocation| &facts.members[&at.storage].candidate.host;
@@ -141,7 +144,7 @@ proptest! {
             }
         }
         prop_assert_eq!(plan(BLOCK, &row, &facts, seed), None);
-        let counted = row.replicas.iter().filter(|at| facts.counted(at).is_some()).count();
+        let counted = hosts(row.replicas.iter().filter_map(|at| facts.counted(at)));
         let live: Vec<_> = row.replicas.iter().filter_map(|at| facts.live(at)).collect();
         let taken = |member: &&Member| {
             let hosts = row.replicas.iter().filter_map(|at| facts.counted(at).or(facts.live(at)));
