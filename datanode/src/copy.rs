@@ -190,6 +190,7 @@ async fn pull(
         let Some(bytes) = reader.handle(next(&mut connection).await?)? else { continue };
         let length = bytes.len() as u64;
         node.pace.wait(length, copy.rate).await;
+        node.throttle(length).await;
         append(volume, copy, packet(copy.block, *pulled, bytes)).await?;
         *pulled += length;
         node.metrics.copied.inc_by(length);

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use telemetry::Waiting as Waits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::throttle::LongestWait;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The disk's threads are gone, or the job panicked.
@@ -28,6 +30,8 @@ pub(crate) struct Disk {
     idle_room: Arc<Semaphore>,
     /// Counts the jobs that wait and are not idle.
     waiting: Arc<telemetry::Queue>,
+    /// How long jobs wait until they begin.
+    pub(crate) longest_wait: Arc<LongestWait>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -69,7 +73,8 @@ impl Disk {
         };
         let threads = (0..threads.max(1)).map(start).collect::<Result<_, _>>()?;
         let (room, idle_room) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(1)));
-        Ok(Self { queue, room, idle_room, waiting: Arc::default(), threads: Mutex::new(threads) })
+        let (waiting, longest_wait) = (Arc::default(), Arc::default());
+        Ok(Self { queue, room, idle_room, waiting, longest_wait, threads: Mutex::new(threads) })
     }
 
     /// How many jobs wait, and how long.
@@ -79,6 +84,11 @@ impl Disk {
 
     /// Runs a job on one of the threads. A caller that gives up does not stop a job that has begun.
     pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, DiskGone> {
+        let (longest_wait, asked) = (Arc::clone(&self.longest_wait), Instant::now());
+        let job = move || {
+            longest_wait.note(asked.elapsed());
+            job()
+        };
         let waits = Some(self.waiting.enter());
         self.add(&self.room, waits, job, |jobs, waiting| jobs.waiting.push_back(waiting)).await
     }

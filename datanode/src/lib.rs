@@ -24,6 +24,7 @@ mod server;
 mod settings;
 mod store;
 mod tasks;
+mod throttle;
 mod tokens;
 mod write_behind;
 

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::settings::Settings;
 use crate::store::{Report, Volume};
+use crate::throttle::{LongestWait, Throttle};
 use crate::tokens::Tokens;
 
 #[derive(Debug)]
@@ -38,6 +39,12 @@ pub(crate) struct Node {
     /// Changes when the namenodes should hear from this node before the next heartbeat is due.
     pub(crate) news: watch::Sender<u64>,
     pub(crate) metrics: Metrics,
+    /// How long what clients write takes to get to the disk.
+    pub(crate) stores: LongestWait,
+    started: Instant,
+    throttle: Mutex<Throttle>,
+    /// Of all copies.
+    copies: Pace,
     said: Mutex<Said>,
 }
 
@@ -132,8 +139,39 @@ impl Node {
             reading: BTreeSet::new(),
         });
         let instance = RandomState::new().hash_one(std::process::id());
-        let (pace, tokens, news) = (Pace::new(), Tokens::new(cluster), watch::Sender::new(0));
-        Self { cluster, settings, instance, address, local, volumes, buffers, peers, pace, tokens, news, metrics, said }
+        let throttle = Mutex::new(Throttle::new(settings.copy_rate.get(), settings.copy_patience));
+        Self {
+            cluster,
+            settings,
+            instance,
+            address,
+            local,
+            volumes,
+            buffers,
+            peers,
+            pace: Pace::new(),
+            tokens: Tokens::new(cluster),
+            news: watch::Sender::new(0),
+            metrics,
+            stores: LongestWait::default(),
+            started: Instant::now(),
+            throttle,
+            copies: Pace::new(),
+            said,
+        }
+    }
+
+    /// Waits until so many bytes may be copied.
+    pub(crate) async fn throttle(&self, bytes: u64) {
+        let longest_wait = || {
+            let disks = self.volumes.values().map(|volume| volume.disk.longest_wait.take());
+            disks.max().unwrap_or_default().max(self.stores.take())
+        };
+        let rate = {
+            let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+            throttle.rate(self.started.elapsed(), longest_wait)
+        };
+        self.copies.wait(bytes, rate).await;
     }
 
     pub(crate) fn id(&self) -> Option<NodeId> {

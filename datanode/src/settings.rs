@@ -44,6 +44,11 @@ pub struct Settings {
     pub threads_per_volume: usize,
     /// Copies for repair that are made at a time.
     pub max_copies: usize,
+    /// The most that is copied for repair in a second,
+    pub copy_rate: ByteSize,
+    /// and less while what clients do waits longer than this for a disk.
+    #[serde(with = "humantime_serde")]
+    pub copy_patience: Duration,
     /// The names, headers and sizes of all replicas are looked at once in so long.
     #[serde(with = "humantime_serde")]
     pub inventory_interval: Duration,
@@ -66,6 +71,8 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(600),
             threads_per_volume: 4,
             max_copies: 4,
+            copy_rate: ByteSize::gib(1),
+            copy_patience: Duration::from_millis(50),
             inventory_interval: Duration::from_secs(6 * 3600),
             scrub_interval: Duration::from_secs(14 * 24 * 3600),
         }

@@ -185,7 +185,7 @@ type Storing = Pin<Box<dyn Future<Output = Result<Result<(), StoreError>, DiskGo
 
 /// A chain that is set up.
 struct Chain<'a> {
-    node: &'a Node,
+    node: &'a Arc<Node>,
     above: &'a mut Connection,
     volume: &'a Arc<Volume>,
     setup: &'a Setup,
@@ -252,7 +252,7 @@ enum Event {
 
 impl<'a> Chain<'a> {
     fn new(
-        node: &'a Node,
+        node: &'a Arc<Node>,
         above: &'a mut Connection,
         volume: &'a Arc<Volume>,
         setup: &'a Setup,
@@ -303,7 +303,12 @@ impl<'a> Chain<'a> {
         let sequences = packets.iter().map(|packet| packet.sequence).collect();
         let (volume, on) = (Arc::clone(self.volume), Arc::clone(self.volume));
         let Setup { block, generation, .. } = *self.setup;
-        let job = Box::pin(async move { volume.disk.run(move || on.append(block, generation, &packets)).await });
+        let (node, begun) = (Arc::clone(self.node), Instant::now());
+        let job = Box::pin(async move {
+            let stored = volume.disk.run(move || on.append(block, generation, &packets)).await;
+            node.stores.note(begun.elapsed());
+            stored
+        });
         self.storing = Some((sequences, job));
     }
 
