@@ -259,7 +259,7 @@ impl MetaArgs {
 }
 
 /// Ctrl-C drops the work.
-async fn until_interrupted(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+pub(super) async fn until_interrupted(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::select! {
         done = work => done,
         _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),

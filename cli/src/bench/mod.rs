@@ -10,6 +10,7 @@ mod meta;
 mod populate;
 mod processes;
 mod read;
+mod repair;
 mod report;
 mod s3;
 mod small;
@@ -22,6 +23,7 @@ use types::ByteSize;
 use limits::{Ground, Stop};
 use meta::MetaArgs;
 use read::ReadArgs;
+use repair::RepairArgs;
 use report::Reporter;
 use s3::S3Args;
 use small::SmallArgs;
@@ -44,6 +46,8 @@ enum What {
     Read(ReadArgs),
     /// Objects through an S3 gateway, large and small, and a listing
     S3(S3Args),
+    /// How fast the replicas of a lost datanode are made anew; on a cluster of its own
+    Repair(RepairArgs),
     /// Many small files, written and read whole
     Small(SmallArgs),
     /// Large files, written with three replicas
@@ -76,6 +80,13 @@ pub(crate) async fn run(args: BenchArgs, named: Option<client::Config>, json: bo
         What::S3(args) => {
             let testbed = Testbed::start(named, S3Args::SHAPE, &args.place, &reporter).await?;
             testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
+        }
+        What::Repair(args) => {
+            anyhow::ensure!(
+                named.is_none(),
+                "a datanode is killed only in a cluster of the benchmark's own: name none"
+            );
+            args.run(&mut reporter).await
         }
         What::Small(args) => {
             let testbed = Testbed::start(named, SmallArgs::SHAPE, &args.place, &reporter).await?;

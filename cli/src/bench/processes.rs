@@ -39,6 +39,8 @@ pub(super) struct Processes {
     running: BTreeMap<String, Child>,
     replication: usize,
     client: Config,
+    /// Overrides of the configuration, for every server.
+    environment: Vec<(&'static str, &'static str)>,
     /// What goes with the benchmark.
     temporary: Option<TempDir>,
     _lock: File,
@@ -69,6 +71,7 @@ impl Processes {
             running: BTreeMap::new(),
             replication: layout.replication(),
             client: Config { namenodes: file.namenodes, ..file.client },
+            environment: Vec::new(),
             temporary,
             dir,
             _lock: lock,
@@ -77,6 +80,16 @@ impl Processes {
 
     pub(super) fn client_config(&self) -> Config {
         self.client.clone()
+    }
+
+    /// Overrides a setting of the servers that are started from now on.
+    pub(super) fn set(&mut self, name: &'static str, value: &'static str) {
+        self.environment.push((name, value));
+    }
+
+    /// Where the cluster lives.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Starts every server that does not run.
@@ -102,6 +115,7 @@ impl Processes {
         let child = Command::new(std::env::current_exe()?)
             .args([role, "--log-level", "info,raft_engine=warn,raft=warn", "--config"])
             .arg(layout::node_file(&self.dir, name))
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

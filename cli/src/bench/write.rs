@@ -1,11 +1,12 @@
-//! `bench write`: large files, replicated, set against the bare chain of three hops.
+//! `bench write`: large files, replicated, set against the bare chain of three hops, and where they are safe on disk, against
+//! one that syncs its files.
 
 use bytes::Bytes;
 use client::{Client, CreateOptions, Durability};
 use futures::future::try_join_all;
 use types::{ByteSize, Path};
 
-use super::limits::{CHAIN3, Ground, PIECE, Stop};
+use super::limits::{CHAIN3, FSYNC3, Ground, Limit, PIECE, Stop};
 use super::report::{Measurement, Reporter, Sample};
 use super::testbed::{Place, Shape, Testbed};
 
@@ -34,23 +35,23 @@ impl WriteArgs {
         let client = testbed.connect().await?;
         let default = [Durability::Memory, Durability::Close];
         let levels = if self.level.is_empty() { &default[..] } else { &self.level[..] };
-        let mut limits = Vec::new();
+        let mut limits = vec![Vec::new(); levels.len()];
         let mut samples = vec![Vec::new(); levels.len()];
         // Not counted: it makes the machine touch the memory that the files will take.
         bare(&CHAIN3, testbed, ByteSize::new(self.total())).await?;
-        // The limit is measured in turn with the levels: what else the machine does meets both.
+        // Each limit is measured in turn with its level: what else the machine does meets both.
         for _ in 0..self.runs {
-            testbed.settle().await?;
-            limits.push(bare(&CHAIN3, testbed, ByteSize::new(self.total())).await?);
-            for (level, samples) in levels.iter().zip(&mut samples) {
+            for (at, level) in levels.iter().enumerate() {
                 testbed.settle().await?;
-                samples.push(self.run(testbed, &client, *level).await?);
+                limits[at].push(bare(&limit_of(*level), testbed, ByteSize::new(self.total())).await?);
+                testbed.settle().await?;
+                samples[at].push(self.run(testbed, &client, *level).await?);
             }
         }
-        let limit = CHAIN3.measurement(&limits);
-        reporter.print(&limit)?;
-        for (level, samples) in levels.iter().zip(&samples) {
-            reporter.print(&Measurement::new(metric(*level), "MB/s", samples).against(&limit))?;
+        for (at, level) in levels.iter().enumerate() {
+            let limit = limit_of(*level).measurement(&limits[at]);
+            reporter.print(&limit)?;
+            reporter.print(&Measurement::new(metric(*level), "MB/s", &samples[at]).against(&limit))?;
         }
         Ok(client.close().await?)
     }
@@ -70,6 +71,13 @@ impl WriteArgs {
         }
         testbed.emptied(client).await?;
         Ok(Sample::of_bytes(self.total(), cost.seconds, cost.cpu))
+    }
+}
+
+const fn limit_of(level: Durability) -> Limit {
+    match level {
+        Durability::Memory => CHAIN3,
+        Durability::Close | Durability::Always => FSYNC3,
     }
 }
 
@@ -100,7 +108,7 @@ pub(super) async fn write_file(client: Client, path: Path, size: ByteSize, level
 }
 
 /// One run of a limit, on the disk of the cluster.
-pub(super) async fn bare(limit: &super::limits::Limit, testbed: &Testbed, bytes: ByteSize) -> anyhow::Result<Sample> {
+pub(super) async fn bare(limit: &Limit, testbed: &Testbed, bytes: ByteSize) -> anyhow::Result<Sample> {
     let limit = *limit;
     let dir = testbed.local().to_owned();
     tokio::task::spawn_blocking(move || limit.run_once(&Ground { dir: &dir, bytes, stop: Stop::default() })).await?

@@ -97,6 +97,8 @@ enum Command {
     Chmod(chmod::ChmodArgs),
     /// Change owner and group
     Chown(chown::ChownArgs),
+    /// Change how many copies of files there are
+    Setrep(setrep::SetrepArgs),
     /// Set times to the present, and make files that are not there
     Touch(touch::TouchArgs),
     /// Make files shorter or longer
@@ -106,8 +108,9 @@ enum Command {
 }
 
 pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
-    let client = args.cluster.connect().await?;
-    let done = match args.command {
+    let FsArgs { command, cluster } = args;
+    let client = cluster.connect().await?;
+    let done = match command {
         Command::Ls(args) => ls::run(&client, args).await,
         Command::Cat(args) => cat::run(&client, args).await,
         Command::Put(args) => put::run(&client, args).await,
@@ -129,6 +132,7 @@ pub(crate) async fn run(args: FsArgs) -> Result<(), Failure> {
         Command::Setfacl(args) => acl::set(&client, args).await,
         Command::Chmod(args) => chmod::run(&client, args).await,
         Command::Chown(args) => chown::run(&client, args).await,
+        Command::Setrep(args) => setrep::run(&client, &cluster, args).await,
         Command::Touch(args) => touch::run(&client, args).await,
         Command::Truncate(args) => truncate::run(&client, args).await,
         Command::Recover(args) => recover::run(&client, args).await,

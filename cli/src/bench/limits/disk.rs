@@ -39,6 +39,17 @@ pub(super) fn pagecache_read(ground: &Ground) -> anyhow::Result<Sample> {
     Ok(Sample::of_bytes(ground.bytes.get(), cost.seconds, cost.cpu))
 }
 
+/// A file written from end to end, and synced.
+pub(super) fn disk_write(ground: &Ground) -> anyhow::Result<Sample> {
+    let mut file = tempfile::tempfile_in(ground.dir)?;
+    let piece = vec![7_u8; PIECE];
+    let meter = Meter::start();
+    in_pieces(ground.bytes, &ground.stop, |length| Ok(file.write_all(&piece[..length])?))?;
+    file.sync_data()?;
+    let cost = meter.stop();
+    Ok(Sample::of_bytes(ground.bytes.get(), cost.seconds, cost.cpu))
+}
+
 /// Appends and syncs, one after the other: what a log does that shares no sync between its writers. At most as many
 /// times as the ground has room for.
 pub(super) fn fdatasync(ground: &Ground) -> anyhow::Result<Sample> {

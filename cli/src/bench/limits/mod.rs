@@ -32,15 +32,20 @@ pub(crate) const SENDFILE: Limit = Limit { metric: "limit.sendfile", unit: "MB/s
 pub(crate) const PAGECACHE_READ: Limit =
     Limit { metric: "limit.pagecache_read", unit: "MB/s", run: disk::pagecache_read };
 pub(crate) const CHAIN3: Limit = Limit { metric: "limit.chain3", unit: "MB/s", run: network::chain3 };
+pub(crate) const FSYNC3: Limit = Limit { metric: "limit.fsync3", unit: "MB/s", run: network::fsync3 };
 pub(crate) const FDATASYNC: Limit = Limit { metric: "limit.fdatasync", unit: "syncs/s", run: disk::fdatasync };
 
-const ALL: [Limit; 7] = [
+pub(crate) const DISK_WRITE: Limit = Limit { metric: "limit.disk_write", unit: "MB/s", run: disk::disk_write };
+
+const ALL: [Limit; 9] = [
     Limit { metric: "limit.memcpy", unit: "MB/s", run: memory::memcpy },
     Limit { metric: "limit.crc32", unit: "MB/s", run: memory::crc32 },
     Limit { metric: "limit.tcp", unit: "MB/s", run: network::tcp },
     SENDFILE,
     PAGECACHE_READ,
     CHAIN3,
+    FSYNC3,
+    DISK_WRITE,
     FDATASYNC,
 ];
 

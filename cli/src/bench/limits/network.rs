@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use types::ByteSize;
 
 use super::disk::cached_file;
-use super::{Ground, PIECE, Stop, in_pieces};
+use super::{Ground, PIECE, in_pieces};
 use crate::bench::cost::Meter;
 use crate::bench::report::Sample;
 
@@ -40,6 +40,16 @@ pub(super) fn sendfile(ground: &Ground) -> anyhow::Result<Sample> {
 /// The bare bound of a write with three replicas: A -> B -> C, each hop puts what it receives into a file of its own, in
 /// the page cache, and passes it on.
 pub(super) fn chain3(ground: &Ground) -> anyhow::Result<Sample> {
+    chain(ground, false)
+}
+
+/// The same, and each hop brings its file to the disk before it answers: the bare bound of a write that is safe when it is
+/// acknowledged.
+pub(super) fn fsync3(ground: &Ground) -> anyhow::Result<Sample> {
+    chain(ground, true)
+}
+
+fn chain(ground: &Ground, sync: bool) -> anyhow::Result<Sample> {
     let piece = vec![7_u8; PIECE];
     let files: Vec<File> = (0..3).map(|_| tempfile::tempfile_in(ground.dir)).collect::<Result<_, _>>()?;
     let links: Vec<(TcpStream, TcpStream)> = (0..3).map(|_| connected_pair()).collect::<anyhow::Result<_>>()?;
@@ -56,7 +66,7 @@ pub(super) fn chain3(ground: &Ground) -> anyhow::Result<Sample> {
     let meter = Meter::start();
     thread::scope(|scope| {
         let hops: Vec<_> = (receivers.into_iter().zip(nexts).zip(files))
-            .map(|((from, next), file)| scope.spawn(move || hop(from, next, file, ground.bytes, &ground.stop)))
+            .map(|((from, next), file)| scope.spawn(move || hop(from, next, file, sync, ground)))
             .collect();
         let sent = in_pieces(ground.bytes, &ground.stop, |length| Ok(first.write_all(&piece[..length])?))
             .and_then(|()| await_arrival(&mut first));
@@ -72,13 +82,13 @@ fn hop(
     mut from: TcpStream,
     mut next: Option<TcpStream>,
     mut file: File,
-    bytes: ByteSize,
-    stop: &Stop,
+    sync: bool,
+    ground: &Ground,
 ) -> anyhow::Result<()> {
     let mut buffer = vec![0_u8; PIECE];
-    let mut left = bytes.get();
+    let mut left = ground.bytes.get();
     while left > 0 {
-        stop.check()?;
+        ground.stop.check()?;
         let got = from.read(&mut buffer)?;
         anyhow::ensure!(got > 0, "the chain broke");
         file.write_all(&buffer[..got])?;
@@ -86,6 +96,9 @@ fn hop(
             next.write_all(&buffer[..got])?;
         }
         left -= got as u64;
+    }
+    if sync {
+        file.sync_data()?;
     }
     if let Some(next) = &mut next {
         await_arrival(next)?;
