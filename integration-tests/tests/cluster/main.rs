@@ -22,6 +22,7 @@ mod quota;
 mod racks;
 mod random_writes;
 mod restart;
+mod setrep;
 mod trash;
 mod trees;
 mod vanished_client;
