@@ -106,7 +106,7 @@ fn of_command(command: &Command) -> Deed {
         C::Complete { inode, publish: None, .. } => change("Complete").on(*inode),
         C::Rename { from, to, .. } => change("Rename").on(from).and(to),
         C::Exchange { first, second } => change("Exchange").on(first).and(second),
-        C::Delete { place, .. } => change("Delete").on(place),
+        C::Delete { place, .. } | C::Bury { place, .. } => change("Delete").on(place),
         C::Trash { place, .. } => change("Trash").on(place),
         C::RestoreTrash { item, to, .. } => {
             let deed = change("RestoreTrash").on(Subject::Text(item.to_string()));
@@ -138,7 +138,9 @@ fn of_command(command: &Command) -> Deed {
         C::CloneRange { from, to, .. } => change("CloneRange").on(from).and(to),
         C::Concat { to, .. } => change("Concat").on(to),
         C::Publish { publication } => change("Publish").on(key(&publication.bucket, &publication.key)),
-        C::DeleteKey { bucket, key: name, .. } => change("DeleteKey").on(key(bucket, name)),
+        C::DeleteKey { bucket, key: name, .. } | C::BuryKey { bucket, key: name, .. } => {
+            change("DeleteKey").on(key(bucket, name))
+        }
         C::CreateBucket { bucket: name, place, .. } => change("CreateBucket").on(bucket(name)).and(place),
         C::DeleteBucket { bucket: name, .. } => change("DeleteBucket").on(bucket(name)),
         C::SetBucketSetting { bucket: name, .. } => change("SetBucketSetting").on(bucket(name)),

@@ -280,9 +280,8 @@ impl Board {
             handed.push(v1::Task { kind: Some(v1::task::Kind::Check(check)) });
         }
         // A copy that takes too long is forgotten; the scan plans anew from what is there then.
-        let is_late = |copy: &Copy| {
-            copy.started.is_some_and(|(started, _)| now - started >= budget.timeout + copy.paced())
-        };
+        let is_late =
+            |copy: &Copy| copy.started.is_some_and(|(started, _)| now - started >= budget.timeout + copy.paced());
         tasks.copies.retain(|_, copy| !is_late(copy));
         handed.extend(tasks.begin_copies(node, budget, now));
         handed

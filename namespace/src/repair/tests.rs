@@ -161,7 +161,9 @@ fn two_replicas_on_one_host_count_once() {
     assert_eq!(health(&three, &facts).counted, 2);
     assert!(matches!(work(&three, &facts), Some(Work::Copy { target, .. }) if target == location(4)));
     let four = row(&[1, 2, 3, 4], &[], &[]);
-    assert!(matches!(work(&four, &facts), Some(Work::RemoveExcess { replica }) if [1, 2].map(location).contains(&replica)));
+    assert!(
+        matches!(work(&four, &facts), Some(Work::RemoveExcess { replica }) if [1, 2].map(location).contains(&replica))
+    );
 }
 
 #[test]
