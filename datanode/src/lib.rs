@@ -94,6 +94,7 @@ impl Datanode {
         let listen = |reason| StartError::Listen { address, reason };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let address = settings.advertise.unwrap_or(address);
         let metrics = Metrics::new(registry, volumes.values());
         let local = LocalListener::open(&settings).await?;
         let told = local.as_ref().map(LocalListener::told);
@@ -125,7 +126,7 @@ impl Datanode {
         Probe::of(&self.node)
     }
 
-    /// Where it serves blocks.
+    /// Where others reach it.
     pub fn address(&self) -> SocketAddr {
         self.node.address
     }

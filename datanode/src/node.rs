@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) settings: Settings,
     /// Drawn for this process.
     pub(crate) instance: u64,
-    /// Where blocks are served.
+    /// Where others reach it.
     pub(crate) address: SocketAddr,
     /// Where readers on this machine get files.
     pub(crate) local: Option<v1::LocalSocket>,

@@ -21,6 +21,9 @@ pub struct Config {
 pub struct Settings {
     /// Where blocks are served. Port 0 means any free one.
     pub listen: SocketAddr,
+    /// Where others reach it, if that is another address, as behind a port that is forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<SocketAddr>,
     /// The machine that this node runs on: no two replicas of a block go to one host. Empty: the machine's own name.
     pub host: String,
     /// Where the machine stands, such as `/room1/rack7`.
@@ -61,6 +64,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9866)),
+            advertise: None,
             host: String::new(),
             rack: "/default".to_owned(),
             volumes: Vec::new(),
@@ -84,6 +88,7 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         let Settings {
             listen,
+            advertise,
             rack,
             volumes,
             heartbeat,
@@ -94,7 +99,7 @@ impl Config {
             scrub_interval,
             ..
         } = &self.settings;
-        for address in self.namenodes.iter().chain([listen]) {
+        for address in self.namenodes.iter().chain([listen]).chain(advertise) {
             if !address.ip().is_loopback() {
                 return Err(format!("{address} is not a loopback address, and TLS is not supported yet"));
             }
@@ -157,6 +162,7 @@ mod tests {
         assert_eq!(config("volumes = [\"/d\"]").check(), Ok(()));
         let refused = config("volumes = [\"/d\"]\nlisten = \"0.0.0.0:9866\"").check().expect_err("refused");
         assert!(refused.contains("TLS is not supported yet"), "{refused}");
+        assert!(config("volumes = [\"/d\"]\nadvertise = \"10.0.0.1:9\"").check().is_err());
         assert!(config("").check().is_err());
         assert!(toml::from_str::<Settings>("volume = 1").is_err());
     }
