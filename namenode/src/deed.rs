@@ -82,6 +82,7 @@ impl Deed {
             Asked::OpenSession { .. } => inner("OpenSession"),
             Asked::CloseSession => inner("CloseSession"),
             Asked::KeepAlive => inner("KeepAlive"),
+            Asked::Doubt(_) => inner("ReportBadReplica"),
             Asked::WaitForLock { inode, .. } => inner("SetLock").on(*inode),
             Asked::CancelLocks { inode, .. } => inner("CancelLocks").on(*inode),
             Asked::Watch(inode) => inner("Watch").on(*inode),

@@ -7,6 +7,7 @@
 //! 2. Every change is a proposal; a duty done twice is harmless.
 //! 3. No replica is deleted, and none is given up, in the first time of a term (`delete_holdoff`).
 //! 4. A silent session has been silent for its whole time *with this leader*.
+//! 5. A replica is damaged when its own datanode says so: what others cannot use may have been damaged on its way to them.
 
 mod audit;
 mod balance;
@@ -27,7 +28,7 @@ use namespace::changes::Change;
 use namespace::command::{Command, DeletedReplica, Holder, Reply, Request, Where};
 use namespace::inventory::Page;
 use namespace::query;
-use namespace::row::{BlockLocation, NodeRow};
+use namespace::row::{BlockLocation, BlockState, NodeRow};
 use namespace::token_key::TokenKey;
 use tracing::{debug, error, info, warn};
 use types::inventory::Bucket;
@@ -78,6 +79,8 @@ pub(crate) enum Event {
         outcome: TaskOutcome,
     },
     Bad(Replica),
+    /// Somebody who is not its datanode could not use it.
+    Doubted(Replica),
     /// Something happened to a replica.
     Changed {
         location: BlockLocation,
@@ -202,6 +205,7 @@ struct Gathered {
     moved: Vec<balance::Made>,
     garbage: bool,
     told: audit::Told,
+    doubted: Vec<Replica>,
 }
 
 impl Term {
@@ -284,6 +288,7 @@ impl Duties {
                     warn!(%block, %storage, "a replica is damaged");
                     gathered.commands.push(Command::ReportBadReplica { block, generation, storage });
                 }
+                Event::Doubted(replica) => gathered.doubted.push(replica),
                 Event::Changed { location, delta } => {
                     if let Delta::Bad { block, generation } = delta {
                         let storage = location.storage;
@@ -332,8 +337,8 @@ impl Duties {
                 let Replica { storage, block, generation } = replica;
                 self.board.copied(block);
                 for source in bad_sources {
-                    warn!(%block, storage = %source, "a copy found its source damaged");
-                    gathered.commands.push(Command::ReportBadReplica { block, generation, storage: source });
+                    warn!(%block, storage = %source, "a copy could not use its source");
+                    gathered.doubted.push(Replica { storage: source, block, generation });
                 }
                 let location = BlockLocation { node, storage };
                 match (error, instead_of) {
@@ -355,6 +360,9 @@ impl Duties {
     }
 
     fn round(&self, term: &mut Term, gathered: Gathered) -> Result<(), namespace::view::ViewError> {
+        for replica in gathered.doubted {
+            self.doubt(&replica)?;
+        }
         let mut commands = gathered.commands;
         for (storage, replicas) in gathered.deleted {
             commands.push(Command::ReplicasDeleted { storage, replicas });
@@ -396,6 +404,19 @@ impl Duties {
         self.balance(&mut term.jobs.balance, may_delete)?;
         self.audit(&mut term.audit, gathered.told, may_delete)?;
         self.scan(&mut term.scan, &gathered.short, may_delete)
+    }
+
+    /// Invariant 5.
+    fn doubt(&self, replica: &Replica) -> Result<(), namespace::view::ViewError> {
+        let Replica { storage, block, generation } = *replica;
+        let Some(row) = query::block(&self.store.state().snapshot(), block)? else { return Ok(()) };
+        let location = row.replicas.iter().find(|location| location.storage == storage);
+        if let Some(location) = location.filter(|_| row.state == BlockState::Committed && row.generation == generation)
+        {
+            info!(%block, %storage, "a replica could not be used; its datanode is to look at it");
+            self.board.check(*location, block, generation, row.length);
+        }
+        Ok(())
     }
 
     /// Invariant 3.

@@ -71,6 +71,8 @@ pub(crate) enum Asked {
         wish: LockWish,
     },
     CloseSession,
+    /// A replica that the client cannot use. Whether that is the fault of the replica, its datanode finds out.
+    Doubt(Replica),
     /// A command, and the targets that it still lacks, if any.
     Command(Command, Option<Targets>),
     Query(Query),
@@ -377,11 +379,13 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
                 replication: set.replication.map(|count| replication(count, "SetAttr.replication")).transpose()?,
             },
         },
-        Kind::ReportBadReplica(report) => Command::ReportBadReplica {
-            block: proto::block_id(report.block, "ReportBadReplica.block")?,
-            generation: generation(report.generation, "ReportBadReplica.generation")?,
-            storage: proto::storage_id(&report.storage, "ReportBadReplica.storage")?,
-        },
+        Kind::ReportBadReplica(report) => {
+            return Ok(Asked::Doubt(Replica {
+                block: proto::block_id(report.block, "ReportBadReplica.block")?,
+                generation: generation(report.generation, "ReportBadReplica.generation")?,
+                storage: proto::storage_id(&report.storage, "ReportBadReplica.storage")?,
+            }));
+        }
     };
     Ok(Asked::Command(command, None))
 }

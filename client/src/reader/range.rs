@@ -293,7 +293,7 @@ impl Range {
             generation: block.generation.get(),
             storage: storage.as_bytes().to_vec(),
         };
-        let told = self.file.client.0.metadata.call(v1::op::Kind::ReportBadReplica(report), Scope::Update);
+        let told = self.file.client.0.metadata.call(v1::op::Kind::ReportBadReplica(report), Scope::Read);
         match tokio::time::timeout(REPORTING, told).await {
             Ok(Ok(_)) => {}
             Ok(Err(fault)) => warn!(block = %block.block, %storage, %fault, "the damage could not be reported"),

@@ -28,6 +28,7 @@ use super::Service;
 use crate::audit::Entry;
 use crate::datanodes::{TooFew, Wish};
 use crate::deed::Deed;
+use crate::duties::Event;
 use crate::locks::{self, Ended, Wait};
 use crate::raft::{Answers, ENTRY_BYTES, ENTRY_REQUESTS, Leadership, Refusal, wall_clock};
 use crate::readers::Job;
@@ -362,6 +363,13 @@ impl Client {
             Asked::CancelLocks { inode, owner } => {
                 let owner = LockOwner { session: self.needed_session()?, owner };
                 self.service.locks.cancel(owner, inode);
+                let applied = self.service.progress.applied.get();
+                sorted.answered.push(v1::Reply { tag, applied, result: Some(wire::done()) });
+            }
+            Asked::Doubt(replica) => {
+                needed(principal.as_ref())?;
+                // Without room it is lost: the next reader says it again, and the scrubber finds it.
+                let _ = self.service.events.try_send(Event::Doubted(replica));
                 let applied = self.service.progress.applied.get();
                 sorted.answered.push(v1::Reply { tag, applied, result: Some(wire::done()) });
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proto::v1;
+use proto::v1::op::Kind;
 use proto::v1::task::Kind as TaskKind;
 use types::inventory::{BUCKETS, Bucket, Digest, Stored};
 use types::{BlockId, ByteSize, GenStamp};
@@ -232,5 +233,34 @@ async fn a_new_leader_deletes_no_orphan() {
         disk.talk(&cluster).await;
         assert!(!disk.tasks.iter().any(|task| matches!(task, TaskKind::Delete(_))), "{:?}", disk.tasks);
     }
+    cluster.stop_all().await;
+}
+
+/// Invariant 5 of the duties.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_a_reader_could_not_use_is_damaged_when_its_datanode_says_so() {
+    let (cluster, mut disks, mut client, block) = three(settings()).await;
+    let report = |disk: &Disk| {
+        let (storage, block) = (disk.storage(), Some(block.into()));
+        Kind::ReportBadReplica(v1::ReportBadReplica { block, generation: 1, storage })
+    };
+    // The bits changed on the way to the reader: all three replicas are good.
+    for disk in &disks {
+        assert_eq!(client::code(&client.read(report(disk)).await), None);
+    }
+    talk_until("each datanode has looked", &cluster, &mut disks, |disks, _| {
+        disks.iter().all(|disk| disk.tasks.iter().any(|task| matches!(task, TaskKind::Check(_))))
+    })
+    .await;
+    talk_until("nothing came of it", &cluster, &mut disks, |_, status| is_whole(status)).await;
+    assert!(disks.iter().all(|disk| disk.stored.contains_key(&block)));
+
+    disks[1].stored.clear();
+    assert_eq!(client::code(&client.read(report(&disks[1])).await), None);
+    talk_until("it is made anew", &cluster, &mut disks, |disks, status| {
+        disks[1].stored.contains_key(&block) && is_whole(status)
+    })
+    .await;
+    assert!(disks[1].tasks.iter().any(|task| matches!(task, TaskKind::Copy(_))), "{:?}", disks[1].tasks);
     cluster.stop_all().await;
 }
