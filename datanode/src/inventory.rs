@@ -68,6 +68,9 @@ pub(crate) async fn walk(node: Arc<Node>, volume: Arc<Volume>, stop: Cancellatio
 async fn count(node: &Node, volume: &Arc<Volume>, bucket: Bucket) -> Result<Counted, StoreError> {
     let on = Arc::clone(volume);
     let counted = on_disk(volume, move || on.count(bucket)).await?;
+    if volume.note_left(bucket) {
+        node.wake();
+    }
     for (block, generation, reason) in &counted.bad {
         warn!(%block, %generation, storage = %volume.storage, reason, "a file is not the replica that its name says");
         node.add_bad(volume.storage, *block, *generation);
@@ -119,6 +122,7 @@ fn wire(delta: Delta) -> v1::ReplicaDelta {
         }
         Delta::Deleted { block, generation } => of(Kind::Deleted, block, generation),
         Delta::Bad { block, generation } => of(Kind::Bad, block, generation),
+        Delta::Left { block, generation } => of(Kind::Left, block, generation),
         Delta::Strayed(bucket) => {
             v1::ReplicaDelta { kind: Kind::Strayed as i32, bucket: bucket.number(), ..Default::default() }
         }

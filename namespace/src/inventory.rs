@@ -55,6 +55,8 @@ pub enum Difference {
     Missing(BlockId),
     /// The volume has a replica that the state does not list, or not so.
     Unexpected(Stored),
+    /// The volume has a replica that is not complete, and nobody writes it.
+    Left { block: BlockId, generation: GenStamp },
 }
 
 /// What to do about a replica.
@@ -112,9 +114,10 @@ pub fn judge(known: Known<'_>, storage: StorageId, difference: &Difference, fact
     match (known, difference) {
         (Known::Row(row), Difference::Missing(_)) => judge_missing(row, storage),
         (Known::Row(row), Difference::Unexpected(stored)) => judge_unexpected(row, storage, stored, facts),
-        (Known::Removed, Difference::Unexpected(_)) => Verdict::Drop,
+        (Known::Row(row), Difference::Left { generation, .. }) => judge_left(row, storage, *generation, facts),
+        (Known::Removed, Difference::Unexpected(_) | Difference::Left { .. }) => Verdict::Drop,
         // Invariant 4.
-        (Known::NeverHandedOut, Difference::Unexpected(_))
+        (Known::NeverHandedOut, Difference::Unexpected(_) | Difference::Left { .. })
         | (Known::Removed | Known::NeverHandedOut, Difference::Missing(_)) => Verdict::Leave,
     }
 }
@@ -149,6 +152,14 @@ fn judge_unexpected(row: &BlockRow, storage: StorageId, stored: &Stored, facts: 
     }
     // A newer generation than the state knows is not for this state to judge.
     if stored.generation <= row.generation { Verdict::Drop } else { Verdict::Wait }
+}
+
+/// Of no use to a block that is complete elsewhere: it was never acknowledged, or its chain was lost since.
+fn judge_left(row: &BlockRow, storage: StorageId, generation: GenStamp, facts: &Facts) -> Verdict {
+    let is_listed = is_in(&row.replicas, storage) || is_in(&row.bad, storage) || is_in(&row.leaving, storage);
+    // Invariants 1 and 2.
+    let is_whole = row.state == BlockState::Committed && !repair::health(row, facts).short();
+    if is_whole && !is_listed && generation <= row.generation { Verdict::Drop } else { Verdict::Wait }
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ pub(crate) enum Delta {
     },
     /// The bucket does not hold what it did, and nobody changed it.
     Strayed(Bucket),
+    /// It is not complete, and nobody writes it.
+    Left {
+        block: BlockId,
+        generation: GenStamp,
+    },
 }
 
 /// Complete replicas and the space that they take.
@@ -162,6 +167,13 @@ impl Sums {
         self.log.push_back(delta);
     }
 
+    /// What is told once until it was heard.
+    fn note(&mut self, delta: Delta) {
+        if !self.log.contains(&delta) {
+            self.push(delta);
+        }
+    }
+
     fn usage(&self) -> Usage {
         let sums = self.buckets.iter().map(|known| known.sum);
         let counted = sums.fold(Sum::default(), |all, sum| Sum {
@@ -251,11 +263,16 @@ impl Volume {
 
     /// A replica does not hold what it should.
     pub(crate) fn note_bad(&self, block: BlockId, generation: GenStamp) {
-        let bad = Delta::Bad { block, generation };
+        self.inventory.sums().note(Delta::Bad { block, generation });
+    }
+
+    /// Tells of replicas in a bucket that are not complete and that nobody writes. Their writer may be back, or their
+    /// deletion be on its way: a leader knows. True: there are some.
+    pub(crate) fn note_left(&self, bucket: Bucket) -> bool {
+        let left = self.left(bucket);
         let mut sums = self.inventory.sums();
-        if !sums.log.contains(&bad) {
-            sums.push(bad);
-        }
+        left.iter().for_each(|(block, generation)| sums.note(Delta::Left { block: *block, generation: *generation }));
+        !left.is_empty()
     }
 
     /// The complete replicas in a bucket by their names, in order.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::fs::StatVfsMountFlags;
 use tokio::sync::Notify;
 use tracing::{error, warn};
+use types::inventory::Bucket;
 use types::{BlockId, ByteSize, ClusterId, GenStamp, NodeId, StorageId};
 
 use super::StoreError;
@@ -21,7 +22,7 @@ use super::scrubbing::{Progress, Scrubbing, recorded};
 use super::write::Writing;
 use crate::disk::Disk;
 use crate::identity::{self, Identity, IdentityError};
-use crate::replica::{FINAL, WRITING, final_directory, parse_name};
+use crate::replica::{FINAL, WRITING, final_directory, parse_name, writing_path};
 
 #[derive(Debug)]
 pub(crate) struct Volume {
@@ -279,6 +280,9 @@ impl Volume {
                     Ok(writing) => Some(writing),
                     Err(error) => {
                         warn!(%block, %generation, storage = %self.storage, %error, "a replica that was being written is of no use");
+                        if error.is_damage() {
+                            self.remove_useless(block, generation);
+                        }
                         None
                     }
                 },
@@ -293,6 +297,32 @@ impl Volume {
             }
             return result;
         }
+    }
+
+    /// A file of `writing/` that tells nothing: nobody can go on with it, and no deletion would find it.
+    fn remove_useless(&self, block: BlockId, generation: GenStamp) {
+        if let Err(error) = fs::remove_file(writing_path(&self.root, block, generation)) {
+            warn!(%block, %generation, storage = %self.storage, %error, "it cannot be removed");
+        }
+    }
+
+    /// Replicas in a bucket that are not complete, and that nobody writes at this moment.
+    pub(super) fn left(&self, bucket: Bucket) -> Vec<(BlockId, GenStamp)> {
+        let slots: Vec<(BlockId, Arc<Mutex<Slot>>)> = {
+            let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_bucket = blocks.iter().filter(|(block, _)| Bucket::of(**block) == bucket);
+            of_bucket.map(|(block, slot)| (*block, Arc::clone(slot))).collect()
+        };
+        let left = |(block, slot): (BlockId, Arc<Mutex<Slot>>)| {
+            // One that is locked is being worked on.
+            let slot = slot.try_lock().ok()?;
+            match &slot.writing {
+                SlotState::Empty => None,
+                SlotState::Unread(generation) => Some((block, *generation)),
+                SlotState::Writing(writing) => writing.file.is_none().then_some((block, writing.generation)),
+            }
+        };
+        slots.into_iter().filter_map(left).collect()
     }
 
     /// The generations of a block below `final/`.

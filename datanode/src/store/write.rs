@@ -162,6 +162,10 @@ impl Volume {
         generation: GenStamp,
         writing: &mut Option<Writing>,
     ) -> Result<(), StoreError> {
+        if let Some(older) = writing.take() {
+            let path = writing_path(&self.root, block, older.generation);
+            fs::remove_file(path).map_err(|error| self.write_failed("removing an older replica", error))?;
+        }
         let path = final_path(&self.root, block, generation);
         let size = fs::metadata(&path).map_err(during("asking for the size"))?.blocks() * 512;
         let change = self.inventory.change(block);

@@ -247,6 +247,7 @@ impl Duties {
         let difference = match delta {
             Delta::Stored(stored) => Difference::Unexpected(*stored),
             Delta::Deleted { block, .. } => Difference::Missing(*block),
+            Delta::Left { block, generation } => Difference::Left { block: *block, generation: *generation },
             Delta::Strayed(bucket) => {
                 let waiting = Waiting { replicas: PAGE as u64, digests: None };
                 audit.waiting.entry((location.storage, *bucket)).or_insert(waiting);
@@ -298,7 +299,9 @@ impl Duties {
         beside: &mut Beside,
     ) -> Result<bool, ViewError> {
         let block = match difference {
-            Difference::Missing(block) | Difference::Unexpected(Stored { block, .. }) => *block,
+            Difference::Missing(block)
+            | Difference::Unexpected(Stored { block, .. })
+            | Difference::Left { block, .. } => *block,
         };
         if self.board.is_copying(block) {
             return Ok(true);
@@ -328,7 +331,11 @@ impl Duties {
                 info!(%block, storage = %location.storage, "a replica that is not listed is wanted");
                 self.adopt(block, row, location, facts);
             }
-            (Verdict::Drop, _, Difference::Unexpected(Stored { generation, .. })) => {
+            (
+                Verdict::Drop,
+                _,
+                Difference::Unexpected(Stored { generation, .. }) | Difference::Left { generation, .. },
+            ) => {
                 debug!(%block, %generation, storage = %location.storage, "nothing needs this replica");
                 let (_, replicas) = beside.drops.entry(location.storage).or_insert_with(|| (location, Vec::new()));
                 replicas.push(Unlisted { block, generation: *generation });

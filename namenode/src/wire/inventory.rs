@@ -16,9 +16,20 @@ const MAX_PAGE: usize = 2000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delta {
     Stored(Stored),
-    Deleted { block: BlockId, generation: GenStamp },
-    Bad { block: BlockId, generation: GenStamp },
+    Deleted {
+        block: BlockId,
+        generation: GenStamp,
+    },
+    Bad {
+        block: BlockId,
+        generation: GenStamp,
+    },
     Strayed(Bucket),
+    /// It is not complete, and nobody writes it.
+    Left {
+        block: BlockId,
+        generation: GenStamp,
+    },
 }
 
 /// What happened to the replicas of one storage, with the number of the first.
@@ -61,6 +72,7 @@ fn delta(wire: v1::ReplicaDelta) -> Result<Delta, WireError> {
         }
         Kind::Deleted => Delta::Deleted { block: block()?, generation: generation()? },
         Kind::Bad => Delta::Bad { block: block()?, generation: generation()? },
+        Kind::Left => Delta::Left { block: block()?, generation: generation()? },
         Kind::Strayed => Delta::Strayed(bucket(wire.bucket, "ReplicaDelta.bucket")?),
     })
 }

@@ -212,3 +212,28 @@ proptest! {
         prop_assert_eq!(paged, slow);
     }
 }
+
+fn left(known: Known<'_>, generation: u64, facts: &Facts) -> Verdict {
+    judge(known, HERE, &Difference::Left { block: block(1), generation: GenStamp::new(generation) }, facts)
+}
+
+#[test]
+fn what_nobody_completes_is_dropped_once_its_block_is_whole_or_gone() {
+    let facts = facts(ALIVE);
+    assert_eq!(left(Known::Removed, 2, &facts), Verdict::Drop);
+    assert_eq!(left(Known::NeverHandedOut, 2, &facts), Verdict::Leave);
+    assert_eq!(left(Known::Row(&row(&[2, 3, 4], &[], &[])), 2, &facts), Verdict::Drop);
+    // Invariant 1.
+    let written = BlockRow { state: BlockState::UnderConstruction, ..row(&[2, 3, 4], &[], &[]) };
+    assert_eq!(left(Known::Row(&written), 2, &facts), Verdict::Wait);
+    for listed in [row(&[1, 2, 3], &[], &[]), row(&[2, 3, 4], &[1], &[]), row(&[2, 3, 4], &[], &[1])] {
+        assert_eq!(left(Known::Row(&listed), 1, &facts), Verdict::Wait, "{listed:?}");
+    }
+    // Invariant 2.
+    assert_eq!(left(Known::Row(&row(&[2, 3], &[], &[])), 2, &facts), Verdict::Wait);
+    assert_eq!(
+        left(Known::Row(&row(&[2, 3, 4], &[], &[])), 3, &facts),
+        Verdict::Wait,
+        "of a state that this one is not"
+    );
+}

@@ -130,3 +130,33 @@ fn an_unreadable_note_of_the_size_does_not_stop_a_volume() {
     count_all(&bench.volume);
     assert_eq!(bench.volume.usage().replicas, 1);
 }
+
+#[test]
+fn a_replica_that_nobody_completes_is_told_again_and_again() {
+    let bench = Bench::written(&content(10));
+    let bucket = Bucket::of(block());
+    assert!(!bench.volume.note_left(bucket), "somebody writes it");
+    bench.volume.leave(block(), GenStamp::FIRST);
+    let left = Delta::Left { block: block(), generation: GenStamp::FIRST };
+    assert!(bench.volume.note_left(bucket) && bench.volume.note_left(bucket));
+    assert_eq!(bench.volume.deltas(9), (0, vec![left]), "not twice before it was heard");
+    bench.volume.deltas_heard(1);
+    assert!(bench.volume.note_left(bucket));
+    assert_eq!(bench.volume.deltas(9), (1, vec![left]));
+    let bench = bench.restart();
+    assert!(bench.volume.note_left(bucket), "after a restart too");
+    bench.volume.delete(block(), GenStamp::FIRST).expect("deletes");
+    assert!(!bench.volume.note_left(bucket));
+}
+
+/// The process ended between the name of the file and its header.
+#[test]
+fn a_file_in_writing_that_tells_nothing_is_removed_by_whoever_looks() {
+    let bench = Bench::written(&content(10));
+    let path = writing_path(bench.directory.path(), block(), GenStamp::FIRST);
+    let bench = bench.restart();
+    fs::write(&path, b"").expect("writes");
+    // A deletion of a later generation does not know its name.
+    bench.volume.delete(block(), GenStamp::new(3)).expect("deletes");
+    assert!(!path.exists());
+}
