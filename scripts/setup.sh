@@ -8,8 +8,8 @@ command -v cargo >/dev/null || {
 }
 
 # What each is for: libclang to generate the bindings of RocksDB, protoc for the RPC messages, g++ for RocksDB itself,
-# ccache so that its C++ is compiled once for all profiles; acl for the tests of the mount.
-packages=(libclang-dev protobuf-compiler g++ make pkg-config ccache ca-certificates acl)
+# ccache so that its C++ is compiled once for all profiles; acl for the tests of the mount; strace and e2fsprogs for disks that fail.
+packages=(libclang-dev protobuf-compiler g++ make pkg-config ccache ca-certificates acl strace e2fsprogs)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

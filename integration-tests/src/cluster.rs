@@ -12,6 +12,7 @@ use client::{Client, Config};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::loop_disk::LoopDisk;
 use crate::wait::until;
 
 /// The path of the `ashlar` binary, built first if the sources are newer (invariant 1).
@@ -46,17 +47,34 @@ pub struct Options {
     pub hosts: bool,
     /// Environment of every process: overrides of the configuration.
     pub environment: Vec<(&'static str, String)>,
+    /// What processes are told beside, by their names: `--set` and a value.
+    pub settings: Vec<(&'static str, String)>,
+    /// Processes whose directory is on a disk of its own, and its size in MiB.
+    pub disks: Vec<(&'static str, u64)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namenodes: 3, datanodes: 3, hosts: false, environment: Vec::new() }
+        let (environment, settings, disks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { namenodes: 3, datanodes: 3, hosts: false, environment, settings, disks }
     }
 }
 
 impl Options {
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// One process has another value than the others: `section.key=value`.
+    pub fn set(mut self, process: &'static str, setting: impl Into<String>) -> Self {
+        self.settings.push((process, setting.into()));
+        self
+    }
+
+    /// The directory of a process is on a disk of its own; see [`crate::no_disks_here`].
+    pub fn on_disk(mut self, process: &'static str, mib: u64) -> Self {
+        self.disks.push((process, mib));
         self
     }
 
@@ -77,13 +95,14 @@ pub struct Cluster {
     directory: tempfile::TempDir,
     options: Options,
     processes: BTreeMap<String, Child>,
+    disks: BTreeMap<String, LoopDisk>,
 }
 
 impl Cluster {
     /// Formats, starts everything, and waits until it is healthy.
     pub async fn start(options: Options) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("ashlar-test-").tempdir()?;
-        let mut cluster = Self { directory, options, processes: BTreeMap::new() };
+        let mut cluster = Self { directory, options, processes: BTreeMap::new(), disks: BTreeMap::new() };
         let (namenodes, datanodes) = (cluster.options.namenodes, cluster.options.datanodes);
         let mut init = vec!["init".to_owned(), path_text(&cluster.root()).to_owned()];
         if cluster.options.hosts {
@@ -97,6 +116,9 @@ impl Cluster {
         let init: Vec<&str> = init.iter().map(String::as_str).collect();
         let made = cluster.ashlar_raw(&init);
         ensure!(made.status.success(), "init failed: {}", String::from_utf8_lossy(&made.stderr));
+        for (name, mib) in cluster.options.disks.clone() {
+            cluster.disks.insert(name.to_owned(), LoopDisk::under(&cluster.root().join(name), mib)?);
+        }
         for name in cluster.names() {
             cluster.spawn(&name)?;
         }
@@ -125,6 +147,7 @@ impl Cluster {
         let mut child = self
             .command()
             .args([role, "-c", path_text(&config)])
+            .args(self.options.settings.iter().filter(|(of, _)| *of == name).flat_map(|(_, set)| ["--set", set]))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -133,8 +156,13 @@ impl Cluster {
         self.processes.insert(name.to_owned(), child);
         // A process that cannot start closes its output: the wait ends either way.
         let ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line.contains("is ready"));
-        ensure!(ready, "{name} did not become ready:\n{}", self.read_log(name));
+        ensure!(ready, "{name} did not become ready:\n{}", self.log_of(name));
         Ok(())
+    }
+
+    /// The disk of a process that was given one.
+    pub fn disk(&self, name: &str) -> Result<&LoopDisk> {
+        self.disks.get(name).with_context(|| format!("{name} has no disk of its own"))
     }
 
     /// kill -9.
@@ -212,7 +240,7 @@ impl Cluster {
         }
         let status = child.wait()?;
         ended?;
-        ensure!(status.success(), "{name} stopped with {status}:\n{}", self.read_log(name));
+        ensure!(status.success(), "{name} stopped with {status}:\n{}", self.log_of(name));
         Ok(())
     }
 
@@ -242,6 +270,11 @@ impl Cluster {
         }
         let count = |key: &str| json["redundancy"][key].as_u64().with_context(|| format!("status has {key}: {json}"));
         Ok(count("under_replicated")? + count("missing")? + count("corrupt_replicas")? == 0)
+    }
+
+    /// Whether every block has all its copies now, as `admin fsck` finds it, on datanodes that are not dead.
+    pub fn is_whole(&self) -> bool {
+        self.ashlar_raw(&["admin", "fsck"]).status.success()
     }
 
     /// Runs the command line against this cluster; whatever comes out.
@@ -303,10 +336,12 @@ impl Cluster {
         }
         for name in self.names() {
             let bad = |line: &&str| line.contains("\"level\":\"ERROR\"") || line.contains("panicked at");
-            for line in self.read_log(&name).lines().filter(bad) {
+            for line in self.log_of(&name).lines().filter(bad) {
                 ensure!(expected.iter().any(|text| line.contains(text)), "{name} logged: {line}");
             }
         }
+        // Before the directory that they are mounted in goes.
+        self.disks.clear();
         Ok(())
     }
 
@@ -314,7 +349,8 @@ impl Cluster {
         self.directory.path().join(format!("{name}.log"))
     }
 
-    fn read_log(&self, name: &str) -> String {
+    /// What a process has logged so far.
+    pub fn log_of(&self, name: &str) -> String {
         fs::read_to_string(self.log(name)).unwrap_or_default()
     }
 }
@@ -325,6 +361,7 @@ impl Drop for Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
+        self.disks.clear();
         if std::thread::panicking() {
             self.directory.disable_cleanup(true);
         }

@@ -1,6 +1,6 @@
 //! Datanodes are killed, for a while and for good.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use client::CreateOptions;
 use integration_tests::{Cluster, Options, Pattern, check_content, until};
 use types::{ByteSize, Path};
@@ -79,5 +79,43 @@ async fn the_blocks_of_a_dead_datanode_are_made_anew() -> Result<()> {
     for (at, path) in paths.iter().enumerate() {
         check_content(&mut client.open(path).await?, Pattern(at as u64), 4 * PIECE as u64).await?;
     }
+    cluster.finish(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_rack_is_lost_and_every_file_is_read_and_written() -> Result<()> {
+    const RACKS: [(&str, [&str; 2]); 2] = [("/a", ["dn1", "dn2"]), ("/b", ["dn3", "dn4"])];
+    let mut options = Options { namenodes: 1, datanodes: 4, ..Options::default() }.fast_repair();
+    for (rack, names) in RACKS {
+        for name in names {
+            options = options.set(name, format!("datanode.rack={rack}"));
+        }
+    }
+    let mut cluster = Cluster::start(options).await?;
+    let client = cluster.client().await?;
+    let options = || CreateOptions { block_size: Some(ByteSize::kib(256)), ..CreateOptions::default() };
+    let path = |at: u64| Path::parse(format!("/f{at}").as_bytes());
+    let mut files = 0;
+    for (rack, names) in RACKS {
+        for _ in 0..4 {
+            client.put(&path(files)?, Pattern(files).bytes(0, PIECE), options()).await?;
+            files += 1;
+        }
+        for name in names {
+            cluster.kill(name)?;
+        }
+        // With no copy of any block on the other rack, nothing could be read.
+        for file in 0..files {
+            let checked = check_content(&mut client.open(&path(file)?).await?, Pattern(file), PIECE as u64).await;
+            checked.with_context(|| format!("file {file} without {rack}"))?;
+        }
+        client.put(&path(files)?, Pattern(files).bytes(0, PIECE), options()).await?;
+        files += 1;
+        for name in names {
+            cluster.spawn(name)?;
+        }
+        until("every block has its copies", async || Ok(cluster.is_whole())).await?;
+    }
+    client.close().await?;
     cluster.finish(&[]).await
 }

@@ -136,3 +136,62 @@ async fn nothing_is_copied_for_a_datanode_in_maintenance_until_that_is_over() ->
     client.close().await?;
     cluster.finish(&[]).await
 }
+
+async fn put_all(client: &Client, replication: u8, files: u64) -> Result<()> {
+    for file in 0..files {
+        let options =
+            CreateOptions { block_size: Some(BLOCK), replication: Some(replication), ..CreateOptions::default() };
+        client.put(&path(&format!("/{file}")), pattern(9, file).bytes(0, LENGTH), options).await?;
+    }
+    Ok(())
+}
+
+/// What is to be copied away has its other copy on a datanode that has just died: whoever copies is sent there first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datanode_leaves_although_the_other_sources_of_its_blocks_are_dead() -> Result<()> {
+    let mut cluster =
+        Cluster::start(Options { namenodes: 1, datanodes: 5, ..Options::default() }.fast_repair()).await?;
+    let client = cluster.client().await?;
+    const FILES: u64 = 16;
+    put_all(&client, 2, FILES).await?;
+    let named = |name: &str| -> Result<Vec<_>> {
+        Ok(cluster.replicas(name)?.iter().filter_map(|path| path.file_name().map(ToOwned::to_owned)).collect())
+    };
+    let (leaving, dying) = (named("dn2")?, named("dn3")?);
+    ensure!(leaving.iter().any(|replica| dying.contains(replica)), "they share blocks: {leaving:?} {dying:?}");
+    cluster.kill("dn3")?;
+    let said = cluster.ashlar(&["admin", "decommission", "--yes", "dn2"])?;
+    ensure!(said.contains("is decommissioned, and may be stopped"), "{said}");
+    cluster.stop("dn2").await?;
+    for file in 0..FILES {
+        let mut reader = client.open(&path(&format!("/{file}"))).await?;
+        check_content(&mut reader, pattern(9, file), LENGTH as u64).await?;
+    }
+    whole(&cluster).await?;
+    client.close().await?;
+    cluster.finish(&[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_datanode_with_the_only_copy_of_something_is_not_through_until_it_is_back() -> Result<()> {
+    let mut cluster =
+        Cluster::start(Options { namenodes: 1, datanodes: 4, ..Options::default() }.fast_repair()).await?;
+    let client = cluster.client().await?;
+    put_all(&client, 1, 1).await?;
+    let all = ["dn1", "dn2", "dn3", "dn4"];
+    let holder = *all.iter().find(|name| cluster.replicas(name).is_ok_and(|found| !found.is_empty())).context("one")?;
+    cluster.kill(holder)?;
+    until("it is dead", async || Ok(datanode(&cluster, holder)?["state"] == "dead")).await?;
+    cluster.ashlar(&["admin", "decommission", "--yes", "--no-wait", holder])?;
+    until("the leader has found what is stuck", async || {
+        Ok(datanode(&cluster, holder)?["blocks_left"].as_u64().is_some_and(|left| left > 0))
+    })
+    .await?;
+    ensure!(datanode(&cluster, holder)?["service"] == "decommissioning");
+    cluster.spawn(holder)?;
+    until("it is through", async || Ok(datanode(&cluster, holder)?["service"] == "decommissioned")).await?;
+    cluster.stop(holder).await?;
+    check_content(&mut client.open(&path("/0")).await?, pattern(9, 0), LENGTH as u64).await?;
+    client.close().await?;
+    cluster.finish(&[]).await
+}

@@ -1,10 +1,13 @@
 //! What the system promises, against real processes. One binary, so that it links once.
 
+mod bad_disks;
 mod balance;
 mod bit_rot;
 mod command_line;
+mod damaged_wire;
 mod datanode_loss;
 mod drain;
+mod finishing;
 mod first_cluster;
 mod fsck;
 mod full_disk;
@@ -16,13 +19,16 @@ mod linearizable;
 mod lost_writer;
 mod membership;
 mod object_store;
+mod memory;
 mod permissions;
+mod power_loss;
 mod quickstart;
 mod quota;
 mod racks;
 mod random_writes;
 mod restart;
 mod setrep;
+mod slow_datanodes;
 mod trash;
 mod trees;
 mod vanished_client;
