@@ -44,6 +44,10 @@ test: setup ## everything that CI runs
 check: claim
 	@scripts/test.sh
 
+.PHONY: thrash
+thrash: setup claim ## files under faults for three minutes, or ASHLAR_THRASHER_SECONDS
+	cargo test --locked --ignore-rust-version -p integration-tests --test thrasher -- --nocapture
+
 docs: setup claim ## build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --ignore-rust-version
 

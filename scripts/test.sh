@@ -22,6 +22,8 @@ newer=--ignore-rust-version
 
 step "clippy"
 cargo clippy --workspace --all-targets --locked $newer --quiet -- -D warnings
+# Not among all targets, because `cargo test` leaves it to its own step below.
+cargo clippy -p integration-tests --test thrasher --locked $newer --quiet -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked $newer --quiet
@@ -32,6 +34,9 @@ cargo test --locked --quiet -p types -p namespace -p consensus -p transfer
 
 step "unit, property and integration tests"
 cargo test $newer --workspace --exclude types --exclude namespace --exclude consensus --exclude transfer --locked
+
+step "the thrasher, three minutes of it"
+cargo test $newer --locked -p integration-tests --test thrasher -- --nocapture
 
 step "the S3 door, with the clients that people use"
 cargo build --locked $newer --quiet -p cli

@@ -15,6 +15,7 @@ mod loop_disk;
 mod mount;
 mod skip;
 mod strace;
+pub mod thrasher;
 mod tree;
 mod wait;
 mod wire;
