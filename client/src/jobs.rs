@@ -92,6 +92,29 @@ pub struct Job {
     pub result: Option<String>,
 }
 
+/// What the leader does unasked, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StandingJob {
+    pub name: String,
+    /// What is counted, in words.
+    pub unit: String,
+    pub done: u64,
+    /// And tried again.
+    pub failed: u64,
+    pub left: u64,
+}
+
+/// Everything that is done in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Background {
+    /// The jobs that are kept, the oldest first.
+    pub jobs: Vec<Job>,
+    /// Empty while nobody leads.
+    pub standing: Vec<StandingJob>,
+    /// For how long the leader has counted.
+    pub standing_for: Duration,
+}
+
 /// What is asked of a job that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobAction {
@@ -105,10 +128,14 @@ impl Admin {
     /// The jobs that are kept, the oldest first. The leader knows how far those are that run; while there is none, what a
     /// member has is answered.
     pub async fn jobs(&self) -> Result<Vec<Job>, Error> {
+        Ok(self.background().await?.jobs)
+    }
+
+    /// As [`jobs`](Self::jobs), with what the leader does unasked.
+    pub async fn background(&self) -> Result<Background, Error> {
         let asked = |mut member: v1::admin_client::AdminClient<_>| async move { member.jobs(v1::JobsRequest {}).await };
         let answer = self.ask_leader_first(asked).await;
-        let jobs = answer.and_then(|reply| reply.into_inner().jobs.into_iter().map(job).collect::<Result<Vec<_>, _>>());
-        jobs.map_err(|fault| Error::new("list", "the jobs", fault))
+        answer.and_then(|reply| background(reply.into_inner())).map_err(|fault| Error::new("list", "the jobs", fault))
     }
 
     /// One job.
@@ -131,6 +158,21 @@ impl Admin {
         let answer = self.ask_leader(async |mut leader| leader.control_job(request.clone()).await).await;
         answer.map(drop).map_err(|fault| Error::new(what, job, fault))
     }
+}
+
+fn background(wire: v1::JobsReply) -> Result<Background, Fault> {
+    let standing = wire.standing.into_iter().map(|v1::StandingJob { name, unit, done, failed, left }| StandingJob {
+        name,
+        unit,
+        done,
+        failed,
+        left,
+    });
+    Ok(Background {
+        jobs: wire.jobs.into_iter().map(job).collect::<Result<_, _>>()?,
+        standing: standing.collect(),
+        standing_for: Duration::from_millis(wire.standing_ms),
+    })
 }
 
 fn job(wire: v1::Job) -> Result<Job, Fault> {

@@ -68,7 +68,7 @@ pub use config::{Config, ReadFrom, User};
 pub use content::{ContentOptions, Edit, ExtentMap, Written};
 pub use error::Error;
 pub use fsck::{CheckedBlock, Finding, Found, Fsck, Looked, ReplicaPlace};
-pub use jobs::{Job, JobAction, JobPlan, JobState};
+pub use jobs::{Background, Job, JobAction, JobPlan, JobState, StandingJob};
 pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,

@@ -17,6 +17,7 @@ mod inventories;
 mod jobs;
 mod recovery;
 mod scan;
+mod standing;
 mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,7 @@ pub(crate) use board::{Board, CopyBudget};
 pub(crate) use inventories::Inventories;
 pub(crate) use jobs::JobBoard;
 pub(crate) use scan::Redundancy;
+pub(crate) use standing::{Count, Duty, Standing};
 
 /// Events that wait; more are lost, and found again by the scans.
 const EVENTS: usize = 1 << 16;
@@ -176,6 +178,7 @@ pub(crate) struct Duties {
     pub(crate) redundancy: Arc<Redundancy>,
     pub(crate) jobs: Arc<JobBoard>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) settings: Settings,
 }
 
@@ -236,6 +239,7 @@ impl Duties {
                     self.inventories.clear();
                     self.redundancy.clear();
                     self.jobs.clear();
+                    self.standing.clear();
                 }
                 continue;
             }
@@ -254,6 +258,7 @@ impl Duties {
         self.inventories.clear();
         self.redundancy.clear();
         self.jobs.clear();
+        self.standing.begin();
         self.sessions.forget_all();
         let now = Instant::now();
         Term {
@@ -348,11 +353,13 @@ impl Duties {
                     }
                     (None, None) => {
                         info!(%node, %block, "a copy was made");
+                        self.standing.done(Duty::Repair, 1);
                         gathered.commands.push(Command::AddReplica { block, generation, location });
                     }
                     (Some(error), _) => {
                         self.metrics.task_failed("copy");
                         warn!(%node, %block, error, "a copy failed; it is planned again");
+                        self.standing.failed(Duty::Repair);
                     }
                 }
             }
@@ -372,6 +379,7 @@ impl Duties {
                 && outcome.is_ok()
             {
                 self.board.deleted(*storage, replicas);
+                self.standing.done(Duty::Deletion, replicas.len());
             }
             if let Err(error) = outcome {
                 debug!(%error, "a duty's command is refused");
@@ -387,6 +395,7 @@ impl Duties {
             self.look_for_recoveries(&mut term.recoveries)?;
             self.expire_uploads(&mut term.uploads)?;
             self.look_at_jobs(&mut term.jobs)?;
+            self.standing.left(Duty::Repair, self.board.copies());
             if self.may_delete(term) {
                 self.offer_deletions()?;
             }
@@ -532,7 +541,11 @@ impl Duties {
         }
         let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
         match self.propose(vec![Command::GcStep { limit: STEP, grace_nanos }]).first() {
-            Some(Ok(Reply::Step { more })) => Ok(*more),
+            Some(Ok(Reply::Step { more })) => {
+                self.standing.done(Duty::Garbage, 1);
+                self.standing.left(Duty::Garbage, usize::from(*more));
+                Ok(*more)
+            }
             _ => Ok(false),
         }
     }

@@ -56,7 +56,7 @@ use tracing::{info, warn};
 use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::datanodes::racks::{self, Racks};
-use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Watch};
+use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Standing, Watch};
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::locks::LockQueue;
@@ -331,6 +331,7 @@ fn open(
     let inventories = Arc::new(Inventories::default());
     let redundancy = Arc::new(Redundancy::default());
     let jobs_under_way = Arc::new(JobBoard::default());
+    let standing = Arc::new(Standing::default());
     let duties = Duties {
         events: received,
         raft: raft.handle(),
@@ -342,6 +343,7 @@ fn open(
         redundancy: redundancy.clone(),
         jobs: jobs_under_way.clone(),
         metrics: metrics.clone(),
+        standing: standing.clone(),
         settings,
     };
     let duties = failures.thread("duties", move || duties.run())?;
@@ -362,6 +364,7 @@ fn open(
         inventories,
         redundancy,
         jobs_under_way,
+        standing,
         events: events.clone(),
         // Two leaders in a row should not make the same choices.
         seed: AtomicU64::new(raft::wall_clock().nanos()),

@@ -33,7 +33,7 @@ use tonic::transport::Server;
 use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::datanodes::racks::Racks;
-use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy};
+use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy, Standing};
 use crate::failure::Failures;
 use crate::identity::Founder;
 use crate::locks::LockQueue;
@@ -81,6 +81,7 @@ pub(crate) struct Service {
     pub(crate) inventories: Arc<Inventories>,
     pub(crate) redundancy: Arc<Redundancy>,
     pub(crate) jobs_under_way: Arc<JobBoard>,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) events: Sender<Event>,
     /// Makes each choice of targets another one.
     pub(crate) seed: AtomicU64,

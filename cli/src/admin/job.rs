@@ -1,7 +1,9 @@
 //! `ashlar admin job`: background work that somebody asked for.
 
+use std::time::Duration;
+
 use client::health::{Facts, leader_first};
-use client::{Admin, Config, Job, JobAction, JobPlan, JobState};
+use client::{Admin, Config, Job, JobAction, JobPlan, JobState, StandingJob};
 use serde::Serialize;
 use types::JobId;
 
@@ -21,6 +23,12 @@ enum Command {
         /// Only those that have not ended
         #[arg(long)]
         running: bool,
+        /// An array of JSON objects
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what the leader does unasked, in numbers: since it leads, and what is left
+    Standing {
         /// An array of JSON objects
         #[arg(long)]
         json: bool,
@@ -70,6 +78,18 @@ pub(crate) async fn run(config: Config, args: JobArgs) -> Result<(), Failure> {
                 out.line("there is no job")?;
             } else {
                 table(&jobs).print(&mut out)?;
+            }
+        }
+        Command::Standing { json } => {
+            let background = admin.background().await?;
+            if json {
+                out.json(&background.standing)?;
+            } else if background.standing.is_empty() {
+                out.line("nobody leads")?;
+            } else {
+                let since = Duration::from_secs(background.standing_for.as_secs());
+                out.line(format!("since {} ago, when this leader began:", humantime::format_duration(since)))?;
+                standing(&background.standing).print(&mut out)?;
             }
         }
         Command::Show { job, json } => {
@@ -174,7 +194,7 @@ pub(super) fn progress(job: &Job) -> String {
 }
 
 fn eta(job: &Job) -> String {
-    let seconds = |eta: std::time::Duration| std::time::Duration::from_secs(eta.as_secs());
+    let seconds = |eta: Duration| Duration::from_secs(eta.as_secs());
     job.eta.map_or_else(String::new, |eta| humantime::format_duration(seconds(eta)).to_string())
 }
 
@@ -212,6 +232,16 @@ fn table(jobs: &[Job]) -> Table {
     table
 }
 
+fn standing(jobs: &[StandingJob]) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[Left, Right, Right, Right, Left]);
+    table.row(["DUTY", "DONE", "FAILED", "LEFT", "WHAT"]);
+    for StandingJob { name, unit, done, failed, left } in jobs {
+        table.row([name.clone(), thousands(*done), thousands(*failed), thousands(*left), unit.clone()]);
+    }
+    table
+}
+
 fn details(job: &Job) -> Table {
     let mut table = Table::new(&[Align::Left, Align::Left]);
     let state = format!("{} since {}", job.state.word(), local_minutes(job.changed));
@@ -237,8 +267,6 @@ fn details(job: &Job) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use types::{ByteSize, NodeId, Timestamp};
 
     use super::*;

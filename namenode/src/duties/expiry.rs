@@ -9,7 +9,7 @@ use namespace::query;
 use namespace::view::ViewError;
 use tracing::{debug, info};
 
-use super::Duties;
+use super::{Duties, Duty};
 use crate::raft::wall_clock;
 
 /// Items of the trash that one command removes. Each may change the sums of the trash, and nothing else that is large.
@@ -48,10 +48,14 @@ impl Duties {
 
     /// Removes one step of what is due. True: there is more.
     pub(super) fn expire_trash(&self) -> bool {
-        matches!(
-            self.propose(vec![Command::ExpireTrash { limit: ITEMS }]).first(),
-            Some(Ok(Reply::Step { more: true }))
-        )
+        let Some(Ok(Reply::Step { more })) =
+            self.propose(vec![Command::ExpireTrash { limit: ITEMS }]).into_iter().next()
+        else {
+            return false;
+        };
+        self.standing.done(Duty::Trash, 1);
+        self.standing.left(Duty::Trash, usize::from(more));
+        more
     }
 
     /// Looks at one more page of what can grow old.
@@ -64,6 +68,7 @@ impl Duties {
         let step = running.walk.step(&self.store.state().snapshot(), wall_clock(), PAGE)?;
         if !step.aged.is_empty() {
             running.removed += step.aged.len();
+            self.standing.done(Duty::Ageing, step.aged.len());
             for outcome in self.propose(vec![Command::RemoveAged { aged: step.aged }]) {
                 if let Err(error) = outcome {
                     debug!(%error, "what is too old is not removed");

@@ -22,7 +22,7 @@ use proto::v1::task::Kind as Task;
 use tracing::{debug, info, warn};
 use types::{BlockId, ByteSize, GenStamp, StorageId};
 
-use super::Duties;
+use super::{Duties, Duty};
 use crate::wire::{Offered, Replica};
 
 /// Files that are recovered at a time; more wait for their turn.
@@ -85,6 +85,7 @@ impl Duties {
             self.board.withdraw(block);
         }
         recoveries.only_visible.retain(|block| blocks.contains(block));
+        self.standing.left(Duty::Recovery, waiting.len());
         let new: Vec<Recovering> =
             waiting.into_iter().filter(|file| !recoveries.attempts.contains_key(&file.block)).collect();
         let begin = new.iter().map(|file| Command::BeginRecovery { block: file.block }).collect();
@@ -147,8 +148,12 @@ impl Duties {
             commits.iter().map(|recovered| Command::CommitRecovery { recovered: recovered.clone() }).collect();
         for (BlockDone { block, length, replicas, .. }, outcome) in commits.iter().zip(self.propose(commands)) {
             match outcome {
-                Ok(_) => info!(%block, %length, replicas = replicas.len(), "a block is recovered"),
+                Ok(_) => {
+                    info!(%block, %length, replicas = replicas.len(), "a block is recovered");
+                    self.standing.done(Duty::Recovery, 1);
+                }
                 Err(error) => {
+                    self.standing.failed(Duty::Recovery);
                     warn!(%block, %length, %error, "the recovery of a block is refused");
                     if matches!(error, Error::QuotaExceeded { .. }) {
                         recoveries.only_visible.insert(*block);

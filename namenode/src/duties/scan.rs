@@ -14,7 +14,7 @@ use proto::v1;
 use tracing::{debug, info};
 use types::{BlockId, NodeId};
 
-use super::Duties;
+use super::{Duties, Duty};
 
 /// Blocks looked at in one go.
 const PAGE: usize = 1000;
@@ -153,8 +153,9 @@ impl Duties {
         if may_delete {
             for removals in removals.chunks(super::GATHER) {
                 for outcome in self.propose(removals.to_vec()) {
-                    if let Err(error) = outcome {
-                        debug!(%error, "a removal is refused");
+                    match outcome {
+                        Ok(_) => self.standing.done(Duty::Repair, 1),
+                        Err(error) => debug!(%error, "a removal is refused"),
                     }
                 }
             }

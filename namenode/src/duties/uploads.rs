@@ -9,7 +9,7 @@ use namespace::view::ViewError;
 use tracing::{debug, info};
 use types::Timestamp;
 
-use super::Duties;
+use super::{Duties, Duty};
 use crate::raft::wall_clock;
 
 /// Uploads looked at in one go.
@@ -53,8 +53,12 @@ impl Duties {
                 Command::ExpireUpload { directory, key, id }
             };
             for outcome in self.propose(some.iter().map(end).collect()) {
-                if let Err(error) = outcome {
-                    debug!(%error, "an upload does not end");
+                match outcome {
+                    Ok(_) => self.standing.done(Duty::Uploads, 1),
+                    Err(error) => {
+                        debug!(%error, "an upload does not end");
+                        self.standing.failed(Duty::Uploads);
+                    }
                 }
             }
         }

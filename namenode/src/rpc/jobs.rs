@@ -8,6 +8,7 @@ use tracing::info;
 use types::JobId;
 
 use super::Service;
+use crate::duties::Count;
 use crate::raft::Refusal;
 
 /// The longest name of who asks.
@@ -42,7 +43,19 @@ pub(super) async fn list(service: &Service) -> Result<v1::JobsReply, Status> {
         .map_err(|error| Status::internal(error.to_string()))?
         .map_err(|error| Status::internal(error.to_string()))?;
     let leads = service.raft.leadership().serving;
-    Ok(v1::JobsReply { jobs: jobs.into_iter().map(|job| wire(service, leads, job)).collect() })
+    let (since, standing) = service.standing.read().filter(|_| leads).unwrap_or_default();
+    let standing = standing.into_iter().map(|(duty, Count { done, failed, left })| v1::StandingJob {
+        name: duty.name().to_owned(),
+        unit: duty.unit().to_owned(),
+        done,
+        failed,
+        left,
+    });
+    Ok(v1::JobsReply {
+        jobs: jobs.into_iter().map(|job| wire(service, leads, job)).collect(),
+        standing: standing.collect(),
+        standing_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn wire(service: &Service, leads: bool, (job, row): Numbered) -> v1::Job {
