@@ -148,9 +148,10 @@ impl Admin {
     }
 
     /// Checks what is at `path` and below: the invariants of the namespace, and each block against its replicas. `blocks`
-    /// tells of every block, not only of those that are not well. The check changes nothing, and sees one state.
-    pub async fn fsck(&self, path: &Path, blocks: bool) -> Result<Fsck, Error> {
-        let request = v1::FsckRequest { path: path.to_bytes(), blocks };
+    /// tells of every block, not only of those that are not well. `verify` has datanodes read every replica: damage that they find
+    /// is repaired. Nothing else is changed, and the check sees one state.
+    pub async fn fsck(&self, path: &Path, blocks: bool, verify: bool) -> Result<Fsck, Error> {
+        let request = v1::FsckRequest { path: path.to_bytes(), blocks, verify };
         // As `ask_leader` does, which cannot be asked from a task that changes threads.
         let asked = async {
             loop {

@@ -47,6 +47,10 @@ pub struct CheckedBlock {
     pub replicas: Vec<ReplicaPlace>,
     /// The damaged ones.
     pub bad: Vec<ReplicaPlace>,
+    /// When datanodes were to read them: those whose bytes are damaged or gone, which is news,
+    pub found_bad: Vec<ReplicaPlace>,
+    /// and those that could not be read just now.
+    pub unverified: Vec<ReplicaPlace>,
 }
 
 /// The datanode of a replica.
@@ -119,6 +123,8 @@ fn finding(wire: v1::FsckTold) -> Result<Finding, Fault> {
             unreachable: block.unreachable,
             replicas: block.replicas.into_iter().map(place).collect(),
             bad: block.bad.into_iter().map(place).collect(),
+            found_bad: block.found_bad.into_iter().map(place).collect(),
+            unverified: block.unverified.into_iter().map(place).collect(),
         }),
         None => return Err(broken("it told of a path, and nothing of it")),
     };

@@ -51,7 +51,7 @@ use crate::watches::Watches;
 use crate::wire::{Delta, Replica, TaskOutcome};
 
 pub(crate) use balance::{plan_page, weigh_page};
-pub(crate) use board::{Board, CopyBudget};
+pub(crate) use board::{Board, CopyBudget, Verified};
 pub(crate) use inventories::Inventories;
 pub(crate) use jobs::JobBoard;
 pub(crate) use scan::Redundancy;
@@ -323,7 +323,7 @@ impl Duties {
                 warn!(%node, block = %replica.block, error, "a replica was not deleted");
             }
             TaskOutcome::Checked { replica: Replica { storage, block, generation }, error } => {
-                self.board.checked(storage, block, generation);
+                self.board.checked(storage, block, generation, error);
                 if let Some(code) = error.filter(|code| matches!(code.kind(), ErrorKind::Corrupt | ErrorKind::NotFound))
                 {
                     warn!(%node, %block, %storage, %code, "a replica is lost");

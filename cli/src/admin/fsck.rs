@@ -18,6 +18,9 @@ pub(crate) struct FsckArgs {
     /// Show every block with its replicas, not only those that are not well
     #[arg(long)]
     blocks: bool,
+    /// Have the datanodes read every replica, and compare it with its checksums
+    #[arg(long)]
+    verify: bool,
     /// Exact sizes instead of KiB, MiB, GiB
     #[arg(long)]
     bytes: bool,
@@ -33,6 +36,7 @@ struct Tally {
     missing: u64,
     under_replicated: u64,
     corrupt_replicas: u64,
+    unverified_replicas: u64,
 }
 
 impl Tally {
@@ -43,7 +47,8 @@ impl Tally {
             Found::Block(block) => {
                 self.missing += u64::from(block.live == 0);
                 self.under_replicated += u64::from(block.live > 0 && block.live < block.wanted);
-                self.corrupt_replicas += block.bad.len() as u64;
+                self.corrupt_replicas += (block.bad.len() + block.found_bad.len()) as u64;
+                self.unverified_replicas += block.unverified.len() as u64;
             }
         }
     }
@@ -56,12 +61,13 @@ impl Tally {
         if self.healthy() {
             return "healthy".to_owned();
         }
-        let Self { broken, missing, under_replicated, corrupt_replicas } = self;
+        let Self { broken, missing, under_replicated, corrupt_replicas, unverified_replicas } = self;
         let parts = [
             (broken, "broken invariant", "broken invariants"),
             (missing, "missing block", "missing blocks"),
             (under_replicated, "block with too few copies", "blocks with too few copies"),
             (corrupt_replicas, "damaged copy", "damaged copies"),
+            (unverified_replicas, "copy that could not be read", "copies that could not be read"),
         ];
         let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
         parts.map(|(number, one, many)| count(number, one, many)).collect::<Vec<_>>().join(", ")
@@ -74,7 +80,7 @@ pub(crate) async fn run(config: Config, args: FsckArgs) -> Result<(), Failure> {
     let (mut tally, mut looked) = (Tally::default(), Looked::default());
     let mut array = args.json.then(JsonArray::default);
     let bar = spinner();
-    let mut fsck = Admin::unconnected(&config).fsck(&args.path.path, args.blocks).await?;
+    let mut fsck = Admin::unconnected(&config).fsck(&args.path.path, args.blocks, args.verify).await?;
     while let Some((findings, so_far)) = fsck.next().await? {
         looked = so_far;
         for finding in &findings {
@@ -135,7 +141,8 @@ fn line(finding: &Finding, sizes: Sizes) -> Vec<u8> {
 }
 
 fn describe(checked: &CheckedBlock, sizes: Sizes) -> String {
-    let CheckedBlock { block, offset, length, wanted, live, unreachable, replicas, bad, .. } = checked;
+    let CheckedBlock { block, offset, length, wanted, live, unreachable, replicas, bad, found_bad, unverified, .. } =
+        checked;
     let state = match checked {
         CheckedBlock { writing: true, .. } => "being written".to_owned(),
         CheckedBlock { live: 0, .. } => "MISSING no good copy can be read".to_owned(),
@@ -151,6 +158,12 @@ fn describe(checked: &CheckedBlock, sizes: Sizes) -> String {
     }
     if !bad.is_empty() {
         text.push_str(&format!(", DAMAGED: {}", places(bad)));
+    }
+    if !found_bad.is_empty() {
+        text.push_str(&format!(", FOUND DAMAGED: {}", places(found_bad)));
+    }
+    if !unverified.is_empty() {
+        text.push_str(&format!(", could not be read: {}", places(unverified)));
     }
     text
 }
@@ -183,6 +196,8 @@ struct JsonBlock {
     unreachable: u32,
     replicas: Vec<u64>,
     bad: Vec<u64>,
+    found_bad: Vec<u64>,
+    unverified: Vec<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -220,6 +235,8 @@ impl Json {
                     unreachable: block.unreachable,
                     replicas: nodes(&block.replicas),
                     bad: nodes(&block.bad),
+                    found_bad: nodes(&block.found_bad),
+                    unverified: nodes(&block.unverified),
                 };
                 Self { path, inode, broken: None, block: Some(json) }
             }
@@ -246,6 +263,8 @@ mod tests {
             unreachable: 3 - live,
             replicas: Vec::new(),
             bad: vec![place; bad],
+            found_bad: Vec::new(),
+            unverified: Vec::new(),
         }
     }
 

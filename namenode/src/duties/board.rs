@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use namespace::command::DeletedReplica;
 use namespace::repair::Urgency;
-use namespace::row::BlockLocation;
+use namespace::row::{BlockLocation, BlockRow};
 use proto::v1;
-use types::{BlockId, ByteSize, GenStamp, NodeId, StorageId};
+use types::{BlockId, ByteSize, Code, GenStamp, NodeId, StorageId};
 
 /// Copies that wait or run, in the whole cluster. The scan plans more as these end.
 const COPIES: usize = 10_000;
@@ -84,10 +85,30 @@ struct Check {
     handed: Option<Instant>,
 }
 
+/// A replica that somebody wants read, and waits.
+#[derive(Debug)]
+struct Verify {
+    node: NodeId,
+    length: ByteSize,
+    handed: Option<Instant>,
+    /// Dropped without a word when nobody could tell. Several, where several wait.
+    told: Vec<Sender<Verified>>,
+}
+
+/// What became of a replica that was to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) block: BlockId,
+    pub(crate) storage: StorageId,
+    /// What is wrong with it, or why it cannot be told.
+    pub(crate) error: Option<Code>,
+}
+
 #[derive(Debug, Default)]
 struct Tasks {
     copies: BTreeMap<BlockId, Copy>,
     checks: BTreeMap<DeletionKey, Check>,
+    verifies: BTreeMap<DeletionKey, Verify>,
     deletions: BTreeMap<DeletionKey, Deletion>,
     orders: BTreeMap<(BlockId, StorageId), Order>,
     scrubs: BTreeMap<NodeId, Scrub>,
@@ -159,8 +180,22 @@ impl Board {
     }
 
     /// A replica was looked at, or could not be.
-    pub(super) fn checked(&self, storage: StorageId, block: BlockId, generation: GenStamp) {
-        self.tasks().checks.remove(&(storage, block, generation));
+    pub(super) fn checked(&self, storage: StorageId, block: BlockId, generation: GenStamp, error: Option<Code>) {
+        let mut tasks = self.tasks();
+        tasks.checks.remove(&(storage, block, generation));
+        if let Some(verify) = tasks.verifies.remove(&(storage, block, generation)) {
+            for told in verify.told {
+                // Who asked may be gone.
+                let _ = told.send(Verified { block, storage, error });
+            }
+        }
+    }
+
+    /// Has a node read a replica, for somebody who waits. The other end hears of it, or finds the channel closed.
+    pub(crate) fn verify(&self, location: BlockLocation, block: BlockId, row: &BlockRow, told: Sender<Verified>) {
+        let new = || Verify { node: location.node, length: row.length, handed: None, told: Vec::new() };
+        let mut tasks = self.tasks();
+        tasks.verifies.entry((location.storage, block, row.generation)).or_insert_with(new).told.push(told);
     }
 
     /// Gives up copies onto storages that are not `alive` any more.
@@ -276,6 +311,18 @@ impl Board {
                 block: Some((*block).into()),
                 generation: generation.get(),
                 length: check.length.get(),
+            };
+            handed.push(v1::Task { kind: Some(v1::task::Kind::Check(check)) });
+        }
+        tasks.verifies.retain(|_, verify| verify.handed.is_none_or(|handed| now - handed < copy_timeout));
+        let open = tasks.verifies.iter_mut().filter(|(_, verify)| verify.node == node && verify.handed.is_none());
+        for ((storage, block, generation), verify) in open.take(CHECKS_AT_ONCE) {
+            verify.handed = Some(now);
+            let check = v1::CheckReplica {
+                storage: storage.as_bytes().to_vec(),
+                block: Some((*block).into()),
+                generation: generation.get(),
+                length: verify.length.get(),
             };
             handed.push(v1::Task { kind: Some(v1::task::Kind::Check(check)) });
         }

@@ -3,6 +3,8 @@
 //! The walk holds the state open. It ends when this member does not lead any more, since only then may the state be
 //! replaced under it; and when who asked does not listen.
 
+mod readings;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ use tracing::debug;
 use types::InodeId;
 
 use super::Service;
+use readings::{Read, Readings};
 
 /// Entries and extents looked at before the lead is looked at again.
 const ROWS: usize = 1000;
@@ -79,9 +82,29 @@ fn walk(
     })?;
     let mut told = Vec::new();
     let mut last = Instant::now();
+    let mut readings = Readings::new();
     loop {
-        let mut tell = |one: Told| told.extend(wire(service, request.blocks, one));
-        let done = fsck.step(&state, &facts, ROWS, &mut tell).map_err(damaged)?;
+        let mut found = Vec::new();
+        let done = fsck.step(&state, &facts, ROWS, &mut |one: Told| found.push(one)).map_err(damaged)?;
+        for one in found {
+            match one {
+                Told { what: What::Block { block, ref row, .. }, .. }
+                    if request.verify && row.state == BlockState::Committed =>
+                {
+                    readings.begin(service, &facts, block, row.clone(), one);
+                }
+                one => told.extend(wire(service, request.blocks, one, &Read::default())),
+            }
+            while readings.are_many() {
+                readings.wait(service, batches, fsck.looked(), &mut last)?;
+            }
+        }
+        while done && !readings.is_empty() {
+            readings.wait(service, batches, fsck.looked(), &mut last)?;
+        }
+        for (one, read) in readings.ended() {
+            told.extend(wire(service, request.blocks, one, &read));
+        }
         while told.len() > TOLD {
             let rest = told.split_off(TOLD);
             send(service, batches, batch(std::mem::replace(&mut told, rest), fsck.looked(), false))?;
@@ -119,13 +142,14 @@ fn send(service: &Service, batches: &Batches, batch: v1::FsckBatch) -> Result<()
 }
 
 /// Nothing for a block that is well, unless all are wanted.
-fn wire(service: &Service, all: bool, told: Told) -> Option<v1::FsckTold> {
+fn wire(service: &Service, all: bool, told: Told, read: &Read) -> Option<v1::FsckTold> {
     let what = match told.what {
         What::Broken(broken) => v1::fsck_told::What::Broken(broken.to_string()),
         What::Block { offset, length, block, row, health } => {
             let writing = row.state != BlockState::Committed;
             // What can be read now counts, whoever is to leave or was announced to be away.
-            if !all && (writing || (health.live >= health.wanted && health.bad == 0)) {
+            let well = health.live >= health.wanted && health.bad == 0 && *read == Read::default();
+            if !all && (writing || well) {
                 return None;
             }
             let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -140,6 +164,8 @@ fn wire(service: &Service, all: bool, told: Told) -> Option<v1::FsckTold> {
                 unreachable: count(health.unreachable),
                 replicas: service.datanodes.locations(&row.replicas),
                 bad: service.datanodes.locations(&row.bad),
+                found_bad: service.datanodes.locations(&read.bad),
+                unverified: service.datanodes.locations(&read.unknown),
             })
         }
     };
