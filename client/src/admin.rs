@@ -71,6 +71,23 @@ impl Admin {
         report.map_err(|fault| Error::new("get the report on", "the datanodes", fault))
     }
 
+    pub(crate) fn namenodes(&self) -> &[String] {
+        &self.config.namenodes
+    }
+
+    /// Asks one namenode.
+    pub(crate) async fn ask_one<T, F>(
+        &self,
+        address: &str,
+        question: impl FnOnce(AdminClient<Channel>) -> F,
+    ) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, tonic::Status>>,
+    {
+        let asked = async { question(dial(address).await?).await.map_err(|status| failed(&status)) };
+        within(self.patience(), asked).await
+    }
+
     /// Asks the leader if it is known, and the others in their order as long as none answers.
     pub(crate) async fn ask_leader_first<T, F>(&self, question: impl Fn(AdminClient<Channel>) -> F) -> Result<T, Fault>
     where
@@ -83,8 +100,7 @@ impl Admin {
         }
         let mut unanswered = Fault::Configuration("no namenode is configured".to_owned());
         for address in addresses {
-            let asked = async { question(dial(&address).await?).await.map_err(|status| failed(&status)) };
-            match within(self.patience(), asked).await {
+            match self.ask_one(&address, &question).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => unanswered = fault,
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::v1;
 use proto::v1::datanodes_client::DatanodesClient;
@@ -162,6 +162,8 @@ impl Reporter {
             digests: inventory::digests(&self.node, &std::mem::take(&mut self.digests)),
             pages: if self.leads { news.pages.clone() } else { Vec::new() },
             local: self.node.local.clone(),
+            clock: wall_clock(),
+            version: crate::VERSION.to_owned(),
         };
         let answered = self.client.heartbeat(request).await;
         let told = self.leads;
@@ -278,6 +280,12 @@ impl Reporter {
         self.reachable = now;
         answered.ok().map(tonic::Response::into_inner)
     }
+}
+
+/// Nanoseconds since 1970.
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Refusals that are over once there is a leader with time.

@@ -51,6 +51,9 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::store::Volume;
 
+/// What this program says that it is, so that a cluster of several versions can be told.
+pub(crate) const VERSION: &str = concat!("ashlar-", env!("CARGO_PKG_VERSION"));
+
 /// Why a datanode did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

@@ -139,13 +139,19 @@ impl Cluster {
 
     /// Starts one process and waits for its ready line.
     pub fn spawn(&mut self, name: &str) -> Result<()> {
+        self.spawn_with(name, binary(), &[])
+    }
+
+    /// As [`spawn`](Self::spawn), another program, or with variables of its own.
+    pub fn spawn_with(&mut self, name: &str, program: &Path, environment: &[(&str, String)]) -> Result<()> {
         let role = if name.starts_with("nn") { "namenode" } else { "datanode" };
         let file = format!("node-{name}.toml");
         let own = self.root().join(name).join(&file);
         let config = if own.exists() { own } else { self.root().join(file) };
         let log = File::options().create(true).append(true).open(self.log(name))?;
         let mut child = self
-            .command()
+            .command_of(program)
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
             .args([role, "-c", path_text(&config)])
             .args(self.options.settings.iter().filter(|(of, _)| *of == name).flat_map(|(_, set)| ["--set", set]))
             .stdout(Stdio::piped())
@@ -294,7 +300,11 @@ impl Cluster {
 
     /// A command that runs the binary with the configuration of this cluster.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        self.command_of(binary())
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env("ASHLAR_CONFIG", self.root().join("client.toml")).env_remove("ASHLAR_CLUSTER").stdin(Stdio::null());
         // Tests restart datanodes more often than operators do.
         command.env("ASHLAR_NAMENODE__HOLD_DOWN", "1s");

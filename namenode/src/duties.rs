@@ -54,6 +54,7 @@ pub(crate) use balance::{plan_page, weigh_page};
 pub(crate) use board::{Board, CopyBudget, Verified};
 pub(crate) use inventories::Inventories;
 pub(crate) use jobs::JobBoard;
+pub(crate) use recovery::Stuck;
 pub(crate) use scan::Redundancy;
 pub(crate) use standing::{Count, Duty, Standing};
 
@@ -179,6 +180,7 @@ pub(crate) struct Duties {
     pub(crate) jobs: Arc<JobBoard>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) standing: Arc<Standing>,
+    pub(crate) stuck: Arc<Stuck>,
     pub(crate) settings: Settings,
 }
 
@@ -240,6 +242,7 @@ impl Duties {
                     self.redundancy.clear();
                     self.jobs.clear();
                     self.standing.clear();
+                    self.stuck.clear();
                 }
                 continue;
             }
@@ -259,6 +262,7 @@ impl Duties {
         self.redundancy.clear();
         self.jobs.clear();
         self.standing.begin();
+        self.stuck.clear();
         self.sessions.forget_all();
         let now = Instant::now();
         Term {

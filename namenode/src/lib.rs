@@ -30,6 +30,7 @@ mod roster;
 mod rpc;
 mod sessions;
 mod settings;
+mod signs;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,7 @@ use tracing::{info, warn};
 use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::datanodes::racks::{self, Racks};
-use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Standing, Watch};
+use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Standing, Stuck, Watch};
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::locks::LockQueue;
@@ -69,6 +70,7 @@ use crate::readers::{Job, Readers};
 use crate::roster::{Own, Roster};
 use crate::rpc::Service;
 use crate::sessions::Sessions;
+use crate::signs::Signs;
 use crate::store::Store;
 use crate::watches::Watches;
 
@@ -80,6 +82,8 @@ pub use raft::{InstallError, LogError, RaftError};
 pub use settings::{Config, Durability, Settings};
 pub use store::StoreError;
 
+/// What this program says that it is, so that a cluster of several versions can be told.
+pub(crate) const VERSION: &str = concat!("ashlar-", env!("CARGO_PKG_VERSION"));
 /// How long a stopping leader waits for another to take over.
 const HANDOVER: Duration = Duration::from_secs(1);
 /// The log is cut by at least so many entries.
@@ -332,6 +336,8 @@ fn open(
     let redundancy = Arc::new(Redundancy::default());
     let jobs_under_way = Arc::new(JobBoard::default());
     let standing = Arc::new(Standing::default());
+    let stuck = Arc::new(Stuck::default());
+    let signs = Signs::new(settings.suspect_after);
     let duties = Duties {
         events: received,
         raft: raft.handle(),
@@ -344,6 +350,7 @@ fn open(
         jobs: jobs_under_way.clone(),
         metrics: metrics.clone(),
         standing: standing.clone(),
+        stuck: stuck.clone(),
         settings,
     };
     let duties = failures.thread("duties", move || duties.run())?;
@@ -365,6 +372,8 @@ fn open(
         redundancy,
         jobs_under_way,
         standing,
+        stuck,
+        signs,
         events: events.clone(),
         // Two leaders in a row should not make the same choices.
         seed: AtomicU64::new(raft::wall_clock().nanos()),

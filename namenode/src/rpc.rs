@@ -5,6 +5,7 @@
 mod admin;
 mod balance;
 mod datanodes;
+mod examine;
 mod fsck;
 mod jobs;
 mod membership;
@@ -33,7 +34,7 @@ use tonic::transport::Server;
 use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::datanodes::racks::Racks;
-use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy, Standing};
+use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy, Standing, Stuck};
 use crate::failure::Failures;
 use crate::identity::Founder;
 use crate::locks::LockQueue;
@@ -46,6 +47,7 @@ use crate::readers::Job;
 use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::settings::Config;
+use crate::signs::Signs;
 use crate::store::Store;
 use crate::watches::Watches;
 
@@ -82,6 +84,8 @@ pub(crate) struct Service {
     pub(crate) redundancy: Arc<Redundancy>,
     pub(crate) jobs_under_way: Arc<JobBoard>,
     pub(crate) standing: Arc<Standing>,
+    pub(crate) stuck: Arc<Stuck>,
+    pub(crate) signs: Signs,
     pub(crate) events: Sender<Event>,
     /// Makes each choice of targets another one.
     pub(crate) seed: AtomicU64,

@@ -318,6 +318,11 @@ pub fn sessions(view: &impl View, after: Option<SessionId>, limit: usize) -> Res
     rows.iter().map(|(key, _)| Ok(SessionId::new(key::number_of(key)?))).collect()
 }
 
+/// What the client of a session said that it is.
+pub fn client_of(view: &impl View, session: SessionId) -> Result<Option<String>, ViewError> {
+    Ok(view.session(session)?.map(|row| row.client))
+}
+
 /// A file whose writer is lost, and the block that it left open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovering {
@@ -410,13 +415,13 @@ pub fn supergroup(view: &impl View) -> Result<Option<u32>, ViewError> {
     Ok(view.system()?.and_then(|system| system.supergroup))
 }
 
-/// The cluster, once it is formatted.
 /// Where an inode is now, as a path from the root: by the first of its names, if it has several. None if it has none that
 /// is in the tree.
 pub fn path(view: &impl View, inode: InodeId) -> Result<Option<Vec<u8>>, ViewError> {
     resolve::path_to(view, inode)
 }
 
+/// The cluster, once it is formatted.
 pub fn cluster(view: &impl View) -> Result<Option<ClusterId>, ViewError> {
     Ok(view.system()?.and_then(|system| system.cluster))
 }

@@ -2,6 +2,7 @@
 
 mod balance;
 mod check_config;
+mod doctor;
 mod fsck;
 mod job;
 mod key;
@@ -28,6 +29,8 @@ pub(crate) struct AdminArgs {
 enum Command {
     /// Show on one screen how the cluster is; exit code 3 unless it is healthy
     Status(status::StatusArgs),
+    /// Say what is wrong with the cluster, causes before symptoms, and what to do; exit code 3 if anything is
+    Doctor(doctor::DoctorArgs),
     /// List the datanodes with their state and space
     Report(report::ReportArgs),
     /// Have datanodes read and check every replica now, and wait until they have
@@ -64,6 +67,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
     let args_file = args.cluster.file();
     match args.command {
         Command::Status(args) => status::run(config, args).await,
+        Command::Doctor(args) => doctor::run(config, args).await,
         Command::Report(args) => report::run(config, args).await,
         Command::Scrub(args) => scrub::run(config, args).await,
         Command::Fsck(args) => fsck::run(config, args).await,

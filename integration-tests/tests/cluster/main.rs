@@ -6,6 +6,7 @@ mod bit_rot;
 mod command_line;
 mod damaged_wire;
 mod datanode_loss;
+mod doctor;
 mod drain;
 mod finishing;
 mod first_cluster;

@@ -8,6 +8,7 @@
 //!    answers has, or where nothing is left and somebody may still have it, the file waits until that changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use namespace::Error;
@@ -20,11 +21,13 @@ use namespace::view::ViewError;
 use proto::v1;
 use proto::v1::task::Kind as Task;
 use tracing::{debug, info, warn};
-use types::{BlockId, ByteSize, GenStamp, StorageId};
+use types::{BlockId, ByteSize, GenStamp, InodeId, StorageId};
 
 use super::{Duties, Duty};
 use crate::wire::{Offered, Replica};
 
+/// A recovery that takes so many times its patience is told of.
+const OVERDUE: u32 = 2;
 /// Files that are recovered at a time; more wait for their turn.
 const AT_ONCE: usize = 256;
 
@@ -41,10 +44,30 @@ pub(super) enum Done {
     Ended(ByteSize),
 }
 
+/// Files whose recovery does not come to an end, for a doctor.
+#[derive(Debug, Default)]
+pub(crate) struct Stuck(Mutex<Vec<(InodeId, v1::StuckFile)>>);
+
+impl Stuck {
+    pub(super) fn clear(&self) {
+        self.set(Vec::new());
+    }
+
+    fn set(&self, files: Vec<(InodeId, v1::StuckFile)>) {
+        *self.0.lock().expect("no holder of this lock panics") = files;
+    }
+
+    pub(crate) fn read(&self) -> Vec<(InodeId, v1::StuckFile)> {
+        self.0.lock().expect("no holder of this lock panics").clone()
+    }
+}
+
 /// The recoveries of a term.
 #[derive(Debug, Default)]
 pub(super) struct Recoveries {
     attempts: BTreeMap<BlockId, Attempt>,
+    /// When this leader saw a block first that waits to be recovered.
+    first: BTreeMap<BlockId, Instant>,
     /// Blocks that can only end at what was visible, because a quota forbids more.
     only_visible: BTreeSet<BlockId>,
 }
@@ -86,6 +109,7 @@ impl Duties {
         }
         recoveries.only_visible.retain(|block| blocks.contains(block));
         self.standing.left(Duty::Recovery, waiting.len());
+        self.tell_stuck(recoveries, &waiting);
         let new: Vec<Recovering> =
             waiting.into_iter().filter(|file| !recoveries.attempts.contains_key(&file.block)).collect();
         let begin = new.iter().map(|file| Command::BeginRecovery { block: file.block }).collect();
@@ -96,6 +120,33 @@ impl Duties {
             }
         }
         Ok(())
+    }
+
+    /// Tells of what should have ended long ago.
+    fn tell_stuck(&self, recoveries: &mut Recoveries, waiting: &[Recovering]) {
+        let now = Instant::now();
+        recoveries.first.retain(|block, _| waiting.iter().any(|file| file.block == *block));
+        let facts = self.datanodes.health_facts();
+        let is_dead = |location: &&BlockLocation| {
+            facts.members.get(&location.storage).is_none_or(|member| member.liveness == Liveness::Dead)
+        };
+        let mut stuck = Vec::new();
+        for file in waiting {
+            let since = now - *recoveries.first.entry(file.block).or_insert(now);
+            if since < self.settings.recovery_patience * OVERDUE {
+                continue;
+            }
+            let inode = file.block.inode();
+            let told = v1::StuckFile {
+                inode: inode.get(),
+                silent_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+                recovering: true,
+                nodes: file.row.replicas.iter().filter(is_dead).map(|location| location.node.get()).collect(),
+                ..Default::default()
+            };
+            stuck.push((inode, told));
+        }
+        self.stuck.set(stuck);
     }
 
     fn begin_attempt(&self, recoveries: &mut Recoveries, file: Recovering, generation: GenStamp) {
@@ -260,8 +311,6 @@ impl Attempt {
 
 #[cfg(test)]
 mod tests {
-    use types::InodeId;
-
     use super::*;
 
     fn storage(number: u8) -> StorageId {

@@ -92,6 +92,10 @@ impl v1::admin_server::Admin for Admin {
         self.noted(from, by, "Scrub", what, done).await.map(Response::new)
     }
 
+    async fn examine(&self, _: Request<v1::ExamineRequest>) -> Result<Response<v1::ExamineReply>, Status> {
+        super::examine::run(&self.0).await.map(Response::new)
+    }
+
     async fn jobs(&self, _: Request<v1::JobsRequest>) -> Result<Response<v1::JobsReply>, Status> {
         super::jobs::list(&self.0).await.map(Response::new)
     }

@@ -1,6 +1,7 @@
 //! What datanodes call.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use namespace::command::{Command, Reply};
 use namespace::row::BlockLocation;
@@ -8,12 +9,13 @@ use proto::{WireError, v1};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 use types::token::Right;
-use types::{Code, GenStamp, NodeId, StorageId};
+use types::{Code, GenStamp, NodeId, StorageId, Timestamp};
 
 use super::Service;
 use crate::datanodes::racks;
 use crate::duties::{CopyBudget, Event};
 use crate::raft::{Refusal, wall_clock};
+use crate::signs::Told;
 use crate::wire;
 
 /// Results and reports of damage in one heartbeat.
@@ -138,11 +140,14 @@ impl Datanodes {
         let told = wire::deltas(request.deltas, request.instance).map_err(invalid)?;
         let digests = request.digests.iter().map(wire::digests).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
         let pages = request.pages.into_iter().map(wire::page).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+        let clock = (request.clock != 0).then(|| Timestamp::from_nanos(request.clock));
+        let (version, instance) = (request.version, request.instance);
         let named: Vec<StorageId> = heartbeat.storages.iter().map(|report| report.storage).collect();
         let own = |storage: &StorageId| named.contains(storage);
         if !self.0.datanodes.hear(heartbeat) {
             return Ok(false);
         }
+        self.0.signs.hear(node, Told { instance, clock, version: &version }, Instant::now(), wall_clock());
         if leader {
             let results = results.into_iter().map(|outcome| Event::Result { node, outcome });
             for event in results.chain(bad.into_iter().map(Event::Bad)) {

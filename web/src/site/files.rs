@@ -182,7 +182,7 @@ impl Site {
     pub(super) async fn blocks(&self, client: &Client, path: &Path) -> Result<(Vec<CheckedBlock>, u64), Failure> {
         const READ: u32 = 4;
         client.access(path, READ).await?;
-        let mut check = client.admin().fsck(path, true).await?;
+        let mut check = client.admin().fsck(path, true, false).await?;
         let (mut blocks, mut more) = (Vec::new(), 0);
         while let Some((findings, _)) = check.next().await? {
             for finding in findings {
