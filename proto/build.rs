@@ -2,7 +2,7 @@
 
 fn main() -> std::io::Result<()> {
     let root = std::path::Path::new("proto");
-    let files = ["common", "metadata", "datanode", "raft", "admin", "jobs", "examine"]
+    let files = ["common", "metadata", "datanode", "raft", "admin", "jobs", "examine", "policies"]
         .map(|name| root.join(format!("ashlar/v1/{name}.proto")));
     tonic_prost_build::configure()
         .bytes(".ashlar.v1.PutInline.content")

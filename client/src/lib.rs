@@ -54,6 +54,7 @@ mod metadata;
 mod object;
 pub mod objects;
 mod place;
+mod policies;
 mod reader;
 mod session;
 mod store;
@@ -79,6 +80,7 @@ pub use object::{
     StorageReport, Tally, Usage, XattrMode,
 };
 pub use place::Place;
+pub use policies::PolicyState;
 pub use reader::FileReader;
 pub use store::Client;
 pub use trash::{BURIED, TrashItem, Trashed};

@@ -37,6 +37,7 @@ use types::token::Secret;
 use types::{BlockId, ErrorKind, InodeId, NodeId, SessionId, StorageId};
 
 use crate::datanodes::Datanodes;
+use crate::effective::Effective;
 use crate::locks::LockQueue;
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
@@ -182,6 +183,8 @@ pub(crate) struct Duties {
     pub(crate) standing: Arc<Standing>,
     pub(crate) stuck: Arc<Stuck>,
     pub(crate) settings: Settings,
+    /// The same with the policies of the cluster.
+    pub(crate) effective: Arc<Effective>,
 }
 
 /// What belongs to one term.
@@ -543,7 +546,7 @@ impl Duties {
         if !query::garbage_pending(&self.store.state().snapshot())? {
             return Ok(false);
         }
-        let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
+        let grace_nanos = u64::try_from(self.effective.now().delete_grace.as_nanos()).unwrap_or(u64::MAX);
         match self.propose(vec![Command::GcStep { limit: STEP, grace_nanos }]).first() {
             Some(Ok(Reply::Step { more })) => {
                 self.standing.done(Duty::Garbage, 1);

@@ -17,6 +17,7 @@ mod audit;
 mod datanodes;
 mod deed;
 mod duties;
+mod effective;
 mod failure;
 mod identity;
 mod locks;
@@ -58,6 +59,7 @@ use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::datanodes::racks::{self, Racks};
 use crate::duties::{Board, Duties, Event, Inventories, JobBoard, Redundancy, Standing, Stuck, Watch};
+use crate::effective::Effective;
 use crate::failure::Failures;
 use crate::identity::Identity;
 use crate::locks::LockQueue;
@@ -338,7 +340,9 @@ fn open(
     let standing = Arc::new(Standing::default());
     let stuck = Arc::new(Stuck::default());
     let signs = Signs::new(settings.suspect_after);
+    let effective = Arc::new(Effective::new(settings.clone(), store.clone()));
     let duties = Duties {
+        effective: effective.clone(),
         events: received,
         raft: raft.handle(),
         store: store.clone(),
@@ -360,6 +364,7 @@ fn open(
         metrics,
         audit: audit.clone(),
         store,
+        effective,
         datanodes,
         sessions,
         locks: locks.clone(),

@@ -11,6 +11,7 @@ mod jobs;
 mod membership;
 mod metadata;
 mod peers;
+mod policies;
 mod snapshots;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::audit::AuditLog;
 use crate::datanodes::Datanodes;
 use crate::datanodes::racks::Racks;
 use crate::duties::{Board, Event, Inventories, JobBoard, Redundancy, Standing, Stuck};
+use crate::effective::Effective;
 use crate::failure::Failures;
 use crate::identity::Founder;
 use crate::locks::LockQueue;
@@ -71,6 +73,8 @@ pub(crate) struct Service {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) store: Arc<Store>,
+    /// The settings that hold, policies of the cluster included.
+    pub(crate) effective: Arc<Effective>,
     pub(crate) datanodes: Arc<Datanodes>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) locks: Arc<LockQueue>,

@@ -17,6 +17,7 @@ use crate::ageing::Aged;
 use crate::bucket::{BucketSetting, Condition};
 use crate::job::JobOrder;
 use crate::lock::LockWish;
+use crate::policy::Policy;
 use crate::row::{BlockLocation, Kind, NodeRow, Quota, Service};
 
 pub use crate::publication::{Attribute, Content, KeyRename, Publication, Source};
@@ -746,6 +747,14 @@ pub enum Command {
     Job {
         #[n(0)]
         order: JobOrder,
+    },
+    /// Sets a value for the whole cluster, or leaves it to the configuration of the leader again.
+    #[n(242)]
+    SetPolicy {
+        #[n(0)]
+        policy: Policy,
+        #[n(1)]
+        value: Option<u64>,
     },
     /// The leader's: a copy of a block was made and read back, in place of another replica, which goes.
     #[n(241)]

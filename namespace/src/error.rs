@@ -739,6 +739,14 @@ pub enum Error {
         #[n(1)]
         bandwidth: ByteSize,
     },
+    #[error("{policy} cannot be that: {reason}")]
+    #[n(248)]
+    BadPolicy {
+        #[n(0)]
+        policy: String,
+        #[n(1)]
+        reason: String,
+    },
     #[error("there is no {item} of uid {uid} in the trash: it was restored, removed, or its time was over")]
     #[n(105)]
     NoSuchTrash {

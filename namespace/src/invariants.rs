@@ -148,6 +148,7 @@ fn read(state: &MemoryView) -> Rows {
                 assert!(rows.parts.insert(row.inode, row).is_none(), "one content in two parts");
             }
             b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
+            b'P' => drop(get::<crate::policy::PolicyRow>(key, value)),
             b'J' => drop(get::<crate::job::JobRow>(key, value)),
             b'N' => drop(get::<NodeRow>(key, value)),
             b'Y' => check_token_keys(&get(key, value)),

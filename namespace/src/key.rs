@@ -31,6 +31,7 @@
 //! | `U` upload number | [`PartRow`](crate::upload::PartRow) |
 //! | `Y` | [`TokenKeysRow`](crate::token_key::TokenKeysRow): the keys of block tokens |
 //! | `N` node | [`NodeRow`](crate::row::NodeRow) |
+//! | `P` | [`PolicyRow`](crate::policy::PolicyRow): values for the whole cluster |
 //! | `J` job | [`JobRow`](crate::job::JobRow) |
 
 use types::{BlockId, GenStamp, InodeId, JobId, NodeId, SessionId, StorageId, Timestamp, TrashId};
@@ -44,6 +45,9 @@ use crate::view::ViewError;
 pub(crate) const SYSTEM: &[u8] = b"S";
 /// The one row of the keys of block tokens.
 pub(crate) const TOKEN_KEYS: &[u8] = b"Y";
+
+/// The one row of policies.
+pub(crate) const POLICY: &[u8] = b"P";
 
 /// A block key ends in the index inside an erasure-coded group, which is always zero so far.
 const GROUP_INDEX: u8 = 0;

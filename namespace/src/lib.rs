@@ -49,6 +49,7 @@ mod names;
 pub mod overlay;
 mod pending;
 pub mod placement;
+pub mod policy;
 mod publication;
 pub mod query;
 mod quota;

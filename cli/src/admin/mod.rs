@@ -6,6 +6,7 @@ mod doctor;
 mod fsck;
 mod job;
 mod key;
+mod policy;
 mod raft;
 mod report;
 mod scrub;
@@ -49,6 +50,8 @@ enum Command {
     Maintenance(service::MaintenanceArgs),
     /// Show, pause, resume and cancel background work that somebody asked for
     Job(job::JobArgs),
+    /// Show or set values that hold for the whole cluster
+    Policy(policy::PolicyArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
     /// Show every value of a configuration file and where it came from, and what is wrong with it
@@ -77,6 +80,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Recommission(args) => service::recommission(config, args).await,
         Command::Maintenance(args) => service::maintenance(config, args).await,
         Command::Job(args) => job::run(config, args).await,
+        Command::Policy(args) => policy::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
         Command::CheckConfig(_) => unreachable!("it needs no cluster"),
         Command::Supergroup(args) => supergroup::run(config, args).await,

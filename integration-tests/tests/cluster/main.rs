@@ -23,6 +23,7 @@ mod object_store;
 mod memory;
 mod permissions;
 mod power_loss;
+mod policies;
 mod quickstart;
 mod quota;
 mod racks;

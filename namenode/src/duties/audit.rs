@@ -348,7 +348,7 @@ impl Duties {
     }
 
     fn drop_unlisted(&self, drops: BTreeMap<StorageId, (BlockLocation, Vec<Unlisted>)>) {
-        let grace_nanos = u64::try_from(self.settings.delete_grace.as_nanos()).unwrap_or(u64::MAX);
+        let grace_nanos = u64::try_from(self.effective.now().delete_grace.as_nanos()).unwrap_or(u64::MAX);
         for (location, replicas) in drops.into_values() {
             info!(storage = %location.storage, replicas = replicas.len(), "nothing needs these replicas");
             for replicas in replicas.chunks(DROPPED) {

@@ -92,6 +92,18 @@ impl v1::admin_server::Admin for Admin {
         self.noted(from, by, "Scrub", what, done).await.map(Response::new)
     }
 
+    async fn policies(&self, _: Request<v1::PoliciesRequest>) -> Result<Response<v1::PoliciesReply>, Status> {
+        super::policies::list(&self.0).map(Response::new)
+    }
+
+    async fn set_policy(&self, request: Request<v1::SetPolicyRequest>) -> Result<Response<v1::SetPolicyReply>, Status> {
+        let (from, request) = (request.remote_addr(), request.into_inner());
+        let value = request.value.map_or_else(|| "as configured".to_owned(), |value| value.to_string());
+        let (what, by) = (format!("{}: {value}", request.name), request.by.clone());
+        let done = super::policies::set(&self.0, request).await.map(|()| v1::SetPolicyReply {});
+        self.noted(from, by, "SetPolicy", what, done).await.map(Response::new)
+    }
+
     async fn examine(&self, _: Request<v1::ExamineRequest>) -> Result<Response<v1::ExamineReply>, Status> {
         super::examine::run(&self.0).await.map(Response::new)
     }

@@ -205,7 +205,7 @@ impl Client {
         if hello.session != 0 {
             self.adopt(SessionId::new(hello.session));
         }
-        let settings = &self.service.config.settings;
+        let settings = self.service.effective.now();
         let defaults = v1::Defaults {
             replication: u32::from(settings.replication),
             block_size: settings.block_size.get(),
@@ -276,9 +276,10 @@ impl Client {
             self.service.sessions.touch(session);
         }
         let mut sorted = Sorted::default();
+        let settings = self.service.effective.now();
         for op in ops {
             let tag = op.tag;
-            let result = wire::asked(op.kind, &self.service.config.settings).and_then(|asked| {
+            let result = wire::asked(op.kind, &settings).and_then(|asked| {
                 let principal = self.principal.clone();
                 self.asked.insert(tag, Asking { deed: Deed::of(&asked), since: Instant::now(), principal });
                 let principal = self.speaks_for(op.principal)?;
@@ -456,7 +457,7 @@ impl Client {
 
     /// Puts the targets of the blocks to come into a command.
     fn choose(&self, command: &mut Command, wanted: &Targets) -> Result<(), TooFew> {
-        let block_size = self.service.config.settings.block_size;
+        let block_size = self.service.effective.now().block_size;
         let (replicas, block_size, chains) = match command {
             Command::Create { layout, targets, .. } => {
                 (layout.replication, layout.block_size, std::slice::from_mut(targets))

@@ -55,6 +55,7 @@ pub(crate) mod restore_trash;
 pub(crate) mod set_attr;
 pub(crate) mod set_bucket_setting;
 pub(crate) mod set_lock;
+pub(crate) mod set_policy;
 pub(crate) mod set_quota;
 pub(crate) mod set_service;
 pub(crate) mod set_supergroup;

@@ -38,6 +38,7 @@ impl Error {
             | Self::JobEnded { .. }
             | Self::JobOfService { .. }
             | Self::BadBalance { .. }
+            | Self::BadPolicy { .. }
             | Self::TooManyAged { .. }
             | Self::BadTarget { .. }
             | Self::BadAcl { .. }

@@ -15,6 +15,7 @@ mod jobs;
 mod keys;
 mod links;
 mod locks;
+mod policies;
 mod quota;
 mod recovery;
 mod replicas;

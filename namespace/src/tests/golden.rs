@@ -4,6 +4,7 @@
 mod acl;
 mod content;
 mod jobs;
+mod policies;
 mod service;
 mod sessions;
 mod token_keys;

@@ -1,0 +1,83 @@
+//! Values that hold for the whole cluster, in place of what the configuration of the namenode that leads says.
+//!
+//! One row has them all. A value that is not set is not in it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+use types::checksum::CHUNK;
+
+use crate::key;
+use crate::limits::{MAX_BLOCK_SIZE, MAX_REPLICATION};
+use crate::rows::Rows;
+use crate::view::{View, ViewError};
+
+/// The longest time that a policy may say. What is to be kept for longer is to be kept.
+const MAX_TIME: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Policy {
+    /// Wanted replicas of the blocks of a new file that does not ask for another number.
+    #[n(0)]
+    Replication,
+    /// The longest block of such a file, in bytes.
+    #[n(1)]
+    BlockSize,
+    /// How long what users remove can be had back, in nanoseconds; 0: not at all.
+    #[n(2)]
+    TrashExpiry,
+    /// How long the replicas of what is removed for good stay on the disks, in nanoseconds.
+    #[n(3)]
+    DeleteGrace,
+}
+
+impl Policy {
+    pub const ALL: [Self; 4] = [Self::Replication, Self::BlockSize, Self::TrashExpiry, Self::DeleteGrace];
+
+    /// As it is called in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replication => "replication",
+            Self::BlockSize => "block_size",
+            Self::TrashExpiry => "trash_expiry",
+            Self::DeleteGrace => "delete_grace",
+        }
+    }
+
+    /// What is wrong with a value, if anything is.
+    pub(crate) fn check(self, value: u64) -> Result<(), String> {
+        match self {
+            Self::Replication if (1..=u64::from(MAX_REPLICATION)).contains(&value) => Ok(()),
+            Self::Replication => Err(format!("choose 1 to {MAX_REPLICATION}")),
+            Self::BlockSize if value == 0 || value > MAX_BLOCK_SIZE.get() || !value.is_multiple_of(CHUNK as u64) => {
+                Err(format!("choose a multiple of {CHUNK} bytes, up to {MAX_BLOCK_SIZE}"))
+            }
+            Self::TrashExpiry | Self::DeleteGrace if Duration::from_nanos(value) > MAX_TIME => {
+                Err("choose at most ten years".to_owned())
+            }
+            Self::BlockSize | Self::TrashExpiry | Self::DeleteGrace => Ok(()),
+        }
+    }
+}
+
+/// All values that are set, in the order of the policies.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub(crate) struct PolicyRow {
+    #[n(0)]
+    pub(crate) values: Vec<PolicyValue>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct PolicyValue {
+    #[n(0)]
+    pub(crate) policy: Policy,
+    #[n(1)]
+    pub(crate) value: u64,
+}
+
+pub fn all(view: &impl View) -> Result<BTreeMap<Policy, u64>, ViewError> {
+    let row: PolicyRow = view.row(key::POLICY)?.unwrap_or_default();
+    Ok(row.values.into_iter().map(|PolicyValue { policy, value }| (policy, value)).collect())
+}
