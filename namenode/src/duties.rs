@@ -233,7 +233,7 @@ impl Duties {
         let mut term: Option<Term> = None;
         loop {
             let mut gathered = Gathered::default();
-            let busy = term.as_ref().is_some_and(Term::is_busy);
+            let busy = term.as_ref().is_some_and(Term::is_busy) && !self.board.is_held();
             if !self.gather(if busy { Duration::ZERO } else { PAUSE }, &mut gathered) {
                 return Ok(());
             }
@@ -374,6 +374,8 @@ impl Duties {
     }
 
     fn round(&self, term: &mut Term, gathered: Gathered) -> Result<(), namespace::view::ViewError> {
+        let safe = self.effective.is_safe();
+        self.board.hold(safe);
         for replica in gathered.doubted {
             self.doubt(&replica)?;
         }
@@ -398,22 +400,26 @@ impl Duties {
             term.garbage |= query::garbage_pending(&self.store.state().snapshot())?;
             term.expiring |= self.trash_is_due()?;
             self.renew_token_keys();
-            self.expire_sessions()?;
-            self.look_for_recoveries(&mut term.recoveries)?;
-            self.expire_uploads(&mut term.uploads)?;
+            if !safe {
+                self.expire_sessions()?;
+                self.look_for_recoveries(&mut term.recoveries)?;
+                self.expire_uploads(&mut term.uploads)?;
+            }
             self.look_at_jobs(&mut term.jobs)?;
             self.standing.left(Duty::Repair, self.board.copies());
             if self.may_delete(term) {
                 self.offer_deletions()?;
             }
         }
-        self.recover(&mut term.recoveries, gathered.recovered);
-        self.age(&mut term.ageing)?;
-        if term.expiring {
-            term.expiring = self.expire_trash();
-        }
-        if term.garbage {
-            term.garbage = self.free_garbage()?;
+        if !safe {
+            self.recover(&mut term.recoveries, gathered.recovered);
+            self.age(&mut term.ageing)?;
+            if term.expiring {
+                term.expiring = self.expire_trash();
+            }
+            if term.garbage {
+                term.garbage = self.free_garbage()?;
+            }
         }
         let may_delete = self.may_delete(term);
         self.finish_moves(&mut term.jobs.balance, gathered.moved, may_delete)?;
@@ -435,9 +441,9 @@ impl Duties {
         Ok(())
     }
 
-    /// Invariant 3.
+    /// Invariant 3; and nothing is deleted in safe mode.
     fn may_delete(&self, term: &Term) -> bool {
-        term.since.elapsed() >= self.settings.delete_holdoff
+        !self.board.is_held() && term.since.elapsed() >= self.settings.delete_holdoff
     }
 
     /// Proposes commands and waits for their answers; empty when they were refused or took too long.

@@ -29,6 +29,13 @@ impl Effective {
         &self.own
     }
 
+    /// Whether nothing is to be changed now.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.now();
+        let last = self.last.lock().expect("no holder of this lock panics");
+        last.0.get(&Policy::SafeMode).is_some_and(|on| *on != 0)
+    }
+
     /// What holds now: a policy counts from the moment that it is applied.
     pub(crate) fn now(&self) -> Arc<Settings> {
         let policies = policy::all(&*self.store);
@@ -56,6 +63,8 @@ fn over(own: &Settings, policies: &BTreeMap<Policy, u64>) -> Settings {
             Policy::BlockSize => settings.block_size = ByteSize::new(*value),
             Policy::TrashExpiry => settings.trash_expiry = Duration::from_nanos(*value),
             Policy::DeleteGrace => settings.delete_grace = Duration::from_nanos(*value),
+            // No setting: see `is_safe`.
+            Policy::SafeMode => {}
         }
     }
     settings
@@ -69,6 +78,7 @@ pub(crate) fn configured(own: &Settings, policy: Policy) -> u64 {
         Policy::BlockSize => own.block_size.get(),
         Policy::TrashExpiry => nanos(own.trash_expiry),
         Policy::DeleteGrace => nanos(own.delete_grace),
+        Policy::SafeMode => 0,
     }
 }
 

@@ -31,10 +31,14 @@ pub enum Policy {
     /// How long the replicas of what is removed for good stay on the disks, in nanoseconds.
     #[n(3)]
     DeleteGrace,
+    /// 1: nothing is changed, by clients or by the leader's duties, until this is 0 or not set again.
+    #[n(4)]
+    SafeMode,
 }
 
 impl Policy {
-    pub const ALL: [Self; 4] = [Self::Replication, Self::BlockSize, Self::TrashExpiry, Self::DeleteGrace];
+    pub const ALL: [Self; 5] =
+        [Self::Replication, Self::BlockSize, Self::TrashExpiry, Self::DeleteGrace, Self::SafeMode];
 
     /// As it is called in configurations.
     pub const fn name(self) -> &'static str {
@@ -43,6 +47,7 @@ impl Policy {
             Self::BlockSize => "block_size",
             Self::TrashExpiry => "trash_expiry",
             Self::DeleteGrace => "delete_grace",
+            Self::SafeMode => "safe_mode",
         }
     }
 
@@ -57,7 +62,8 @@ impl Policy {
             Self::TrashExpiry | Self::DeleteGrace if Duration::from_nanos(value) > MAX_TIME => {
                 Err("choose at most ten years".to_owned())
             }
-            Self::BlockSize | Self::TrashExpiry | Self::DeleteGrace => Ok(()),
+            Self::SafeMode if value > 1 => Err("choose 0 or 1".to_owned()),
+            Self::BlockSize | Self::TrashExpiry | Self::DeleteGrace | Self::SafeMode => Ok(()),
         }
     }
 }

@@ -9,10 +9,12 @@ mod key;
 mod policy;
 mod raft;
 mod report;
+mod safemode;
 mod scrub;
 mod service;
 mod status;
 mod supergroup;
+mod top;
 mod undelete;
 
 use crate::cluster::ClusterArgs;
@@ -30,6 +32,8 @@ pub(crate) struct AdminArgs {
 enum Command {
     /// Show on one screen how the cluster is; exit code 3 unless it is healthy
     Status(status::StatusArgs),
+    /// Show what the cluster is doing, again and again
+    Top(top::TopArgs),
     /// Say what is wrong with the cluster, causes before symptoms, and what to do; exit code 3 if anything is
     Doctor(doctor::DoctorArgs),
     /// List the datanodes with their state and space
@@ -52,6 +56,8 @@ enum Command {
     Job(job::JobArgs),
     /// Show or set values that hold for the whole cluster
     Policy(policy::PolicyArgs),
+    /// Have nothing changed in the cluster, until told otherwise
+    Safemode(safemode::SafemodeArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
     /// Show every value of a configuration file and where it came from, and what is wrong with it
@@ -71,6 +77,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
     match args.command {
         Command::Status(args) => status::run(config, args).await,
         Command::Doctor(args) => doctor::run(config, args).await,
+        Command::Top(args) => top::run(config, args).await,
         Command::Report(args) => report::run(config, args).await,
         Command::Scrub(args) => scrub::run(config, args).await,
         Command::Fsck(args) => fsck::run(config, args).await,
@@ -81,6 +88,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Maintenance(args) => service::maintenance(config, args).await,
         Command::Job(args) => job::run(config, args).await,
         Command::Policy(args) => policy::run(config, args).await,
+        Command::Safemode(args) => safemode::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
         Command::CheckConfig(_) => unreachable!("it needs no cluster"),
         Command::Supergroup(args) => supergroup::run(config, args).await,

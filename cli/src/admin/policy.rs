@@ -78,6 +78,8 @@ impl Name {
 fn show(name: &str, value: u64) -> String {
     match name {
         "block_size" => ByteSize::new(value).human(),
+        "safe_mode" if value == 0 => "off".to_owned(),
+        "safe_mode" => "on".to_owned(),
         "trash_expiry" | "delete_grace" => humantime::format_duration(Duration::from_nanos(value)).to_string(),
         _ => value.to_string(),
     }

@@ -47,3 +47,53 @@ async fn a_policy_holds_at_once_and_outlives_the_leader() -> Result<()> {
     cluster.until_healthy().await?;
     cluster.finish(&[]).await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_safe_mode_everything_is_read_and_nothing_changed() -> Result<()> {
+    let mut cluster = Cluster::start(Options { datanodes: 4, ..Options::default() }.fast_repair()).await?;
+    put(&cluster, "/kept")?;
+    put(&cluster, "/removed")?;
+    cluster.ashlar(&["fs", "rm", "--skip-trash", "/removed"])?;
+    until("what was removed is gone", async || Ok(replicas(&cluster)? == 3)).await?;
+    ensure!(cluster.ashlar(&["admin", "safemode", "enter"])?.contains("is on"));
+    let refused = cluster.ashlar_raw(&["fs", "mkdir", "/new"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(1) && said.contains("admin safemode leave"), "{said}");
+    let read = cluster.ashlar_raw(&["fs", "cat", "/kept"]);
+    ensure!(read.status.success() && read.stdout == vec![7; 100_000], "it is read");
+
+    // The leader dies, and a datanode: nothing is copied for that, as long as it is safe mode.
+    let leader = cluster.leader().await?;
+    cluster.kill(&leader)?;
+    let holder = ["dn1", "dn2", "dn3", "dn4"]
+        .into_iter()
+        .find(|node| cluster.replicas(node).is_ok_and(|replicas| !replicas.is_empty()));
+    let holder = holder.context("somebody has it")?;
+    cluster.kill(holder)?;
+    until("the loss is known", async || {
+        let status = cluster.ashlar_raw(&["admin", "status", "--json"]);
+        let status: Value = serde_json::from_slice(&status.stdout)?;
+        Ok(status["redundancy"]["under_replicated"] == 1)
+    })
+    .await?;
+    ensure!(cluster.ashlar(&["admin", "safemode", "get"])?.contains("is on"));
+    let silent = |cluster: &Cluster| -> Result<u64> {
+        let report: Value = serde_json::from_str(&cluster.ashlar(&["admin", "report", "--json"])?)?;
+        let nodes = report["datanodes"].as_array().context("an array")?;
+        let lost = nodes.iter().find(|node| node["host"] == holder).context("it is known")?;
+        lost["last_heartbeat_ms"].as_u64().context("a number")
+    };
+    until("it would have been repaired long ago", async || Ok(silent(&cluster)? > 8000)).await?;
+    ensure!(replicas(&cluster)? == 3, "two that live, and the lost one");
+    cluster.ashlar(&["admin", "safemode", "leave"])?;
+    until("it is repaired", async || Ok(replicas(&cluster)? == 4)).await?;
+    cluster.ashlar(&["fs", "mkdir", "/new"])?;
+    cluster.spawn(holder)?;
+    cluster.spawn(&leader)?;
+    cluster.finish(&[]).await
+}
+
+/// On all disks.
+fn replicas(cluster: &Cluster) -> Result<usize> {
+    ["dn1", "dn2", "dn3", "dn4"].iter().map(|node| Ok(cluster.replicas(node)?.len())).sum()
+}

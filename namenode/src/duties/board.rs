@@ -4,6 +4,7 @@
 //! from the source that has least to serve. What would go over a budget waits; a copy larger than all of it goes alone.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,8 @@ struct Tasks {
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     tasks: Mutex<Tasks>,
+    /// Nothing is to be changed: no copy is taken on.
+    held: AtomicBool,
 }
 
 impl Board {
@@ -128,8 +131,16 @@ impl Board {
         *self.tasks() = Tasks::default();
     }
 
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
     pub(super) fn has_room(&self) -> bool {
-        self.tasks().copies.len() < COPIES
+        !self.is_held() && self.tasks().copies.len() < COPIES
     }
 
     pub(super) fn copies(&self) -> usize {

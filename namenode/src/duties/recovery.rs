@@ -124,6 +124,10 @@ impl Duties {
 
     /// Tells of what should have ended long ago.
     fn tell_stuck(&self, recoveries: &mut Recoveries, waiting: &[Recovering]) {
+        if waiting.is_empty() {
+            recoveries.first.clear();
+            return self.stuck.clear();
+        }
         let now = Instant::now();
         recoveries.first.retain(|block, _| waiting.iter().any(|file| file.block == *block));
         let facts = self.datanodes.health_facts();

@@ -140,7 +140,13 @@ struct Sorted {
     /// Answered at once, refusals mostly.
     answered: Vec<v1::Reply>,
     waits: usize,
+    /// Nothing is to be changed.
+    safe: bool,
 }
+
+/// Why an update is refused then.
+const SAFE_MODE: &str =
+    "the cluster is in safe mode, in which nothing is changed; an operator ends it with ashlar admin safemode leave";
 
 impl Client {
     async fn run(mut self) {
@@ -275,7 +281,7 @@ impl Client {
         if let Some(session) = self.session {
             self.service.sessions.touch(session);
         }
-        let mut sorted = Sorted::default();
+        let mut sorted = Sorted { safe: self.service.effective.is_safe(), ..Sorted::default() };
         let settings = self.service.effective.now();
         for op in ops {
             let tag = op.tag;
@@ -357,6 +363,7 @@ impl Client {
             Asked::WaitForLock { .. } if sequence != 0 => {
                 return Err(refused(Code::InvalidArgument, "a lock that is waited for has no sequence number"));
             }
+            Asked::WaitForLock { .. } if sorted.safe => return Err(refused(Code::NotPermitted, SAFE_MODE)),
             Asked::WaitForLock { inode, wish, kind } => {
                 self.wait_for_lock(tag, inode, wish, kind, needed(principal.as_ref())?.clone())?;
                 sorted.waits += 1;
@@ -391,6 +398,10 @@ impl Client {
                     return Err(refused(Code::InvalidArgument, "an update without a sequence number"));
                 }
                 let origin = Origin { session, sequence: Sequence::new(sequence) };
+                // A retry of what was done before is answered all the same.
+                if sorted.safe && !matches!(query::known_result(&*self.service.store, origin), Ok(Some(_))) {
+                    return Err(refused(Code::NotPermitted, SAFE_MODE));
+                }
                 if let Command::RecoverLease { place, holder, .. } | Command::Append { place, holder } = &mut command {
                     *holder = self.holder(place, time);
                 }

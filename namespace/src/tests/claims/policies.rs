@@ -23,6 +23,7 @@ fn a_policy_holds_until_it_is_taken_back_and_one_that_makes_no_sense_is_refused(
         (Policy::BlockSize, (64 << 30) + 4096),
         (Policy::TrashExpiry, u64::MAX),
         (Policy::DeleteGrace, u64::MAX),
+        (Policy::SafeMode, 2),
     ] {
         assert_eq!(code(cluster.run(set(policy, Some(value)))), Code::InvalidArgument, "{policy:?} {value}");
     }
