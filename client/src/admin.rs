@@ -71,10 +71,6 @@ impl Admin {
         report.map_err(|fault| Error::new("get the report on", "the datanodes", fault))
     }
 
-    pub(crate) fn namenodes(&self) -> &[String] {
-        &self.config.namenodes
-    }
-
     /// Asks one namenode.
     pub(crate) async fn ask_one<T, F>(
         &self,

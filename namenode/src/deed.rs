@@ -145,6 +145,9 @@ fn of_command(command: &Command) -> Deed {
         C::CreateBucket { bucket: name, place, .. } => change("CreateBucket").on(bucket(name)).and(place),
         C::DeleteBucket { bucket: name, .. } => change("DeleteBucket").on(bucket(name)),
         C::SetBucketSetting { bucket: name, .. } => change("SetBucketSetting").on(bucket(name)),
+        C::RenameKey { rename } => {
+            change("RenameKey").on(key(&rename.bucket, &rename.from)).and(key(&rename.bucket, &rename.to))
+        }
         C::PutAccessKey { id, .. } => change("PutAccessKey").on(Subject::Text(id.clone())),
         C::RemoveAccessKey { id, .. } => change("RemoveAccessKey").on(Subject::Text(id.clone())),
         C::CreateUpload { bucket, key: name, .. } => change("CreateUpload").on(key(bucket, name)),
@@ -174,8 +177,10 @@ fn of_command(command: &Command) -> Deed {
         C::CloseSession { .. } => inner("CloseSession"),
         // An operator orders it, and has a line for that.
         C::Job { .. } => inner("Job"),
+        C::SetPolicy { .. } => inner("SetPolicy"),
         // The leader's own, which nobody asks for.
         C::MoveReplica { .. } => inner("MoveReplica"),
+        C::AddTokenKey { .. } => inner("AddTokenKey"),
         C::Noop => inner("Noop"),
         C::ExpireSession { .. } => inner("ExpireSession"),
         C::GcStep { .. } => inner("GcStep"),

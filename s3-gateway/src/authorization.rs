@@ -35,7 +35,7 @@ pub(crate) fn check(headers: &mut HeaderMap) -> S3Result<()> {
         }
     }
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    if !text(DATE).is_some_and(|date| AmzDate::parse(date).is_ok()) {
+    if text(DATE).is_none_or(|date| AmzDate::parse(date).is_err()) {
         let message = "AWS authentication requires a valid Date or x-amz-date header";
         return Err(S3Error::with_message(S3ErrorCode::AccessDenied, message));
     }

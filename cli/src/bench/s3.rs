@@ -8,11 +8,12 @@ mod connection;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use access_keys::SealingKey;
 use anyhow::anyhow;
 use bytes::Bytes;
 use client::User;
 use http::Method;
-use s3_gateway::{Gateway, Presign, SealingKey, Settings};
+use s3_gateway::{Gateway, Presign, Settings};
 use tokio::sync::Mutex;
 use types::{ByteSize, Path};
 
@@ -88,7 +89,7 @@ impl<'a> Bench<'a> {
     async fn start(args: &'a S3Args, testbed: &'a Testbed) -> anyhow::Result<Self> {
         let secrets_key = testbed.local().join("secrets.key");
         let sealing = SealingKey::create(&secrets_key)?;
-        let (access_key, secret) = s3_gateway::generate()?;
+        let (access_key, secret) = access_keys::generate()?;
         let superuser = User { uid: 0, gid: 0, groups: Vec::new() };
         let client = testbed.connect().await?.as_user(superuser.clone());
         client.objects().put_access_key(&access_key, &superuser, sealing.seal(&access_key, &secret)?).await?;

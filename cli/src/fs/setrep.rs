@@ -61,7 +61,7 @@ async fn wait(admin: &Admin, paths: &[Path]) -> Result<(), Failure> {
     loop {
         let mut left = 0;
         for path in paths {
-            let mut fsck = admin.fsck(path, true).await?;
+            let mut fsck = admin.fsck(path, true, false).await?;
             while let Some((findings, _)) = fsck.next().await? {
                 let is_open = |what: &Found| match what {
                     Found::Block(block) => {

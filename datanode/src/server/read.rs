@@ -28,7 +28,7 @@ const TURN: u64 = 8 << 20;
 pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Read) -> Result<Next, ConnectionError> {
     let Read { block, generation, ref token, .. } = request;
     if let Err(error) = node.tokens.check(token, block, generation, &[Right::Read, Right::Copy]) {
-        return refuse(client, request.storage, error.code(), error).await;
+        return refuse(node, client, request.storage, error.code(), error).await;
     }
     let Some(volume) = node.volumes.get(&request.storage) else {
         return refuse(node, client, request.storage, Code::NoSuchBlock, "the storage is not on this node").await;

@@ -154,7 +154,7 @@ async fn ranges_and_parts_of_large_objects_are_exact() -> Result<()> {
         ensure!(got == whole[range.start as usize..range.end as usize], "{range:?}");
     }
     let last = store.get_opts(&path, GetOptions::new().with_range(Some(GetRange::Suffix(7)))).await?;
-    ensure!(last.range == 3_500_003..3_500_010 && last.bytes().await? == whole[3_500_003..]);
+    ensure!(last.range == (3_500_003..3_500_010) && last.bytes().await? == whole[3_500_003..]);
     let beyond = GetOptions::new().with_range(Some(GetRange::Offset(3_500_010)));
     ensure!(store.get_opts(&path, beyond).await.is_err());
     // A part that failed is not passed over.

@@ -325,7 +325,7 @@ impl Board {
             };
             handed.push(v1::Task { kind: Some(v1::task::Kind::Check(check)) });
         }
-        tasks.verifies.retain(|_, verify| verify.handed.is_none_or(|handed| now - handed < copy_timeout));
+        tasks.verifies.retain(|_, verify| verify.handed.is_none_or(|handed| now - handed < budget.timeout));
         let open = tasks.verifies.iter_mut().filter(|(_, verify)| verify.node == node && verify.handed.is_none());
         for ((storage, block, generation), verify) in open.take(CHECKS_AT_ONCE) {
             verify.handed = Some(now);

@@ -207,6 +207,7 @@ proptest! {
         let order = |difference: &Difference| match difference {
             Difference::Missing(block) => (*block, 0),
             Difference::Unexpected(stored) => (stored.block, 1),
+            Difference::Left { block, .. } => (*block, 2),
         };
         paged.sort_by_key(order);
         prop_assert_eq!(paged, slow);
@@ -224,7 +225,7 @@ fn what_nobody_completes_is_dropped_once_its_block_is_whole_or_gone() {
     assert_eq!(left(Known::NeverHandedOut, 2, &facts), Verdict::Leave);
     assert_eq!(left(Known::Row(&row(&[2, 3, 4], &[], &[])), 2, &facts), Verdict::Drop);
     // Invariant 1.
-    let written = BlockRow { state: BlockState::UnderConstruction, ..row(&[2, 3, 4], &[], &[]) };
+    let written = BlockRow { state: BlockState::Writing, ..row(&[2, 3, 4], &[], &[]) };
     assert_eq!(left(Known::Row(&written), 2, &facts), Verdict::Wait);
     for listed in [row(&[1, 2, 3], &[], &[]), row(&[2, 3, 4], &[1], &[]), row(&[2, 3, 4], &[], &[1])] {
         assert_eq!(left(Known::Row(&listed), 1, &facts), Verdict::Wait, "{listed:?}");

@@ -215,7 +215,10 @@ fn a_slow_hop_is_left_out_while_enough_others_are_there() {
     let failed = Failed::new(storage(3), Code::TimedOut, reason);
     let survivors = vec![storage(1), storage(2)];
     assert_eq!(out, [Output::Disconnect, Output::Lost { failed, survivors, acked: ByteSize::ZERO }]);
-    writer.handle(second(10), Input::Resume { generation: GenStamp::new(2), chain: vec![hop(1), hop(2)] });
+    writer.handle(
+        second(10),
+        Input::Resume { generation: GenStamp::new(2), token: token(2), chain: vec![hop(1), hop(2)] },
+    );
     writer.handle(second(10), Input::Connected);
     assert_eq!(writer.handle(second(10), Input::Frame(Control::Ready)), [send(0, 0, Flags::NONE, &bytes)]);
     for number in 11..60 {
