@@ -174,7 +174,8 @@ pub(crate) fn shown(bytes: &[u8], terminal: bool) -> Vec<u8> {
 }
 
 fn moment(time: Timestamp) -> jiff::Timestamp {
-    jiff::Timestamp::from_nanosecond(i128::from(time.nanos())).expect("64 bits of nanoseconds end in the year 2554")
+    jiff::Timestamp::from_nanosecond(i128::from(time.signed_nanos()))
+        .expect("64 bits of nanoseconds end in the year 2262")
 }
 
 /// `2026-05-14 09:30`, in the time zone of this machine.

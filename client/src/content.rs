@@ -250,7 +250,7 @@ impl Client {
                 inode: target.inode.get(),
                 last: None,
                 publish: Some(wire::destination(to, options)),
-                mtime: options.mtime.map(Timestamp::nanos),
+                mtime: options.mtime.map(Timestamp::signed_nanos),
             };
             self.0.metadata.attributes(Op::Complete(complete), Scope::Lease(session)).await
         };
@@ -486,7 +486,7 @@ fn wire_edit(edit: &Edit, blocks: &[StoredBlock]) -> Result<v1::Edit, Fault> {
 }
 
 fn terms(options: ContentOptions) -> v1::ContentTerms {
-    v1::ContentTerms { mtime: options.mtime.map(Timestamp::nanos), clear_suid: options.clear_suid }
+    v1::ContentTerms { mtime: options.mtime.map(Timestamp::signed_nanos), clear_suid: options.clear_suid }
 }
 
 fn extent_map(wire: v1::ExtentMap) -> Result<ExtentMap, Fault> {

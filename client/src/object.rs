@@ -53,6 +53,8 @@ pub struct Attributes {
     pub access_acl: bool,
     /// Of directories: whether what is made in it inherits a list.
     pub default_acl: bool,
+    /// Of files: how much of the length is holes. What lives with its inode has none.
+    pub holes: ByteSize,
 }
 
 impl Attributes {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::v1;
 use proto::v1::op::Kind as Op;
 use tokio::time::Instant;
-use types::{ByteSize, Code, InodeId, SessionId};
+use types::{ByteSize, Code, InodeId, SessionId, Timestamp};
 
 use crate::error::{Error, Fault};
 use crate::metadata::{Answer, Metadata, Scope};
@@ -20,6 +20,8 @@ use crate::wire;
 const INSIST: Duration = Duration::from_secs(1);
 /// Files closed with one operation.
 const CLOSED: usize = 1000;
+/// Reads that one request may note.
+const NOTED: usize = 1000;
 
 impl Client {
     /// Opens a file, so that it lives until [`Client::close_handles`], whatever happens to its names; makes it first if that
@@ -60,6 +62,18 @@ impl Client {
                 Ok(_) | Err(Fault::SessionLost) => {}
                 Err(fault) => return Err(Error::new("close", format_args!("{} files", part.len()), fault)),
             }
+        }
+        Ok(())
+    }
+
+    /// Notes when files and directories were read: their access times never run backwards, and nothing else changes. What is
+    /// gone meanwhile, or may not be read, is left out.
+    pub async fn note_reads(&self, reads: &[(InodeId, Timestamp)]) -> Result<(), Error> {
+        for part in reads.chunks(NOTED) {
+            let wire = |(inode, at): &(InodeId, Timestamp)| v1::NotedRead { inode: inode.get(), at: at.signed_nanos() };
+            let op = Op::NoteReads(v1::NoteReads { reads: part.iter().map(wire).collect() });
+            let noted = self.0.metadata.call(op, Scope::Update).await;
+            noted.map_err(|fault| Error::new("note", format_args!("{} reads", part.len()), fault))?;
         }
         Ok(())
     }

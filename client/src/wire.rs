@@ -66,8 +66,8 @@ pub(crate) fn set_attr(at: &Place, change: &AttrChange) -> v1::SetAttr {
         mode: change.mode,
         uid: change.uid,
         gid: change.gid,
-        mtime: change.mtime.map(Timestamp::nanos),
-        atime: change.atime.map(Timestamp::nanos),
+        mtime: change.mtime.map(Timestamp::signed_nanos),
+        atime: change.atime.map(Timestamp::signed_nanos),
         replication: change.replication.map(u32::from),
         touch: change.touch,
         atime_now: change.atime_now,
@@ -110,9 +110,9 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
         uid: wire.uid,
         gid: wire.gid,
         length: ByteSize::new(wire.length),
-        atime: Timestamp::from_nanos(wire.atime),
-        mtime: Timestamp::from_nanos(wire.mtime),
-        ctime: Timestamp::from_nanos(wire.ctime),
+        atime: Timestamp::from_signed_nanos(wire.atime),
+        mtime: Timestamp::from_signed_nanos(wire.mtime),
+        ctime: Timestamp::from_signed_nanos(wire.ctime),
         links: wire.links,
         replication,
         block_size: ByteSize::new(wire.block_size),
@@ -130,6 +130,7 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
         target: (kind == Kind::Symlink).then_some(wire.target),
         access_acl: wire.access_acl,
         default_acl: wire.default_acl,
+        holes: ByteSize::new(wire.holes),
     })
 }
 

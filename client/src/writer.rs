@@ -310,7 +310,7 @@ pub(crate) async fn put_block(
         ownership: Some(wire::file_ownership(&client.0.config.user, options)),
         layout: Some(wire::layout(options)),
         blocks: vec![block.done()],
-        mtime: options.mtime.map(types::Timestamp::nanos),
+        mtime: options.mtime.map(types::Timestamp::signed_nanos),
     };
     let stored = client.0.metadata.attributes(Op::PutBlocks(put), Scope::Lease(block.taken.session)).await?;
     block.taken.used();
@@ -329,7 +329,7 @@ pub(crate) async fn put_inline(
         ownership: Some(wire::file_ownership(&client.0.config.user, options)),
         layout: Some(wire::layout(options)),
         content,
-        mtime: options.mtime.map(types::Timestamp::nanos),
+        mtime: options.mtime.map(types::Timestamp::signed_nanos),
     };
     match client.0.metadata.call(Op::PutInline(put), Scope::Update).await?.0 {
         v1::reply::Result::Attributes(attributes)

@@ -170,6 +170,7 @@ fn of_command(command: &Command) -> Deed {
         C::SetLock { inode, .. } => inner("SetLock").on(*inode),
         C::ReleaseLocks { inode, .. } => inner("ReleaseLocks").on(*inode),
         C::CloseHandles { .. } => inner("CloseHandles"),
+        C::NoteReads { .. } => inner("NoteReads"),
         C::AllocateBlocks { .. } => inner("AllocateBlocks"),
         C::ReleaseBlocks { .. } => inner("ReleaseBlocks"),
         C::ReportBadReplica { .. } => inner("ReportBadReplica"),

@@ -282,6 +282,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::ReleaseLocks(release) => sessions::release(&release)?,
         Kind::OpenHandle(open) => sessions::open(open, settings)?,
         Kind::CloseHandles(close) => sessions::close(close)?,
+        Kind::NoteReads(note) => sessions::note_reads(note)?,
         Kind::Mkdir(mkdir) => Command::Mkdir {
             place: place(mkdir.place, "Mkdir.place")?,
             ownership: ownership(mkdir.ownership)?,
@@ -318,7 +319,7 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             last: complete.last.map(|wire| block_done(wire, "Complete.last")).transpose()?,
             min_replicas: settings.min_replicas,
             publish: complete.publish.map(|wire| destination(wire, "Complete.publish")).transpose()?,
-            mtime: complete.mtime.map(Timestamp::from_nanos),
+            mtime: complete.mtime.map(Timestamp::from_signed_nanos),
         },
         Kind::Abandon(abandon) => Command::Abandon { inode: inode(abandon.inode, "Abandon.inode")? },
         Kind::Rename(rename) => Command::Rename {
@@ -372,8 +373,8 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
                 mode: set.mode,
                 uid: set.uid,
                 gid: set.gid,
-                mtime: set.mtime.map(Timestamp::from_nanos),
-                atime: set.atime.map(Timestamp::from_nanos),
+                mtime: set.mtime.map(Timestamp::from_signed_nanos),
+                atime: set.atime.map(Timestamp::from_signed_nanos),
                 touch: set.touch || (set.atime_now && set.mtime_now),
                 present: present(set.atime_now, set.mtime_now),
                 replication: set.replication.map(|count| replication(count, "SetAttr.replication")).transpose()?,
@@ -406,7 +407,7 @@ fn put_inline(put: v1::PutInline, settings: &Settings) -> Result<Command, Refuse
         ownership: ownership(put.ownership)?,
         layout: layout(put.layout, settings)?,
         content: inline_content(put.content, settings)?,
-        mtime: put.mtime.map(Timestamp::from_nanos),
+        mtime: put.mtime.map(Timestamp::from_signed_nanos),
     })
 }
 

@@ -11,9 +11,9 @@ use crate::commands::write_extents::Writing;
 use crate::commands::{
     abandon, abandon_block, add_block, add_replica, allocate_blocks, append, clone_range, complete, concat, create,
     delete, drop_unlisted, end_session, exchange, extend, format, gc_step, handles, link, mkdir, mknod,
-    next_generation, open_session, punch, put_blocks, put_inline, recover_lease, recovery, register_datanode,
-    release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr, set_lock, set_quota,
-    set_supergroup, set_xattr, symlink, trash, truncate, write_extents,
+    next_generation, note_reads, open_session, punch, put_blocks, put_inline, recover_lease, recovery,
+    register_datanode, release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr,
+    set_lock, set_quota, set_supergroup, set_xattr, symlink, trash, truncate, write_extents,
 };
 use crate::commands::{abort_upload, complete_upload, create_upload, put_part};
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, rename_key, set_bucket_setting};
@@ -96,6 +96,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::ReleaseLocks { inode, owner } => set_lock::release(txn, *inode, *owner),
         Command::OpenHandle { place, rights, create } => handles::open(txn, place, *rights, *create),
         Command::CloseHandles { closed } => handles::close(txn, closed),
+        Command::NoteReads { reads } => note_reads::run(txn, reads),
         Command::Publish { publication } => publish::run(txn, publication),
         Command::DeleteKey { bucket, key, condition } => delete_key::run(txn, bucket, key, condition.as_ref(), 0),
         Command::BuryKey { bucket, key, condition, keep_nanos } => {

@@ -24,7 +24,7 @@ pub use crate::publication::{Attribute, Content, KeyRename, Publication, Source}
 pub use crate::upload::{Completion, NewPart, PartContent, PartName, UploadName};
 pub use arguments::{
     AttrChange, BlockDone, ClosedHandles, ContentTerms, DeletedReplica, Destination, Edit, HandleRights, Holder,
-    Layout, NewOpenFile, Ownership, TimeKind, Unlisted, Where, XattrMode,
+    Layout, NewOpenFile, NotedRead, Ownership, TimeKind, Unlisted, Where, XattrMode,
 };
 pub use reply::{NewBlock, Reply};
 
@@ -621,6 +621,13 @@ pub enum Command {
         /// Make an empty file if nothing is there.
         #[n(2)]
         create: Option<NewOpenFile>,
+    },
+    /// Times of access, which never run backwards. Nothing else changes with them: not the time of change, as on Linux. What is
+    /// gone meanwhile, or may not be read, is left out.
+    #[n(180)]
+    NoteReads {
+        #[n(0)]
+        reads: Vec<NotedRead>,
     },
     /// All of them, or none if the session has not so many open.
     #[n(53)]

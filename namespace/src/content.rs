@@ -26,6 +26,7 @@ use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree::{self, Delta};
 use crate::view::View;
+use crate::xattr;
 
 impl Terms {
     pub(crate) fn inline_max(&self) -> ByteSize {
@@ -154,9 +155,12 @@ impl Content {
     }
 
     pub(crate) fn splice<V: View>(&self, txn: &Transaction<'_, V>, terms: &Terms) -> Outcome<Splice> {
-        let extents = match &self.file()?.data {
-            Data::Blocks { extents, .. } => *extents,
-            Data::Inline { .. } => 0,
+        let file = self.file()?;
+        let extents = match &file.data {
+            Data::Blocks { extents, .. } => {
+                (*extents, file.length.get().saturating_sub(file.holes.unwrap_or_default().get()))
+            }
+            Data::Inline { .. } => (0, 0),
         };
         let due = txn.now.saturating_add(std::time::Duration::from_nanos(terms.grace_nanos));
         Ok(Splice::new(self.row.inode, extents, due, MAX_EXTENTS as usize))
@@ -171,6 +175,7 @@ impl Content {
         };
         file.length = ByteSize::new(length);
         file.data = Data::Blocks { next_block, extents: splice.extents };
+        file.holes = Some(ByteSize::new(length.saturating_sub(splice.held))).filter(|holes| *holes > ByteSize::ZERO);
         Ok(())
     }
 
@@ -186,6 +191,7 @@ impl Content {
         if terms.clear_suid || !txn.caller.is_unlimited() {
             self.row.mode = access::without_privileges(self.row.mode);
         }
+        xattr::drop_capabilities(txn, &mut self.row);
         let now = txn.now;
         let file = self.row.need_file_mut()?;
         file.changes += 1;

@@ -569,6 +569,12 @@ pub enum Error {
         #[n(1)]
         inode: InodeId,
     },
+    #[error("one request notes at most {limit} reads; send several")]
+    #[n(180)]
+    TooManyNoted {
+        #[n(0)]
+        limit: u32,
+    },
     #[error("one request closes at most {limit} files; send several")]
     #[n(76)]
     TooManyClosed {

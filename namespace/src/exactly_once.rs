@@ -68,6 +68,7 @@ fn is_over(view: &impl View, session: SessionId) -> Result<bool, ViewError> {
     Ok(view.session(session)?.is_none_or(|row| row.ending))
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 enum Earlier {
     None,
     Answer(Result<Reply, Error>),

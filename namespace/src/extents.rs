@@ -19,6 +19,8 @@ pub(crate) struct Splice {
     inode: InodeId,
     /// How many extents the file has.
     pub(crate) extents: u64,
+    /// How many bytes they hold.
+    pub(crate) held: u64,
     /// When the replicas of a block that dies leave the disks: a reader may have its place still.
     due: Timestamp,
     /// Extents that may be taken out yet.
@@ -26,8 +28,8 @@ pub(crate) struct Splice {
 }
 
 impl Splice {
-    pub(crate) const fn new(inode: InodeId, extents: u64, due: Timestamp, limit: usize) -> Self {
-        Self { inode, extents, due, left: limit }
+    pub(crate) const fn new(inode: InodeId, (extents, held): (u64, u64), due: Timestamp, limit: usize) -> Self {
+        Self { inode, extents, held, due, left: limit }
     }
 
     /// Makes `from..to` a hole, as far as the limit lets it. Gives where it got to.
@@ -51,6 +53,8 @@ impl Splice {
             txn.remove(key);
             release(txn, &extent, self.due)?;
             self.extents -= 1;
+            // Fewer than are there where holes were not counted yet.
+            self.held = self.held.saturating_sub(extent.length.get());
             self.left -= 1;
         }
         Ok(to)
@@ -60,6 +64,7 @@ impl Splice {
     pub(crate) fn insert<V: View>(&mut self, txn: &mut Transaction<'_, V>, offset: u64, extent: ExtentRow) {
         txn.put(key::extent(self.inode, offset), &extent);
         self.extents += 1;
+        self.held += extent.length.get();
     }
 
     /// Sees to it that no extent lies on both sides of `at`.
@@ -69,6 +74,7 @@ impl Splice {
             return Ok(());
         }
         let head = at - offset;
+        self.held = self.held.saturating_sub(extent.length.get() - head);
         txn.put(key::extent(self.inode, offset), &ExtentRow { length: ByteSize::new(head), ..extent });
         self.insert(txn, at, part(&extent, head, extent.length.get()));
         Ok(())

@@ -330,7 +330,7 @@ fn check_files(rows: &Rows) {
             written.insert((lease.session, inode));
         }
         let open = lease.and_then(|lease| lease.block).map(|number| BlockId::new(inode, number));
-        let (mut end, mut count) = (0, 0);
+        let (mut end, mut count, mut held) = (0, 0, 0);
         for ((_, offset), extent) in rows.extents.range((inode, 0)..=(inode, u64::MAX)) {
             assert!(*offset >= end, "extents of {inode} overlap at {offset}");
             let block = &rows.blocks[&extent.block];
@@ -342,8 +342,13 @@ fn check_files(rows: &Rows) {
             assert!(block.wanted >= file.replication, "{} wants fewer replicas than {inode}", extent.block);
             end = offset + visible;
             count += 1;
+            held += visible;
         }
         assert!(end <= file.length.get(), "{inode} ends before its last extent");
+        let holes = file.holes.unwrap_or_default().get();
+        if matches!(file.data, Data::Blocks { .. }) {
+            assert_eq!(holes, file.length.get() - held, "holes of {inode}");
+        }
         match &file.data {
             Data::Blocks { next_block, extents } => {
                 assert_eq!(*extents, count, "extents of {inode}");

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use types::ByteSize;
+pub(crate) use types::MAX_FILE;
 
 /// Wanted replicas of a block, and targets of a pipeline.
 pub(crate) const MAX_REPLICATION: u8 = 32;
 pub(crate) const MAX_BLOCK_SIZE: ByteSize = ByteSize::new(64 << 30);
 /// The least time to live of a directory: the leader does not look more often.
 pub(crate) const MIN_TTL: Duration = Duration::from_secs(1);
-/// Keeps the sums of directories far from the end of 64 bits.
-pub(crate) const MAX_FILE: ByteSize = ByteSize::new(1 << 50);
 /// Of a file in its inode row. The cluster's own `inline_max` is at most this.
 pub(crate) const MAX_INLINE: ByteSize = ByteSize::new(64 << 10);
 /// Permission bits, setuid, setgid and sticky.
@@ -57,6 +56,8 @@ pub(crate) const MAX_HANDLES_OF_SESSION: u32 = 1 << 18;
 pub(crate) const MAX_HANDLES_OF_INODE: u32 = 1 << 30;
 /// Files that one command closes.
 pub(crate) const MAX_CLOSED: usize = 1000;
+/// Reads that one command notes.
+pub(crate) const MAX_NOTED: usize = 1000;
 /// Results kept for a session, and operations of a session that may be unanswered.
 pub(crate) const RESULT_SLOTS: u64 = 1024;
 /// Names of one inode, as on ext4.

@@ -231,7 +231,10 @@ impl LockTable {
             }
         };
         let row = &mut self.rows[at].1;
-        row.pid = wish.pid;
+        // Linux does not say who unlocks.
+        if wish.kind.is_some() {
+            row.pid = wish.pid;
+        }
         let weaker = row.set(wish.range, wish.kind);
         if row.held.is_empty() {
             self.rows.remove(at);

@@ -624,6 +624,7 @@ pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> O
         writing: new.writing,
         data: new.data,
         changes: 0,
+        holes: None,
     };
     let ownership = txn.caller.ownership(new.ownership);
     Ok(InodeRow::new(txn.next_inode(), ownership, txn.now, Body::File(file)))

@@ -116,6 +116,13 @@ pub(crate) fn take<V: View>(txn: &mut Transaction<'_, V>, row: &mut InodeRow, na
     found.is_some()
 }
 
+/// As on Linux, a program loses its capabilities when it is changed or given to another, whoever does that.
+pub(crate) fn drop_capabilities<V: View>(txn: &mut Transaction<'_, V>, row: &mut InodeRow) {
+    if row.xattrs.is_some() {
+        take(txn, row, b"security.capability");
+    }
+}
+
 /// The long values of an inode that goes.
 pub(crate) fn drop_all<V: View>(txn: &mut Transaction<'_, V>, row: &InodeRow) {
     for xattr in row.xattrs.iter().flatten().filter(|xattr| xattr.value.is_none()) {

@@ -22,6 +22,9 @@ mod units;
 /// that it has names in.
 pub const WATCHED_NAMES: u32 = 32;
 
+/// The longest file. Keeps the sums of directories far from the end of 64 bits.
+pub const MAX_FILE: ByteSize = ByteSize::new(1 << 50);
+
 pub use error::{Code, ErrorKind};
 pub use ids::{
     BlockId, ClusterId, DiskId, GenStamp, InodeId, JobId, LogIndex, NodeId, ParseIdError, Sequence, SessionId,

@@ -171,33 +171,72 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-/// A moment of wall-clock time: nanoseconds since 1970-01-01 UTC. Only stamped by a leader or read from a file system;
-/// never compared with a local clock to time something out.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize, Default, Debug)]
+/// A moment of wall-clock time: nanoseconds since 1970-01-01 UTC, from the year 1677 to 2262. Only stamped by a leader or read
+/// from a file system; never compared with a local clock to time something out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Serialize, Deserialize, Default, Debug)]
 #[cbor(transparent)]
 #[serde(transparent)]
-pub struct Timestamp(#[n(0)] u64);
+pub struct Timestamp(#[n(0)] i64);
 
 impl Timestamp {
     pub const EPOCH: Self = Self(0);
 
+    /// Stays at the last representable moment rather than wrapping.
     pub const fn from_nanos(nanos: u64) -> Self {
+        Self(if nanos > i64::MAX as u64 { i64::MAX } else { nanos as i64 })
+    }
+
+    /// Zero for what was before 1970, which only programs set.
+    pub const fn nanos(self) -> u64 {
+        if self.0 < 0 { 0 } else { self.0 as u64 }
+    }
+
+    pub const fn from_signed_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    pub const fn nanos(self) -> u64 {
+    pub const fn signed_nanos(self) -> i64 {
         self.0
     }
 
-    /// This moment and `later`; stays at the last representable moment (the year 2554) rather than wrapping.
+    /// This moment and `later`; stays at the last representable moment rather than wrapping.
     pub const fn saturating_add(self, later: std::time::Duration) -> Self {
         let nanos = later.as_nanos();
-        Self(self.0.saturating_add(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }))
+        Self(self.0.saturating_add(if nanos > i64::MAX as u128 { i64::MAX } else { nanos as i64 }))
     }
 
     /// The time from `earlier` to this moment, zero if it lies after it.
     pub const fn since(self, earlier: Self) -> std::time::Duration {
-        std::time::Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        if self.0 <= earlier.0 {
+            return std::time::Duration::ZERO;
+        }
+        std::time::Duration::from_nanos(self.0.abs_diff(earlier.0))
+    }
+}
+
+/// Earlier programs wrote moments as far as the year 2554: they become the last one.
+impl<'b, C> Decode<'b, C> for Timestamp {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let nanos = i128::from(d.int()?);
+        Ok(Self(i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })))
+    }
+}
+
+impl From<std::time::SystemTime> for Timestamp {
+    /// The nearest moment that is representable.
+    fn from(time: std::time::SystemTime) -> Self {
+        let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos());
+        Self(match time.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => nanos(since).unwrap_or(i64::MAX),
+            Err(before) => nanos(before.duration()).map_or(i64::MIN, |nanos| -nanos),
+        })
+    }
+}
+
+impl From<Timestamp> for std::time::SystemTime {
+    fn from(time: Timestamp) -> Self {
+        let distance = std::time::Duration::from_nanos(time.0.unsigned_abs());
+        if time.0 < 0 { std::time::UNIX_EPOCH - distance } else { std::time::UNIX_EPOCH + distance }
     }
 }
 
@@ -211,6 +250,22 @@ mod tests {
         fn sizes_parse_what_they_print(bytes: u64) {
             prop_assert_eq!(ByteSize::new(bytes).to_string().parse(), Ok(ByteSize::new(bytes)));
         }
+    }
+
+    #[test]
+    fn moments_go_through_the_clock_of_the_system_and_through_bytes() {
+        for nanos in [0, 1, -1, -1_500_000_000, 1_234_567_890_123_456_789, i64::MIN, i64::MAX] {
+            let time = Timestamp::from_signed_nanos(nanos);
+            assert_eq!(Timestamp::from(std::time::SystemTime::from(time)), time);
+            let bytes = minicbor::to_vec(time).expect("memory takes it");
+            assert_eq!(minicbor::decode::<Timestamp>(&bytes).expect("it was just encoded"), time);
+        }
+        // What an earlier program wrote, as the byte that says "eight bytes follow" and those.
+        let far = [&[0x1b][..], &u64::MAX.to_be_bytes()].concat();
+        let last: Timestamp = minicbor::decode(&far).expect("still legal");
+        assert_eq!(last, Timestamp::from_signed_nanos(i64::MAX));
+        let after = Timestamp::EPOCH.since(Timestamp::from_signed_nanos(-5));
+        assert_eq!((after, Timestamp::from_signed_nanos(-5).nanos()), (std::time::Duration::from_nanos(5), 0));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path as LocalPath, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use client::{Attributes, Client};
@@ -136,7 +135,7 @@ pub(crate) fn preserve(file: &File, attributes: &Attributes) -> io::Result<()> {
         std::os::unix::fs::fchown(file, Some(attributes.uid), Some(attributes.gid))?;
     }
     file.set_permissions(Permissions::from_mode(attributes.mode & 0o7777))?;
-    file.set_times(FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_nanos(attributes.mtime.nanos())))
+    file.set_times(FileTimes::new().set_modified(attributes.mtime.into()))
 }
 
 /// Bytes for the writing thread. It gives the file its name only after `End`: a sender that is gone before was

@@ -26,9 +26,7 @@ pub(crate) const fn fresh_mode(source: u32) -> u32 {
 }
 
 pub(crate) fn modified(metadata: &Metadata) -> Timestamp {
-    let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
-    let nanos = u64::try_from(metadata.mtime_nsec()).unwrap_or(0);
-    Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    Timestamp::from_signed_nanos(metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()))
 }
 
 /// What a file may fail with that a flag answers.

@@ -201,6 +201,7 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         | Op::ReleaseLocks(_)
         | Op::CancelLocks(_)
         | Op::CloseHandles(_)
+        | Op::NoteReads(_)
         | Op::Watch(_)
         | Op::Unwatch(_)
         | Op::AllocateBlocks(_)

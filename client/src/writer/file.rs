@@ -276,8 +276,12 @@ impl FileTask {
             Naming::At(destination) => Some(destination.clone()),
             Naming::Named | Naming::ToldAtClose => None,
         };
-        let complete =
-            v1::Complete { inode: self.facts.inode.get(), last, publish, mtime: self.mtime.map(Timestamp::nanos) };
+        let complete = v1::Complete {
+            inode: self.facts.inode.get(),
+            last,
+            publish,
+            mtime: self.mtime.map(Timestamp::signed_nanos),
+        };
         match self.call_when_copied(Op::Complete(complete)).await? {
             v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
             v1::reply::Result::Done(_) => {

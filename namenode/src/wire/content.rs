@@ -113,7 +113,7 @@ pub(super) fn put(put: v1::PutBlocks, settings: &Settings) -> Result<Command, Wi
         layout: layout(put.layout, settings)?,
         blocks: put.blocks.into_iter().map(block).collect::<Result<_, _>>()?,
         min_replicas: settings.min_replicas,
-        mtime: put.mtime.map(Timestamp::from_nanos),
+        mtime: put.mtime.map(Timestamp::from_signed_nanos),
     })
 }
 
@@ -126,7 +126,7 @@ pub(super) fn extents(extents: v1::Extents) -> Result<Query, WireError> {
 fn terms(wire: Option<v1::ContentTerms>, settings: &Settings) -> ContentTerms {
     let v1::ContentTerms { mtime, clear_suid } = wire.unwrap_or_default();
     ContentTerms {
-        mtime: mtime.map(Timestamp::from_nanos),
+        mtime: mtime.map(Timestamp::from_signed_nanos),
         clear_suid,
         grace_nanos: u64::try_from(settings.delete_grace.as_nanos()).unwrap_or(u64::MAX),
         inline_max: settings.inline_max,

@@ -106,9 +106,9 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
         uid: row.uid,
         gid: row.gid,
         length: row.length.get(),
-        atime: row.atime.nanos(),
-        mtime: row.mtime.nanos(),
-        ctime: row.ctime.nanos(),
+        atime: row.atime.signed_nanos(),
+        mtime: row.mtime.signed_nanos(),
+        ctime: row.ctime.signed_nanos(),
         links: row.links,
         replication: u32::from(row.replication),
         block_size: row.block_size.get(),
@@ -126,6 +126,7 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
         ttl: row.ttl_nanos,
         access_acl: matches!(row.lists, Some(row::Lists::Access | row::Lists::Both)),
         default_acl: matches!(row.lists, Some(row::Lists::Default | row::Lists::Both)),
+        holes: row.holes.unwrap_or_default().get(),
     }
 }
 

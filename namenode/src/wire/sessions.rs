@@ -1,10 +1,10 @@
 //! What a session holds, off and on the wire: locks and open files; and what it is told of changes.
 
 use namespace::changes::{Change, What};
-use namespace::command::{ClosedHandles, Command, HandleRights, NewOpenFile};
+use namespace::command::{ClosedHandles, Command, HandleRights, NewOpenFile, NotedRead};
 use namespace::lock::{HeldLock, LockFamily, LockKind, LockRange, LockWish};
 use proto::{WireError, v1};
-use types::InodeId;
+use types::{InodeId, Timestamp};
 
 use super::{Answer, Asked, Query, Refused, inode, layout, ownership, place, wrong};
 use crate::settings::Settings;
@@ -12,6 +12,7 @@ use crate::watches::Told;
 
 /// Files that one message closes.
 const CLOSED: usize = 1000;
+const NOTED: usize = 1000;
 
 pub(super) fn set_lock(set: v1::SetLock) -> Result<Asked, Refused> {
     let (inode, wish) = (inode(set.inode, "SetLock.inode")?, wish(set.wish)?);
@@ -76,6 +77,17 @@ pub(super) fn close(close: v1::CloseHandles) -> Result<Command, WireError> {
         Ok(ClosedHandles { inode, count: wire.count })
     };
     Ok(Command::CloseHandles { closed: close.closed.into_iter().map(closed).collect::<Result<_, WireError>>()? })
+}
+
+pub(super) fn note_reads(note: v1::NoteReads) -> Result<Command, WireError> {
+    if note.reads.len() > NOTED {
+        return Err(wrong("NoteReads.reads", "names more than 1000 reads"));
+    }
+    let read = |wire: v1::NotedRead| {
+        let inode = inode(wire.inode, "NotedRead.inode")?;
+        Ok(NotedRead { inode, at: Timestamp::from_signed_nanos(wire.at) })
+    };
+    Ok(Command::NoteReads { reads: note.reads.into_iter().map(read).collect::<Result<_, WireError>>()? })
 }
 
 /// What stands in the way of a lock, if anything does.

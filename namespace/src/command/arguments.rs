@@ -96,6 +96,15 @@ pub struct ClosedHandles {
     pub count: u32,
 }
 
+/// Something was read, and when. It counts as read when the command is applied, if that is earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct NotedRead {
+    #[n(0)]
+    pub inode: InodeId,
+    #[n(1)]
+    pub at: Timestamp,
+}
+
 /// A piece of new content.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Edit {

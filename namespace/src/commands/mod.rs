@@ -35,6 +35,7 @@ pub(crate) mod mkdir;
 pub(crate) mod mknod;
 pub(crate) mod move_replica;
 pub(crate) mod next_generation;
+pub(crate) mod note_reads;
 pub(crate) mod open_session;
 pub(crate) mod publish;
 pub(crate) mod punch;

@@ -15,6 +15,7 @@ use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree::{self, Delta};
 use crate::view::View;
+use crate::xattr;
 
 /// Changes attributes; what is absent stays.
 pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: &AttrChange) -> Outcome<Reply> {
@@ -24,6 +25,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, place: &Where, change: 
     // As if the owner were given first: a mode given with it holds.
     if (change.uid.is_some() || change.gid.is_some()) && row.body != Body::Directory {
         row.mode = access::without_privileges(row.mode);
+        xattr::drop_capabilities(txn, &mut row);
     }
     row.uid = change.uid.unwrap_or(row.uid);
     row.gid = change.gid.unwrap_or(row.gid);

@@ -95,7 +95,7 @@ impl Error {
             Self::LockConflict { .. } => Code::LockConflict,
             Self::BadLockRange { .. } => Code::InvalidArgument,
             Self::TooManyOpen { .. } => Code::TooManyOpen,
-            Self::NotOpen { .. } | Self::TooManyClosed { .. } => Code::InvalidArgument,
+            Self::NotOpen { .. } | Self::TooManyClosed { .. } | Self::TooManyNoted { .. } => Code::InvalidArgument,
             Self::TooManyLocks { .. } | Self::TooManyLocksHeld { .. } => Code::NoLocks,
         }
     }

@@ -78,6 +78,9 @@ pub struct Attributes {
     /// Which access control lists it has that say more than the mode.
     #[n(18)]
     pub lists: Option<Lists>,
+    /// Of files: the bytes of the length that are holes; absent if there are none.
+    #[n(19)]
+    pub holes: Option<ByteSize>,
 }
 
 /// The access control lists of an object, where it has any.
@@ -223,6 +226,9 @@ pub(crate) struct FileBody {
     #[n(7)]
     #[cbor(default)]
     pub(crate) changes: u64,
+    /// Bytes of the length that no extent holds; absent if there are none. Programs before this one did not count them.
+    #[n(8)]
+    pub(crate) holes: Option<ByteSize>,
 }
 
 impl InodeRow {
@@ -311,6 +317,7 @@ impl InodeRow {
             target: None,
             ttl_nanos: directory.and_then(|row| row.ttl_nanos),
             lists: acl::lists(self),
+            holes: None,
         };
         if let Some(directory) = directory {
             attributes.mtime = directory.mtime;
@@ -328,6 +335,7 @@ impl InodeRow {
                 attributes.replication = file.replication;
                 attributes.block_size = file.block_size;
                 attributes.writing = file.writing;
+                attributes.holes = file.holes;
             }
             Body::Symlink(link) => {
                 attributes.kind = Kind::Symlink;

@@ -116,6 +116,7 @@ fn rows_keep_their_bytes() {
             writing: true,
             data: Data::Blocks { next_block: 2, extents: 2 },
             changes: 3,
+            holes: None,
         }),
         xattrs: None,
         names: None,

@@ -910,6 +910,7 @@ impl Model {
             target,
             ttl_nanos: None,
             lists: None,
+            holes: None,
             quota: self.quotas.get(&inode).copied().filter(|quota| *quota != Quota::default()),
         }
     }

@@ -5,7 +5,7 @@ use types::{InodeId, Sequence, SessionId, Timestamp};
 use super::super::{LAYOUT, OWNER, to};
 use super::hex;
 use crate::codec::Batch;
-use crate::command::{ClosedHandles, Command, HandleRights, NewOpenFile, Origin, Request};
+use crate::command::{ClosedHandles, Command, HandleRights, NewOpenFile, NotedRead, Origin, Request};
 use crate::error::Error;
 use crate::key;
 use crate::lock::{HeldLock, HeldRange, LockFamily, LockKind, LockOwner, LockRange, LockWish, LocksRow};
@@ -26,6 +26,7 @@ fn locks_and_open_files_keep_their_bytes() {
         Command::ReleaseLocks { inode, owner: 5 },
         Command::OpenHandle { place: to("/f").place, rights, create },
         Command::CloseHandles { closed: vec![ClosedHandles { inode, count: 2 }] },
+        Command::NoteReads { reads: vec![NotedRead { inode, at: Timestamp::from_nanos(8) }] },
     ];
     let origin = Some(Origin { session, sequence: Sequence::new(3) });
     let request = |command| Request { time: Timestamp::from_nanos(9), origin, command, principal: None };
@@ -53,12 +54,13 @@ fn locks_and_open_files_keep_their_bytes() {
 }
 
 const LOG: &str = concat!(
-    "0181858309820703821832",
+    "0181868309820703821832",
     "83182a850500820a1bffffffffffffffff011863f5",
     "830982070382183283182a85050182001bfffffffffffffffff61863f4",
     "830982070382183382182a05",
     "8309820703821834838201422f6682f5f483831903e818641901a4820310f5",
     "8309820703821835818182182a02",
+    "83098207038218b4818182182a08",
 );
 const LOCKS: &str = "018218638182820a1bffffffffffffffff01";
 const CONFLICT: &str = "018203820182184682182a84820705820a1bffffffffffffffff001863";
