@@ -14,8 +14,8 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use client::ContentOptions;
 use tracing::warn;
+use types::Timestamp;
 
-use crate::attributes::timestamp;
 use crate::errno::Failure;
 use crate::file::File;
 
@@ -130,7 +130,7 @@ impl File {
             };
             let bytes = part.data.len() as u64;
             let options =
-                ContentOptions { mtime: written.map(timestamp), clear_suid: part.clear_suid, durability: None };
+                ContentOptions { mtime: written.map(Timestamp::from), clear_suid: part.clear_suid, durability: None };
             let appended = async {
                 self.flush_runs().await?;
                 Ok::<_, Failure>(self.client.append_whole(self.inode, part.data, options).await?)
@@ -144,7 +144,7 @@ impl File {
                     Ok(written) => state.told(written.attributes),
                     Err(failure) => {
                         warn!(inode = %self.inode, bytes, ?failure, "appended data could not be stored");
-                        state.failed.get_or_insert(failure.errno());
+                        self.fail(&mut state, &failure);
                     }
                 }
                 state.settled();

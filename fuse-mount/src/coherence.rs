@@ -11,67 +11,40 @@
 //! 5. What is noted here is bounded, except by a count for each inode that the kernel holds. Past the bound, nothing more is
 //!    kept for long.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+mod kept;
+mod notices;
+
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use client::{Attributes, Changed, Client, Event, Kind, Watcher};
+use client::{Attributes, Client, Event, Kind, Watcher};
 use fuser::{INodeNo, Notifier};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 use types::{InodeId, WATCHED_NAMES};
 
+use kept::{Directory, State};
+pub(crate) use kept::{Slot, Ticket};
+pub(crate) use notices::Notices;
+use notices::{NOTICES, Notice, pass_on};
+
 use crate::attributes::Numbers;
 
 /// Directories that are watched at once; the namenode allows more to one client.
 const WATCHED: usize = 1 << 14;
-/// Names that the kernel keeps for long.
-const KEPT: usize = 1 << 18;
 /// A directory that was used within this time is not given up for another.
 const IN_USE: Duration = Duration::from_secs(10);
 /// How long a directory that could not be watched is left alone.
 const REFUSED: Duration = Duration::from_secs(10);
 /// Of what is not watched, or if the mount keeps nothing for longer.
 const SHORT: Duration = Duration::from_secs(1);
-/// Notices on their way to the kernel.
-const NOTICES: usize = 1 << 12;
-
-/// When something was asked for, in news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
-
-/// A name in a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Slot {
-    pub(crate) directory: InodeId,
-    pub(crate) name: Vec<u8>,
-}
 
 /// How long the kernel may keep an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lifetimes {
     pub(crate) name: Duration,
     pub(crate) attributes: Duration,
-}
-
-/// What the kernel is to drop, besides attributes. It waits for requests that are under way, so it is told by threads that
-/// serve none.
-#[derive(Debug)]
-enum Notice {
-    Name(Slot),
-    Pages(InodeId),
-    /// The kernel has dropped everything that was said before this: it need not be watched any more.
-    Unwatch(InodeId),
-}
-
-/// What [`Coherence::serve`] passes on.
-#[derive(Debug)]
-pub(crate) struct Notices {
-    names: mpsc::Receiver<Notice>,
-    pages: mpsc::Receiver<Notice>,
 }
 
 #[derive(Debug)]
@@ -86,42 +59,6 @@ pub(crate) struct Coherence {
     names: mpsc::Sender<Notice>,
     pages: mpsc::Sender<Notice>,
     _stop: DropGuard,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Counts news and new watches.
-    clock: u64,
-    /// When everything was last in doubt.
-    doubted: u64,
-    directories: HashMap<InodeId, Directory>,
-    nodes: HashMap<InodeId, Node>,
-    /// Names in all directories.
-    kept: usize,
-    /// There is no directory to be given up before.
-    full_until: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Directory {
-    /// Since when it is watched, if it is by now.
-    since: Option<u64>,
-    news: u64,
-    used: Instant,
-    refused: Option<Instant>,
-    /// Those that the kernel keeps for long.
-    names: HashMap<Arc<[u8]>, InodeId>,
-}
-
-/// An inode that the kernel holds.
-#[derive(Debug, Default)]
-struct Node {
-    lookups: u64,
-    /// The name that the kernel keeps for long.
-    place: Option<(InodeId, Arc<[u8]>)>,
-    news: u64,
-    /// The kernel's pages were read while news of the file was told.
-    pages: bool,
 }
 
 impl Coherence {
@@ -198,8 +135,7 @@ impl Coherence {
             if state.directories.len() >= WATCHED {
                 return;
             }
-            let fresh = Directory { since: None, news: 0, used: now, refused: None, names: HashMap::new() };
-            state.directories.insert(directory, fresh);
+            state.directories.insert(directory, Directory::new(now));
         }
         let (coherence, watcher) = (Arc::downgrade(self), self.watcher.clone());
         self.runtime.spawn(async move {
@@ -334,6 +270,15 @@ impl Coherence {
         self.drop_attributes([inode]);
     }
 
+    /// The kernel has put bytes into its pages of a file that may belong elsewhere. It is told when what it waits for now is
+    /// answered.
+    pub(crate) fn misplaced(&self, inode: InodeId) {
+        self.changed_here(inode);
+        let pages = self.pages.clone();
+        // Nobody takes it once nothing is mounted any more.
+        self.runtime.spawn(async move { drop(pages.send(Notice::Pages(inode)).await) });
+    }
+
     /// Attributes are dropped without waiting for any request, unlike names and pages.
     fn drop_attributes(&self, inodes: impl IntoIterator<Item = InodeId>) {
         let Some(notifier) = self.notifier.get() else { return };
@@ -401,179 +346,6 @@ impl Telling<'_> {
     }
 }
 
-/// What the kernel is to drop.
-#[derive(Debug, Default)]
-struct Drops {
-    attributes: Vec<InodeId>,
-    names: Vec<Notice>,
-    pages: Vec<InodeId>,
-}
-
-impl State {
-    /// Invariant 2, for names in a watched directory and its own attributes.
-    fn is_current(&self, directory: InodeId, ticket: Ticket) -> bool {
-        let known = self.directories.get(&directory);
-        let is_watched =
-            known.is_some_and(|known| known.since.is_some_and(|since| since <= ticket.0) && known.news <= ticket.0);
-        is_watched && self.doubted <= ticket.0
-    }
-
-    /// Invariant 2, for what the kernel knows by a name in a watched directory.
-    fn is_fresh(&self, inode: InodeId, ticket: Ticket) -> bool {
-        let Some(node) = self.nodes.get(&inode) else { return false };
-        let Some((directory, _)) = &node.place else { return false };
-        let since = self.directories.get(directory).and_then(|known| known.since);
-        since.is_some_and(|since| since <= ticket.0) && node.news <= ticket.0 && self.doubted <= ticket.0
-    }
-
-    /// The kernel is given a name: whether it may keep that, and the attributes of what has it.
-    fn grant(&mut self, ticket: Ticket, slot: &Slot, attributes: &Attributes) -> (bool, bool) {
-        let inode = attributes.inode;
-        let is_current = self.is_current(slot.directory, ticket);
-        let has_own_watch = self.is_current(inode, ticket);
-        let node = self.nodes.entry(inode).or_default();
-        node.lookups += 1;
-        let is_here = match &node.place {
-            Some((directory, name)) => *directory == slot.directory && **name == *slot.name,
-            None => false,
-        };
-        let may_be_noted = node.place.is_none() && self.kept < KEPT;
-        if !is_current || !(is_here || may_be_noted) {
-            return (false, false);
-        }
-        if !is_here {
-            let name: Arc<[u8]> = slot.name.as_slice().into();
-            let directory = self.directories.get_mut(&slot.directory).expect("it is watched");
-            if let Some(other) = directory.names.insert(name.clone(), inode) {
-                // It stood for another before, which is told of separately.
-                if let Some(other) = self.nodes.get_mut(&other) {
-                    (other.place, other.pages) = (None, false);
-                }
-            } else {
-                self.kept += 1;
-            }
-            let node = self.nodes.get_mut(&inode).expect("just seen");
-            node.place = Some((slot.directory, name));
-        }
-        let attributes = match attributes.kind {
-            Kind::Directory => has_own_watch,
-            _ => attributes.links <= WATCHED_NAMES,
-        };
-        (true, attributes)
-    }
-
-    /// Takes a name out of what is kept. Gives what it stood for.
-    fn drop_name(&mut self, slot: &Slot) -> Option<InodeId> {
-        let inode = self.directories.get_mut(&slot.directory)?.names.remove(slot.name.as_slice())?;
-        self.kept -= 1;
-        if let Some(node) = self.nodes.get_mut(&inode) {
-            (node.place, node.pages) = (None, false);
-        }
-        Some(inode)
-    }
-
-    fn forget(&mut self, inode: InodeId, lookups: u64) {
-        let Some(node) = self.nodes.get_mut(&inode) else { return };
-        node.lookups = node.lookups.saturating_sub(lookups);
-        if node.lookups > 0 {
-            return;
-        }
-        let node = self.nodes.remove(&inode).expect("just seen");
-        if let Some((directory, name)) = node.place
-            && let Some(directory) = self.directories.get_mut(&directory)
-            && directory.names.remove(&name).is_some()
-        {
-            self.kept -= 1;
-        }
-    }
-
-    fn watched(&mut self, directory: InodeId, watched: Result<(), client::Error>) {
-        self.clock += 1;
-        let clock = self.clock;
-        let Some(known) = self.directories.get_mut(&directory) else { return };
-        match watched {
-            Ok(()) => known.since = Some(clock),
-            Err(error) => {
-                debug!(%directory, %error, "a directory is not watched");
-                known.refused = Some(Instant::now());
-            }
-        }
-    }
-
-    fn news(&mut self, changed: Changed) -> Drops {
-        let Changed { inode: directory, names, attributes, content, children } = changed;
-        self.clock += 1;
-        let clock = self.clock;
-        let mut drops = Drops::default();
-        if let Some(known) = self.directories.get_mut(&directory) {
-            known.news = clock;
-        }
-        for name in names {
-            let slot = Slot { directory, name };
-            drops.attributes.extend(self.drop_name(&slot));
-            drops.names.push(Notice::Name(slot));
-        }
-        if attributes || content {
-            drops.attributes.push(directory);
-        }
-        for child in children {
-            if let Some(node) = self.nodes.get_mut(&child.inode) {
-                node.news = clock;
-                drops.attributes.push(child.inode);
-                if child.content {
-                    drops.pages.push(child.inode);
-                }
-            }
-        }
-        drops
-    }
-
-    /// Anything may have changed.
-    fn doubt(&mut self) -> Drops {
-        self.clock += 1;
-        self.doubted = self.clock;
-        let mut drops = Drops::default();
-        let directories: Vec<InodeId> = self.directories.keys().copied().collect();
-        for directory in directories {
-            drops.attributes.push(directory);
-            drops.append(self.drop_names(directory));
-        }
-        drops
-    }
-
-    /// The kernel is to know nothing any more of what is in a directory.
-    fn drop_names(&mut self, directory: InodeId) -> Drops {
-        let mut drops = Drops::default();
-        let Some(known) = self.directories.get_mut(&directory) else { return drops };
-        let names = std::mem::take(&mut known.names);
-        self.kept -= names.len();
-        for (name, inode) in names {
-            if let Some(node) = self.nodes.get_mut(&inode) {
-                (node.place, node.pages) = (None, false);
-                drops.attributes.push(inode);
-                drops.pages.push(inode);
-            }
-            drops.names.push(Notice::Name(Slot { directory, name: name.to_vec() }));
-        }
-        drops
-    }
-
-    fn leave(&mut self, directory: InodeId) -> Drops {
-        let mut drops = self.drop_names(directory);
-        self.directories.remove(&directory);
-        drops.attributes.push(directory);
-        drops
-    }
-}
-
-impl Drops {
-    fn append(&mut self, other: Self) {
-        self.attributes.extend(other.attributes);
-        self.names.extend(other.names);
-        self.pages.extend(other.pages);
-    }
-}
-
 /// Takes news until the client is closed, or nobody wants it.
 async fn listen(coherence: Weak<Coherence>, watcher: Arc<Watcher>) {
     while let Some(event) = watcher.next().await {
@@ -581,33 +353,3 @@ async fn listen(coherence: Weak<Coherence>, watcher: Arc<Watcher>) {
         coherence.news(event).await;
     }
 }
-
-/// Tells the kernel what to drop, until nothing is mounted any more. Each waits for requests under way on what it names.
-fn pass_on(mut notices: mpsc::Receiver<Notice>, notifier: &Notifier, coherence: &Weak<Coherence>) {
-    while let Some(notice) = notices.blocking_recv() {
-        let Some(coherence) = coherence.upgrade() else { return };
-        let numbers = coherence.numbers;
-        let passed = match &notice {
-            Notice::Name(slot) => {
-                notifier.inval_entry(numbers.to_kernel(slot.directory), OsStr::from_bytes(&slot.name))
-            }
-            Notice::Pages(inode) => notifier.inval_inode(numbers.to_kernel(*inode), 0, 0),
-            Notice::Unwatch(directory) => {
-                coherence.unwatch(*directory);
-                Ok(())
-            }
-        };
-        match passed {
-            Ok(()) => {}
-            // A directory that cannot be dropped now, somewhere above what is in use, is looked up again anyway.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTEMPTY | libc::EBUSY | libc::ENOTDIR)) => {}
-            Err(error) => {
-                debug!(?notice, %error, "nothing is mounted any more");
-                return;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use client::{Client, Entry};
 use tokio::sync::Mutex;
-use types::InodeId;
+use types::{Code, InodeId};
 
 use crate::coherence::{Coherence, Ticket};
 use crate::errno::Failure;
@@ -121,7 +121,11 @@ impl Stream {
         (first, after): (u64, Vec<u8>),
     ) -> Result<(), Failure> {
         let ticket = coherence.ask(inode);
-        let (entries, more) = client.list_page(inode, &after).await?;
+        let (entries, more) = match client.list_page(inode, &after).await {
+            // It was removed while it is open: nothing is in it.
+            Err(error) if error.code() == Code::NotFound => (Vec::new(), false),
+            listed => listed?,
+        };
         if self.starts.last().is_none_or(|(last, _)| *last < first) {
             self.starts.push((first, after));
         }

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
+/// A run of this length gets room for the longest. What is not written of that is not memory yet.
+const GROWN: usize = 1 << 20;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
@@ -72,6 +75,10 @@ impl Dirty {
         let before = self.runs.range_mut(..offset).next_back();
         let at = match before {
             Some((start, run)) if end_of(*start, run) == offset && run.len() + data.len() <= longest => {
+                // A run that got so far is one of a long file: it grows to the end without being copied again and again.
+                if run.len() >= GROWN && run.capacity() - run.len() < data.len() {
+                    run.reserve(longest - run.len());
+                }
                 run.extend_from_slice(data);
                 *start
             }

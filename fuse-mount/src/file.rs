@@ -10,14 +10,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use client::{Attributes, Client, ContentOptions, ExtentMap, FileReader};
+use client::{AttrChange, Attributes, Client, ContentOptions, ExtentMap, FileReader};
 use fuser::Errno;
 use tokio::sync::watch;
 use tracing::warn;
-use types::InodeId;
+use types::{InodeId, Timestamp};
 
+use crate::accesses::Accesses;
 use crate::append::Appends;
-use crate::attributes::timestamp;
 use crate::coherence::{Coherence, Ticket};
 use crate::dirty::{self, Batch, Dirty};
 use crate::errno::Failure;
@@ -181,6 +181,14 @@ impl File {
         Ok(length)
     }
 
+    /// It was read through this mount.
+    pub(crate) fn note_read(&self, accesses: &Accesses) {
+        let mut state = self.lock();
+        if let Some(at) = accesses.note(&state.attributes) {
+            state.attributes.atime = at;
+        }
+    }
+
     /// Where the committed bytes are. `again`: what is known was of no use.
     async fn map(&self, again: bool) -> Result<Map, Failure> {
         let (version, ticket) = {
@@ -240,6 +248,23 @@ impl File {
         Ok(self.seen(attributes))
     }
 
+    /// Makes it at least so long.
+    pub(crate) async fn extend(self: &Arc<Self>, length: u64, clear_suid: bool) -> Result<(), Failure> {
+        self.flush().await?;
+        // As the cluster has it now: what others appended must not be cut off.
+        let there = self.client.lstat(self.inode).await?.length.get();
+        self.truncate(length.max(there), clear_suid).await?;
+        Ok(())
+    }
+
+    /// Its times are those of now.
+    pub(crate) async fn touch(self: &Arc<Self>) -> Result<(), Failure> {
+        self.flush().await?;
+        let change = AttrChange { mtime_now: true, ..AttrChange::default() };
+        self.seen(self.client.set_attr(self.inode, change).await?);
+        Ok(())
+    }
+
     /// Makes a range read as zeros; the length stays.
     pub(crate) async fn punch(self: &Arc<Self>, offset: u64, length: u64, clear_suid: bool) -> Result<(), Failure> {
         self.flush().await?;
@@ -296,7 +321,7 @@ impl File {
             let (target, options) = {
                 let mut state = file.lock();
                 let clear_suid = std::mem::take(&mut state.clear_suid);
-                let mtime = state.written.map(timestamp);
+                let mtime = state.written.map(Timestamp::from);
                 (Target::of(&state.attributes), ContentOptions { mtime, clear_suid, durability: None })
             };
             let stored = {
@@ -326,6 +351,14 @@ impl File {
         }
     }
 
+    /// The cause of the first failure is what programs are told (invariant 4).
+    pub(crate) fn fail(&self, state: &mut State, failure: &Failure) {
+        if state.failed.is_none() {
+            state.failed = Some(failure.errno());
+            self.write_back.lost();
+        }
+    }
+
     /// A batch is in the cluster, or will never be.
     fn finish(&self, batch: &Batch, committed: Result<Attributes, Failure>) {
         let freed = {
@@ -337,8 +370,7 @@ impl File {
                 }
                 Err(failure) => {
                     warn!(inode = %self.inode, bytes = batch.bytes(), ?failure, "written data could not be stored");
-                    // The cause of the first failure is what programs are told (invariant 4).
-                    state.failed.get_or_insert(failure.errno());
+                    self.fail(&mut state, &failure);
                 }
             }
             let freed = state.dirty.release(batch.id);
@@ -375,7 +407,7 @@ impl State {
         attributes.length = types::ByteSize::new(length);
         let is_dirty = !self.dirty.is_empty() || !self.appends.is_empty();
         if let Some(written) = self.written.filter(|_| is_dirty) {
-            attributes.mtime = attributes.mtime.max(timestamp(written));
+            attributes.mtime = attributes.mtime.max(Timestamp::from(written));
             attributes.ctime = attributes.ctime.max(attributes.mtime);
         }
         attributes

@@ -8,6 +8,7 @@ use client::{Attributes, Client, FileReader};
 use fuser::{Errno, FileHandle};
 use types::InodeId;
 
+use crate::accesses::Accesses;
 use crate::coherence::{Coherence, Ticket};
 use crate::errno::Failure;
 use crate::file::File;
@@ -21,10 +22,10 @@ use crate::write_back::WriteBack;
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     pub(crate) file: Arc<File>,
-    /// Every write goes to the end of the file as it is in the cluster then.
-    pub(crate) append: bool,
-    /// Every write is durable before it is answered.
-    pub(crate) sync: bool,
+    /// The kernel was told to leave its page cache alone.
+    pub(crate) direct: bool,
+    /// Reads through it change the access time.
+    pub(crate) notes: bool,
 }
 
 #[derive(Debug)]
@@ -32,10 +33,13 @@ pub(crate) struct Files {
     pub(super) client: Client,
     pub(super) coherence: Arc<Coherence>,
     pub(crate) write_back: Arc<WriteBack>,
+    /// Whether access times are kept up at all.
+    notes: bool,
     open: Mutex<HashMap<u64, Arc<OpenFile>>>,
     by_inode: Mutex<HashMap<InodeId, Weak<File>>>,
     next_handle: AtomicU64,
     pub(crate) holds: Arc<Holds>,
+    pub(crate) accesses: Arc<Accesses>,
     pub(crate) locks: Locks,
 }
 
@@ -43,10 +47,12 @@ impl Files {
     pub(crate) fn new(client: Client, coherence: Arc<Coherence>, options: &Options) -> Self {
         Self {
             holds: Holds::new(client.clone()),
+            accesses: Accesses::new(client.clone()),
             locks: Locks::new(client.clone()),
             client,
             coherence,
             write_back: WriteBack::new(options.write_memory),
+            notes: options.access_times && !options.read_only,
             open: Mutex::default(),
             by_inode: Mutex::default(),
             next_handle: AtomicU64::new(1),
@@ -60,6 +66,7 @@ impl Files {
 
     /// `attributes` as the cluster told them, with what is dirty here on top.
     pub(crate) fn seen(&self, attributes: Attributes) -> Attributes {
+        let attributes = self.accesses.seen(attributes);
         match self.of_inode(attributes.inode) {
             Some(file) => file.seen(attributes),
             None => attributes,
@@ -103,7 +110,7 @@ impl Files {
             file.opened(reader, ticket);
         }
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
-        let open = Arc::new(OpenFile { file, append: flags.append(), sync: flags.sync() });
+        let open = Arc::new(OpenFile { file, direct: flags.direct(), notes: self.notes && !flags.unnoted() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, open);
         FileHandle(handle)
     }

@@ -75,7 +75,8 @@ impl fuser::Filesystem for Mounted {
             | InitFlags::FUSE_ATOMIC_O_TRUNC
             | InitFlags::FUSE_POSIX_LOCKS
             | InitFlags::FUSE_FLOCK_LOCKS
-            | InitFlags::FUSE_CACHE_SYMLINKS;
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP;
         if let Err(missing) = config.add_capabilities(wanted) {
             // An older kernel: each of them makes something exact that is then nearly so.
             let _ = config.add_capabilities(wanted - missing);
@@ -344,16 +345,19 @@ impl fuser::Filesystem for Mounted {
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         // The kernel's buffer is used again when this returns.
         let (files, data) = (self.files.clone(), data.to_vec());
-        let size = u32::try_from(data.len()).expect("the kernel writes at most MAX_IO");
-        let terms = WriteTerms { clear_suid: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) };
+        let terms = WriteTerms {
+            flags: Flags(flags.0),
+            from_pages: write_flags.contains(WriteFlags::FUSE_WRITE_CACHE),
+            clear_suid: write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID),
+        };
         let written = async move { files.write(handle, offset, &data, terms).await };
-        self.answer("write", reply, written, move |reply, ()| reply.written(size));
+        self.answer("write", reply, written, |reply, size| reply.written(size));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, handle: FileHandle, owner: LockOwner, reply: ReplyEmpty) {

@@ -1,15 +1,15 @@
 //! Files that are open here, as the cluster knows them: a file that loses its last name lives on until it is closed.
 //!
-//! Opening does not wait for that to be known. It is said before anything that happens afterwards, here or through another
-//! mount, can reach the namenode that removes the file. Closing is said some time later, many files at once.
+//! Opening does not wait for that to be known. What takes names away through this mount waits until everything is known that was
+//! opened before ([`Holds::settle`]); another mount is slower than that. Closing is said some time later, many files at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use client::{Client, HandleOptions};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::debug;
 use types::{InodeId, SessionId};
 
@@ -21,6 +21,8 @@ pub(crate) struct Holds {
     client: Client,
     state: Mutex<State>,
     closed: Notify,
+    /// Everything below this number in [`State::next`] has been said.
+    said: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +30,9 @@ struct State {
     held: HashMap<InodeId, Held>,
     /// To be told, by session.
     closed: HashMap<SessionId, Vec<(InodeId, u32)>>,
+    /// The next `open` that is said by itself, and those that are being said.
+    next: u64,
+    unsaid: BTreeSet<u64>,
 }
 
 /// How often a file is open here, and under which session the cluster knows it.
@@ -39,7 +44,8 @@ struct Held {
 
 impl Holds {
     pub(crate) fn new(client: Client) -> Arc<Self> {
-        let holds = Arc::new(Self { client, state: Mutex::default(), closed: Notify::new() });
+        let said = watch::Sender::new(0);
+        let holds = Arc::new(Self { client, state: Mutex::default(), closed: Notify::new(), said });
         let teller = Arc::downgrade(&holds);
         tokio::spawn(async move {
             while let Some(holds) = teller.upgrade() {
@@ -60,7 +66,7 @@ impl Holds {
 
     /// A file is opened here; `known` if the cluster has been told by what opened it.
     pub(crate) fn open(self: &Arc<Self>, inode: InodeId, known: Option<SessionId>) {
-        {
+        let number = {
             let mut state = self.lock();
             let held = state.held.entry(inode).or_default();
             held.count += 1;
@@ -77,7 +83,11 @@ impl Holds {
             if !first || known.is_some() {
                 return;
             }
-        }
+            let number = state.next;
+            state.next += 1;
+            state.unsaid.insert(number);
+            number
+        };
         let holds = self.clone();
         tokio::spawn(async move {
             match holds.client.open_handle(inode, HandleOptions::default()).await {
@@ -85,7 +95,19 @@ impl Holds {
                 // It was removed before it could be said: whoever reads it finds out.
                 Err(error) => debug!(%inode, %error, "an open file is not held"),
             }
+            let mut state = holds.lock();
+            state.unsaid.remove(&number);
+            let below = state.unsaid.first().copied().unwrap_or(state.next);
+            // Under the lock, so that it never runs backwards.
+            holds.said.send_replace(below);
         });
+    }
+
+    /// Waits until the cluster knows of every file that was opened here before.
+    pub(crate) async fn settle(&self) {
+        let next = self.lock().next;
+        let mut said = self.said.subscribe();
+        said.wait_for(|below| *below >= next).await.expect("the sender is in this");
     }
 
     fn known(&self, inode: InodeId, session: SessionId) {

@@ -2,7 +2,7 @@
 
 use client::{Attributes, Client, ContentOptions, HandleOptions, NewHandleFile};
 use fuser::{Errno, FileHandle, LockOwner};
-use types::{InodeId, Name};
+use types::{InodeId, MAX_FILE, Name};
 
 use crate::coherence::Ticket;
 use crate::errno::Failure;
@@ -34,6 +34,11 @@ impl Flags {
         self.0 & libc::O_ACCMODE != libc::O_WRONLY
     }
 
+    /// Reads are to leave the access time alone.
+    pub(crate) fn unnoted(self) -> bool {
+        self.has(libc::O_NOATIME)
+    }
+
     pub(crate) fn exclusive(self) -> bool {
         self.has(libc::O_EXCL)
     }
@@ -54,6 +59,11 @@ fn signed(offset: u64) -> i64 {
 /// What a write carries besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteTerms {
+    /// Of the descriptor as they are now: fcntl(2) may have changed them since it was opened.
+    pub(crate) flags: Flags,
+    /// The kernel writes pages that were changed through a mapping, by whatever handle of the file it finds: the flags of
+    /// that mean nothing.
+    pub(crate) from_pages: bool,
     /// The writer may not keep setuid and setgid on the file.
     pub(crate) clear_suid: bool,
 }
@@ -106,9 +116,15 @@ impl Files {
         let (mut attributes, session) =
             client.open_handle(place, HandleOptions { read: false, write: false, create }).await?;
         self.holds.open(attributes.inode, Some(session));
-        // It was there already.
-        if flags.truncate() && attributes.length.get() > 0 {
-            attributes = client.truncate(attributes.inode, 0, ContentOptions::default()).await?;
+        if flags.truncate() {
+            // It was there already, made by another machine since the kernel asked, or only what is dirty here has a length.
+            match self.of_inode(attributes.inode) {
+                Some(file) => attributes = file.truncate(0, false).await?,
+                None if attributes.length.get() > 0 => {
+                    attributes = client.truncate(attributes.inode, 0, ContentOptions::default()).await?;
+                }
+                None => {}
+            }
         }
         let handle = self.open(attributes.clone(), None, flags);
         Ok((attributes, handle))
@@ -119,27 +135,40 @@ impl Files {
         let mut buffer = vec![0; size as usize];
         let filled = open.file.read(offset, &mut buffer).await?;
         buffer.truncate(filled);
+        if open.notes && size > 0 {
+            open.file.note_read(&self.accesses);
+        }
         Ok(buffer)
     }
 
+    /// Tells how many bytes were taken in: fewer only at the end of the longest file.
     pub(crate) async fn write(
         &self,
         handle: FileHandle,
         offset: u64,
         data: &[u8],
         terms: WriteTerms,
-    ) -> Result<(), Failure> {
+    ) -> Result<u32, Failure> {
         let open = self.handle(handle)?;
-        if open.append {
+        let room = usize::try_from(MAX_FILE.get().saturating_sub(offset)).unwrap_or(usize::MAX);
+        if room == 0 && !data.is_empty() {
+            return Err(Errno::EFBIG.into());
+        }
+        let data = &data[..data.len().min(room)];
+        if terms.flags.append() && !terms.from_pages {
             open.file.append(data, terms.clear_suid).await?;
+            if !open.direct {
+                // The kernel has put it into its pages, at the end that it knew.
+                self.coherence.misplaced(open.file.inode);
+            }
         } else {
             open.file.write(offset, data, terms.clear_suid).await?;
         }
         // What a program may not keep it loses with the write, on every machine, as on a local disk.
-        if open.sync || (terms.clear_suid && open.file.has_privileges()) {
+        if terms.flags.sync() || (terms.clear_suid && open.file.has_privileges()) {
             open.file.flush().await?;
         }
-        Ok(())
+        Ok(u32::try_from(data.len()).expect("the kernel writes at most MAX_IO"))
     }
 
     /// A descriptor of the handle is closed: everything is written, and what its process had locked is free.
@@ -185,11 +214,8 @@ impl Files {
             libc::FALLOC_FL_ZERO_RANGE => file.punch(offset, length, clear_suid).await?,
             _ => return Err(Errno::EOPNOTSUPP.into()),
         }
-        if !keep {
-            // It is a change of the file even where nothing is added.
-            file.truncate(end.max(file.length()), clear_suid).await?;
-        }
-        Ok(())
+        // It is a change of the file even where nothing is added.
+        if keep { file.touch().await } else { file.extend(end, clear_suid).await }
     }
 
     /// lseek(2) to data or to a hole.

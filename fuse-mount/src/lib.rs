@@ -1,5 +1,6 @@
 //! The POSIX door: a directory of the namespace as a file system of this machine.
 
+mod accesses;
 mod answer;
 mod append;
 mod attributes;
@@ -23,5 +24,6 @@ mod store;
 mod write_back;
 mod xattrs;
 
-pub use options::Options;
-pub use session::{Mount, MountError};
+pub use options::{Options, Refused};
+pub use read_ahead::raise as raise_read_ahead;
+pub use session::{Mount, MountError, PATIENCE};

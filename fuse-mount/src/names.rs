@@ -10,7 +10,7 @@ use client::{
 use fuser::{Errno, FileHandle, INodeNo, RenameFlags, TimeOrNow};
 use types::{InodeId, Name};
 
-use crate::attributes::{Numbers, timestamp};
+use crate::attributes::{self, Numbers};
 use crate::coherence::Coherence;
 use crate::directory::{Directory, Part};
 use crate::errno::Failure;
@@ -54,12 +54,14 @@ impl NewObject {
 #[derive(Debug)]
 pub(crate) struct Names {
     client: Client,
-    files: Arc<Files>,
+    pub(crate) files: Arc<Files>,
     room: RoomCache,
     is_superuser: bool,
     root_squash: bool,
     pub(crate) numbers: Numbers,
     directories: Mutex<HashMap<u64, Arc<OpenDirectory>>>,
+    /// Directories that were removed through this mount while they are open here, as they were.
+    removed: Mutex<HashMap<InodeId, Attributes>>,
     next_handle: AtomicU64,
 }
 
@@ -79,6 +81,7 @@ impl Names {
             room: RoomCache::default(),
             numbers,
             directories: Mutex::default(),
+            removed: Mutex::default(),
             next_handle: AtomicU64::new(1),
         }
     }
@@ -127,6 +130,9 @@ impl Names {
 
     pub(crate) async fn attributes(&self, user: &User, inode: INodeNo) -> Result<Attributes, Failure> {
         let inode = self.numbers.of_kernel(inode);
+        if let Some(removed) = self.removed.lock().unwrap_or_else(PoisonError::into_inner).get(&inode) {
+            return Ok(removed.clone());
+        }
         self.files.settle(inode).await;
         Ok(self.files.seen(self.of(user).lstat(inode).await?))
     }
@@ -161,8 +167,11 @@ impl Names {
         {
             return Ok(attributes);
         }
+        if atime.is_some() {
+            self.files.accesses.forget(number).await;
+        }
         let given = |time: Option<TimeOrNow>| match time {
-            Some(TimeOrNow::SpecificTime(time)) => Some(timestamp(time)),
+            Some(TimeOrNow::SpecificTime(time)) => Some(attributes::given(time)),
             Some(TimeOrNow::Now) | None => None,
         };
         // The present is the cluster's, and whoever may write may have both times set to it.
@@ -252,10 +261,20 @@ impl Names {
     ) -> Result<(), Failure> {
         let client = self.of(user);
         let place = self.in_directory(parent, name)?;
-        match (directory, client.lstat(place.clone()).await?.is_directory()) {
+        let found = client.lstat(place.clone()).await?;
+        match (directory, found.is_directory()) {
             (false, true) => Err(Errno::EISDIR.into()),
             (true, false) => Err(Errno::ENOTDIR.into()),
-            _ => Ok(client.delete(place, false).await?),
+            _ => {
+                // Whoever has it open keeps it.
+                self.files.holds.settle().await;
+                client.delete(place, false).await?;
+                if directory && self.is_open(found.inode) {
+                    let removed = Attributes { links: 0, ..found };
+                    self.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(removed.inode, removed);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -268,6 +287,8 @@ impl Names {
     ) -> Result<(), Failure> {
         let client = self.of(user);
         let (from, to) = (self.in_directory(from.0, from.1)?, self.in_directory(to.0, to.1)?);
+        // Whoever has open what is replaced keeps it.
+        self.files.holds.settle().await;
         match flags {
             RenameFlags::RENAME_EXCHANGE => Ok(client.exchange(from, to).await?),
             RenameFlags::RENAME_NOREPLACE => Ok(client.rename(from, to, false).await?),
@@ -285,7 +306,17 @@ impl Names {
     }
 
     pub(crate) fn close_directory(&self, handle: FileHandle) {
-        self.directories.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle.0);
+        let closed = self.directories.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle.0);
+        if let Some(closed) = closed
+            && !self.is_open(closed.directory.inode)
+        {
+            self.removed.lock().unwrap_or_else(PoisonError::into_inner).remove(&closed.directory.inode);
+        }
+    }
+
+    fn is_open(&self, directory: InodeId) -> bool {
+        let open = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().any(|open| open.directory.inode == directory)
     }
 
     /// Entries of an open directory, from where the kernel is.

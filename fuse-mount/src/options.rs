@@ -4,11 +4,26 @@ use std::time::Duration;
 
 use types::{ByteSize, Path};
 
+/// What a mount may forbid, as mount(8) has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// `nosuid`: programs gain nothing by setuid and setgid.
+    Privileges,
+    /// `nodev`: devices are names only.
+    Devices,
+    /// `noexec`: nothing here is run.
+    Programs,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The directory of the namespace that is mounted.
     pub subdir: Path,
     pub read_only: bool,
+    /// Reading a file changes its access time where a program could notice: as `relatime`, see mount(8).
+    pub access_times: bool,
+    /// What the kernel is to refuse here, whatever the files say.
+    pub refused: Vec<Refused>,
     /// Other users than the one who mounts may use it.
     pub allow_other: bool,
     /// Uid 0 of this machine is `nobody` in the cluster.
@@ -28,6 +43,8 @@ impl Default for Options {
         Self {
             subdir: Path::root(),
             read_only: false,
+            access_times: true,
+            refused: Vec::new(),
             allow_other: false,
             root_squash: false,
             attr_timeout: Duration::from_secs(60),

@@ -7,7 +7,7 @@ use std::path::Path;
 const KIB: u32 = 4096;
 
 /// Lets the kernel read further ahead in what is mounted on `point`. Only the superuser may.
-pub(crate) fn raise(point: &Path) -> io::Result<()> {
+pub fn raise(point: &Path) -> io::Result<()> {
     let point = point.canonicalize()?;
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
     let point = point.to_str().ok_or(io::ErrorKind::InvalidInput)?;

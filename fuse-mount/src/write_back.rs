@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use fuser::Errno;
+use futures::future::join_all;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 use types::{ByteSize, InodeId};
@@ -29,6 +31,8 @@ pub(crate) struct WriteBack {
     /// Somebody waits for memory.
     pressed: Notify,
     tasks: TaskTracker,
+    /// Files of which something was lost that had been written.
+    lost: AtomicUsize,
 }
 
 impl WriteBack {
@@ -40,6 +44,7 @@ impl WriteBack {
             dirty: Mutex::default(),
             pressed: Notify::new(),
             tasks: TaskTracker::new(),
+            lost: AtomicUsize::new(0),
         });
         tokio::spawn(Self::flusher(Arc::downgrade(&write_back)));
         write_back
@@ -109,12 +114,15 @@ impl WriteBack {
         files
     }
 
-    /// Writes everything. Tells how many files failed.
+    /// Something that was written to a file could not be stored, for the first time.
+    pub(crate) fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes everything. Tells of how many files something was lost, ever.
     pub(crate) async fn drain(&self) -> usize {
-        let mut failed = 0;
-        for file in self.dirty_files() {
-            failed += usize::from(file.flush().await.is_err());
-        }
-        failed
+        // A file whose flush fails counts itself.
+        join_all(self.dirty_files().iter().map(File::flush)).await;
+        self.lost.load(Ordering::Relaxed)
     }
 }

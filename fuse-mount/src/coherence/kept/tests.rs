@@ -28,6 +28,7 @@ fn attributes(inode: InodeId, kind: Kind, links: u32) -> Attributes {
         target: None,
         access_acl: false,
         default_acl: false,
+        holes: ByteSize::ZERO,
     }
 }
 
@@ -42,8 +43,7 @@ fn slot(name: &str) -> Slot {
 fn watched(inodes: &[InodeId]) -> State {
     let mut state = State::default();
     for inode in inodes {
-        let fresh = Directory { since: None, news: 0, used: Instant::now(), refused: None, names: HashMap::new() };
-        state.directories.insert(*inode, fresh);
+        state.directories.insert(*inode, Directory::new(Instant::now()));
         state.watched(*inode, Ok(()));
     }
     state
@@ -142,7 +142,7 @@ fn what_the_kernel_forgets_is_not_noted_any_more() {
     state.forget(FILE, 2);
     assert!(state.is_fresh(FILE, asked), "it was looked up once more meanwhile");
     state.forget(FILE, 1);
-    assert_eq!((state.nodes.len(), state.kept), (0, 0));
+    assert_eq!((state.lookups.len(), state.nodes.len(), state.kept), (0, 0, 0));
     assert!(state.directories[&DIRECTORY].names.is_empty());
     state.forget(FILE, 1);
 }
