@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use rustix::mount::UnmountFlags;
@@ -74,11 +74,16 @@ impl Mounted {
         Ok(())
     }
 
-    /// SIGTERM: the daemon writes what is left, unmounts and ends with success.
-    pub async fn finish(mut self) -> Result<()> {
+    /// SIGTERM: the daemon writes what is left, unmounts and ends.
+    pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         until("the mount ends", async || Ok(self.daemon.try_wait()?.is_some())).await?;
-        let status = self.daemon.wait()?;
+        Ok(self.daemon.wait()?)
+    }
+
+    /// As [`Self::stop`], and with success.
+    pub async fn finish(mut self) -> Result<()> {
+        let status = self.stop().await?;
         ensure!(status.success(), "the mount ended with {status}");
         Ok(())
     }

@@ -20,10 +20,8 @@ pub(super) fn start(log: Option<&Path>) -> Result<(), Failure> {
         None => rustix::io::dup(std::io::stderr()).map_err(|error| failed(error.into()))?.into(),
     };
     let mut command = Command::new(program);
-    // A session of its own: what ends the terminal does not end the mount.
     let arguments = helper_arguments(std::env::args_os().collect());
-    command.args(arguments.into_iter().skip(1)).arg("--foreground");
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.args(arguments.into_iter().skip(1)).args(["--foreground", "--detached"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn().map_err(failed)?;
     let stdout = child.stdout.take().expect("it is piped");
     let mut line = String::new();
@@ -38,4 +36,23 @@ pub(super) fn start(log: Option<&Path>) -> Result<(), Failure> {
         Some(path) => Failure::Failed(format!("nothing is mounted; {} says why", path.display())),
         None => Failure::Reported,
     })
+}
+
+/// What the new process does first: it gets a session of its own, so that what ends the terminal does not end the mount.
+pub(super) fn begin() -> Result<(), Failure> {
+    match rustix::process::setsid() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::Failed(format!("cannot leave the terminal: {}", reason(&error.into())))),
+    }
+}
+
+/// What it does when it has mounted: it lets go of everything that others may wait for it to leave. Its log stays.
+pub(super) fn let_go(has_log: bool) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::local(Path::new("/dev/null"), &error);
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(failed)?;
+    rustix::stdio::dup2_stdout(&null).map_err(|error| failed(error.into()))?;
+    if !has_log {
+        rustix::stdio::dup2_stderr(&null).map_err(|error| failed(error.into()))?;
+    }
+    std::env::set_current_dir("/").map_err(|error| Failure::local(Path::new("/"), &error))
 }

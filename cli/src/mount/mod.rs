@@ -6,10 +6,11 @@ mod options;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use client::Client;
 use fuse_mount::{Mount, Options};
 
 use crate::cluster::ClusterArgs;
-use crate::exit::{Failure, reason};
+use crate::exit::Failure;
 use crate::logging;
 use crate::output::Output;
 use crate::serve::stop_wanted;
@@ -39,12 +40,18 @@ pub(crate) struct MountArgs {
     /// Where the background process writes its log; without it, nowhere
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// This is the process in the background
+    #[arg(long, hide = true)]
+    detached: bool,
+    /// Look at the command line and do nothing more, as `mount -f` asks for
+    #[arg(long, hide = true)]
+    fake: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }
 
-/// The command line of a mount helper, `mount.ashlar CLUSTER MOUNTPOINT [-sfnv] [-o OPTIONS]` (see mount(8)), as one of ours;
-/// any other as it is.
+/// The command line of a mount helper, `mount.ashlar CLUSTER MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]` (see
+/// mount(8)), as one of ours; any other as it is.
 pub(crate) fn helper_arguments(given: Vec<OsString>) -> Vec<OsString> {
     let program = given.first().map(Path::new).and_then(Path::file_name);
     if program != Some("mount.ashlar".as_ref()) {
@@ -56,8 +63,14 @@ pub(crate) fn helper_arguments(given: Vec<OsString>) -> Vec<OsString> {
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("-o") => arguments.extend(["-o".into()].into_iter().chain(words.next())),
-            // For mount(8) itself, or about what is said meanwhile.
-            Some("-s" | "-f" | "-n" | "-v" | "-fv" | "-nv") => {}
+            // We are in that namespace already, and of that type.
+            Some("-N" | "-t") => drop(words.next()),
+            // About mtab, and what is said meanwhile. The letters may come together.
+            Some(flags) if flags.starts_with('-') && flags.chars().skip(1).all(|flag| "sfnv".contains(flag)) => {
+                if flags.contains('f') {
+                    arguments.push("--fake".into());
+                }
+            }
             _ => {
                 if places == 0 {
                     arguments.push("--cluster".into());
@@ -82,10 +95,19 @@ pub(crate) async fn run(mut args: MountArgs) -> Result<(), Failure> {
     if !cluster.is_empty() {
         args.cluster.name(&cluster.join(","));
     }
+    // Found out before anything is started: a wrong command line is told here, with its exit code.
+    args.cluster.client_config()?;
+    if args.fake {
+        return Ok(());
+    }
+    if args.options.contains(&MountOption::Remount) {
+        return options::remount(&args.point, &options);
+    }
     if !args.foreground {
-        // Found out before anything is started: a wrong command line is told here, with its exit code.
-        args.cluster.client_config()?;
         return background::start(args.log_file.as_deref());
+    }
+    if args.detached {
+        background::begin()?;
     }
     match &args.log_file {
         Some(path) => {
@@ -95,33 +117,70 @@ pub(crate) async fn run(mut args: MountArgs) -> Result<(), Failure> {
         }
         None => logging::to_stderr(logging::filter(None, None, LOG_DEFAULT)?, crate::config::LogFormat::Auto),
     }
-    serve(&args.point, &args.cluster, options).await
+    serve(&args, options).await
 }
 
 /// Mounts, says so, and stays until somebody unmounts it or wants this process to end.
-async fn serve(point: &Path, cluster: &ClusterArgs, options: Options) -> Result<(), Failure> {
-    let client = cluster.connect().await?;
-    let failed = |error: fuse_mount::MountError| Failure::Failed(error.to_string());
-    let mut mount = Mount::new(client.clone(), point, options).await.map_err(failed)?;
+async fn serve(args: &MountArgs, options: Options) -> Result<(), Failure> {
+    let client = args.cluster.connect().await?;
+    let mut mounted = Mounted::new(client, &args.point, options).await?;
     let mut out = Output::stdout();
-    match out.line(format!("{READY}{}", point.display())).and_then(|()| out.flush()) {
+    match out.line(format!("{READY}{}", args.point.display())).and_then(|()| out.flush()) {
         Ok(()) | Err(Failure::OutputClosed) => {}
         Err(failure) => return Err(failure),
     }
-    let ended = tokio::select! {
-        ended = mount.ended() => ended,
-        stop = stop_wanted() => {
-            tracing::info!(reason = stop?, "unmounting");
-            mount.unmount().await
-        }
-    };
-    let unwritten = ended.map_err(|error| Failure::Failed(format!("{}: {}", point.display(), reason(&error))))?;
+    if args.detached {
+        background::let_go(args.log_file.is_some())?;
+    }
+    tokio::select! {
+        ended = mounted.ended() => return ended,
+        stop = stop_wanted() => tracing::info!(reason = stop?, "unmounting"),
+    }
+    mounted.unmount().await
+}
+
+/// A mount and the client that it uses, which nobody else does.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    mount: Mount,
+    client: Client,
+}
+
+impl Mounted {
+    pub(crate) async fn new(client: Client, point: &Path, options: Options) -> Result<Self, Failure> {
+        // This process may change its directory later.
+        let point = std::path::absolute(point).map_err(|error| Failure::local(point, &error))?;
+        let mount = Mount::new(client.clone(), &point, options).await;
+        let mount = mount.map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(Self { mount, client })
+    }
+
+    /// Resolves when somebody has unmounted it. Fails if something could not be written.
+    pub(crate) async fn ended(&mut self) -> Result<(), Failure> {
+        let lost = self.mount.ended().await;
+        outcome(self.mount.point(), lost, &self.client).await
+    }
+
+    /// Writes what is left, and unmounts. Fails if something could not be written, ever.
+    pub(crate) async fn unmount(self) -> Result<(), Failure> {
+        let point = self.mount.point().to_owned();
+        let lost = self.mount.unmount().await;
+        outcome(&point, lost, &self.client).await
+    }
+}
+
+async fn outcome(point: &Path, lost: std::io::Result<usize>, client: &Client) -> Result<(), Failure> {
+    let lost = lost.map_err(|error| Failure::local(point, &error))?;
     if let Err(error) = client.close().await {
         tracing::debug!(%error, "the session was not closed in order");
     }
-    match unwritten {
+    match lost {
         0 => Ok(()),
-        files => Err(Failure::Failed(format!("{}: {files} files could not be written; see the log", point.display()))),
+        files => Err(Failure::Failed(format!(
+            "{}: something that was written to {files} files could not be stored; the programs were told, and the log names \
+             the files",
+            point.display()
+        ))),
     }
 }
 
@@ -134,6 +193,9 @@ mod tests {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         let helper = words("/sbin/mount.ashlar h:1,h:2 /mnt/a -n -o rw,_netdev");
         assert_eq!(helper_arguments(helper), words("ashlar mount --cluster h:1,h:2 /mnt/a -o rw,_netdev"));
+        // As mount(8) of util-linux 2.39 and later calls it, for `mount -f -t fuse.ashlar`.
+        let helper = words("/sbin/mount.ashlar h:1 /mnt/a -sfv -N /proc/1/ns/mnt -o rw -t fuse.ashlar");
+        assert_eq!(helper_arguments(helper), words("ashlar mount --cluster h:1 /mnt/a --fake -o rw"));
         let ours = words("ashlar mount /mnt/a");
         assert_eq!(helper_arguments(ours.clone()), ours);
     }

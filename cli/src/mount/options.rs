@@ -3,13 +3,20 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use fuse_mount::Options;
+use fuse_mount::{Options, Refused};
+use rustix::mount::MountFlags;
 use types::{ByteSize, Path};
+
+use crate::exit::Failure;
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MountOption {
     ReadOnly(bool),
+    AccessTimes(bool),
+    Refuse(Refused),
+    /// Of a mount that is there: `ro`, `nosuid` and their like are as this line says from now on.
+    Remount,
     AllowOther,
     RootSquash(bool),
     AttrTimeout(Duration),
@@ -32,15 +39,21 @@ const IGNORED: [&str; 14] = [
     "user",
     "users",
     "nouser",
-    "relatime",
+    "nodiratime",
     "async",
     "exec",
     "suid",
     "dev",
 ];
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 16] = [
+    "remount",
+    "relatime",
+    "noatime",
     "ro",
     "rw",
+    "nosuid",
+    "nodev",
+    "noexec",
     "allow_other",
     "root_squash",
     "no_root_squash",
@@ -61,6 +74,12 @@ impl FromStr for MountOption {
         Ok(match word {
             "ro" => Self::ReadOnly(true),
             "rw" => Self::ReadOnly(false),
+            "remount" => Self::Remount,
+            "relatime" => Self::AccessTimes(true),
+            "noatime" => Self::AccessTimes(false),
+            "nosuid" => Self::Refuse(Refused::Privileges),
+            "nodev" => Self::Refuse(Refused::Devices),
+            "noexec" => Self::Refuse(Refused::Programs),
             "allow_other" => Self::AllowOther,
             "root_squash" => Self::RootSquash(true),
             "no_root_squash" => Self::RootSquash(false),
@@ -94,6 +113,8 @@ impl MountOption {
     pub(super) fn apply(&self, options: &mut Options, cluster: &mut Vec<String>) {
         match self {
             Self::ReadOnly(read_only) => options.read_only = *read_only,
+            Self::AccessTimes(kept) => options.access_times = *kept,
+            Self::Refuse(what) => options.refused.push(*what),
             Self::AllowOther => options.allow_other = true,
             Self::RootSquash(squash) => options.root_squash = *squash,
             Self::AttrTimeout(timeout) => options.attr_timeout = *timeout,
@@ -101,9 +122,21 @@ impl MountOption {
             Self::Threads(threads) => options.threads = *threads,
             Self::Subdir(path) => options.subdir = path.clone(),
             Self::Cluster(address) => cluster.push(address.clone()),
-            Self::Nothing => {}
+            Self::Remount | Self::Nothing => {}
         }
     }
+}
+
+/// Has the kernel treat what is mounted on `point` as the options say. What the daemon does stays as it is.
+pub(super) fn remount(point: &std::path::Path, options: &Options) -> Result<(), Failure> {
+    let refused = options.refused.iter().map(|what| match what {
+        Refused::Privileges => MountFlags::NOSUID,
+        Refused::Devices => MountFlags::NODEV,
+        Refused::Programs => MountFlags::NOEXEC,
+    });
+    let read_only = options.read_only.then_some(MountFlags::RDONLY);
+    rustix::mount::mount_remount(point, refused.chain(read_only).collect(), c"")
+        .map_err(|error| Failure::local(point, &error.into()))
 }
 
 #[cfg(test)]
@@ -114,12 +147,14 @@ mod tests {
     fn options_of_an_fstab_line_are_read() {
         let mut options = Options::default();
         let mut cluster = Vec::new();
-        let line = "defaults,_netdev,ro,write_memory=1GiB,attr_timeout=5s,subdir=/a/b,cluster=h:1,cluster=h:2,x-systemd.automount";
+        let line = "defaults,_netdev,noatime,nosuid,nodev,ro,write_memory=1GiB,attr_timeout=5s,subdir=/a/b,cluster=h:1,cluster=h:2,x-systemd.automount";
         for word in line.split(',') {
             word.parse::<MountOption>().expect("legal").apply(&mut options, &mut cluster);
         }
         let wanted = Options {
             read_only: true,
+            access_times: false,
+            refused: vec![Refused::Privileges, Refused::Devices],
             write_memory: ByteSize::mib(1024),
             attr_timeout: Duration::from_secs(5),
             subdir: Path::parse(b"/a/b").expect("legal"),

@@ -5,10 +5,12 @@
 //! 2. Whatever was started is stopped in order before the process ends, also when a later part does not start.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use client::Client;
 use datanode::Datanode;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
@@ -23,6 +25,7 @@ use super::{LOG_DEFAULT, http, ready, s3, stop_wanted};
 use crate::config::{self, Setting};
 use crate::exit::Failure;
 use crate::logging;
+use crate::mount::Mounted;
 use crate::output::{Align, Output, Table};
 
 /// A log that has grown beyond this is set aside at the next start.
@@ -48,6 +51,9 @@ pub(crate) struct QuickstartArgs {
     /// Serve S3 at this address too, such as 127.0.0.1:9000; DIR/s3.env has what S3 clients need
     #[arg(long, value_name = "ADDR")]
     s3: Option<SocketAddr>,
+    /// Mount the cluster on this directory too, which is made if it is missing
+    #[arg(long, value_name = "MOUNTPOINT")]
+    mount: Option<PathBuf>,
     /// What to log to DIR/logs: error, warn, info, debug, trace, or levels by module [default: RUST_LOG, or info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -58,7 +64,7 @@ pub(crate) async fn run(args: QuickstartArgs) -> Result<(), Failure> {
     let lock = layout::lock(&dir)?;
     log_to(&dir, args.log_level.as_deref())?;
     let ports = args.ports.map_or(Ports::WellKnown, Ports::From);
-    let QuickstartArgs { namenodes, datanodes, s3, .. } = args;
+    let QuickstartArgs { namenodes, datanodes, s3, mount: point, .. } = args;
     let options = Options { dir: dir.clone(), namenodes, datanodes, s3, ports, settings: Vec::new() };
     let starting = Cluster::start_locked(options, lock);
     let mut cluster = tokio::select! {
@@ -66,16 +72,54 @@ pub(crate) async fn run(args: QuickstartArgs) -> Result<(), Failure> {
         // The servers that have started are dropped, which must be as safe as a crash.
         stop = stop_wanted() => return Err(Failure::Failed(format!("stopped by {} before it was ready", stop?))),
     };
-    match announce(&cluster, &dir) {
+    let mut mounted = match point.as_deref() {
+        Some(point) => match mount(&cluster, point).await {
+            Ok(mounted) => Some(mounted),
+            Err(failure) => {
+                cluster.stop().await;
+                return Err(failure);
+            }
+        },
+        None => None,
+    };
+    match announce(&cluster, &dir, point.as_deref()) {
         Ok(()) | Err(Failure::OutputClosed) => {}
         Err(failure) => return Err(failure),
     }
     let ended = tokio::select! {
         (name, reason) = cluster.failed() => Err(Failure::Failed(format!("{name} failed: {reason}; see {}", dir.join("logs").display()))),
         stop = stop_wanted() => stop.map(|reason| tracing::info!(reason, "stopping")),
+        failure = unmounted(&mut mounted) => Err(failure),
+    };
+    // It is a client: the servers must hear of what it has left to write.
+    let written = match mounted {
+        Some(mounted) => mounted.unmount().await,
+        None => Ok(()),
     };
     cluster.stop().await;
-    ended
+    ended.and(written)
+}
+
+async fn mount(cluster: &Cluster, point: &Path) -> Result<Mounted, Failure> {
+    // A mount whose daemon was killed is there, and answers to nothing.
+    if std::fs::symlink_metadata(point).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        std::fs::create_dir_all(point).map_err(|error| Failure::local(point, &error))?;
+    }
+    let client = Client::connect(cluster.client_config()).await?;
+    Mounted::new(client, point, fuse_mount::Options::default()).await
+}
+
+/// Waits for somebody to unmount it, which the cluster goes on without. Resolves only if something was lost by then.
+async fn unmounted(mounted: &mut Option<Mounted>) -> Failure {
+    let ended = match mounted {
+        Some(mount) => mount.ended().await,
+        None => std::future::pending().await,
+    };
+    *mounted = None;
+    match ended {
+        Ok(()) => std::future::pending().await,
+        Err(failure) => failure,
+    }
 }
 
 fn log_to(dir: &Path, level: Option<&str>) -> Result<(), Failure> {
@@ -93,7 +137,7 @@ fn log_to(dir: &Path, level: Option<&str>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn announce(cluster: &Cluster, dir: &Path) -> Result<(), Failure> {
+fn announce(cluster: &Cluster, dir: &Path, point: Option<&Path>) -> Result<(), Failure> {
     let mut out = Output::stdout();
     let mut table = Table::new(&[Align::Left, Align::Left, Align::Left]);
     for (name, address) in &cluster.addresses {
@@ -104,6 +148,9 @@ fn announce(cluster: &Cluster, dir: &Path) -> Result<(), Failure> {
     out.line("use it from another terminal; Ctrl-C stops it:")?;
     out.line(format!("  export ASHLAR_CONFIG={}", layout::client_file(dir).display()))?;
     out.line("  ashlar fs ls /")?;
+    if let Some(point) = point {
+        out.line(format!("its files are in {}", point.display()))?;
+    }
     if let Some(gateway) = &cluster.gateway {
         out.line(format!("S3 clients find {} with", gateway.address()))?;
         out.line(format!("  . {}", dir.join("s3.env").display()))?;

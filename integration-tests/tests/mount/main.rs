@@ -2,6 +2,7 @@
 
 mod coherence;
 mod differential;
+mod life;
 mod posix;
 mod scripts;
 mod two_mounts;
