@@ -12,6 +12,18 @@ const SCRIPTS: [(&str, &str, &str); 2] = [
     ("privileges", include_str!("scripts/privileges.sh"), "6777"),
 ];
 
+/// Run by Python, each behind what they share.
+const PROBES: [(&str, &str, &str); 7] = [
+    ("opening", include_str!("probes/opening.py"), "'link' nofollow: ELOOP"),
+    ("space", include_str!("probes/space.py"), "punched: [(262144, 278528), (294912, 327680)"),
+    ("times", include_str!("probes/times.py"), "chmod  f:c .:"),
+    ("mapping", include_str!("probes/mapping.py"), "write to what runs: ETXTBSY"),
+    ("names", include_str!("probes/names.py"), "file full: EISDIR"),
+    ("attributes", include_str!("probes/attributes.py"), "1002 unlink: EPERM"),
+    ("locking", include_str!("probes/locking.py"), "waiting, with an alarm: EINTR"),
+];
+const SHARED: &str = include_str!("probes/shared.py");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_print_the_same_on_the_mount_and_on_a_local_file_system() -> Result<()> {
     if crate::skipped("scripts_print_the_same_on_the_mount_and_on_a_local_file_system") {
@@ -22,12 +34,16 @@ async fn scripts_print_the_same_on_the_mount_and_on_a_local_file_system() -> Res
     let local = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let (there, here) = (mount.path().to_owned(), local.path().to_owned());
     tokio::task::spawn_blocking(move || {
-        SCRIPTS.iter().try_for_each(|(name, script, prints)| {
-            let run = |root: &Path| transcript(&root.join(name), script);
+        let same = |name: &str, command: &[&str], prints: &str| {
+            let run = |root: &Path| transcript(&root.join(name), command);
             let (seen, wanted) = (run(&there)?, run(&here)?);
             ensure!(wanted.contains(prints), "{name} does not do what it should anywhere:\n{wanted}");
-            compare(&seen, &wanted).context(*name)
-        })
+            compare(&seen, &wanted).context(name.to_owned())
+        };
+        SCRIPTS.iter().try_for_each(|(name, script, prints)| same(name, &["bash", "-c", script], prints))?;
+        PROBES
+            .iter()
+            .try_for_each(|(name, probe, prints)| same(name, &["python3", "-c", &format!("{SHARED}\n{probe}")], prints))
     })
     .await??;
     mount.finish().await?;
@@ -42,13 +58,13 @@ fn compare(seen: &str, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-fn transcript(directory: &Path, script: &str) -> Result<String> {
+fn transcript(directory: &Path, command: &[&str]) -> Result<String> {
     std::fs::create_dir(directory)?;
-    let output = Command::new("bash").args(["-c", script]).current_dir(directory).output()?;
+    let output = Command::new(command[0]).args(&command[1..]).current_dir(directory).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success() && errors.is_empty(),
-        "the script failed (are the packages acl and util-linux there?): {errors}"
+        "the script failed (are the packages acl, util-linux and python3 there?): {errors}"
     );
     String::from_utf8(output.stdout).context("text")
 }
