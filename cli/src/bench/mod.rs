@@ -7,6 +7,7 @@ mod failover;
 mod limits;
 mod load;
 mod meta;
+mod mount;
 mod populate;
 mod processes;
 mod read;
@@ -22,6 +23,7 @@ use types::ByteSize;
 
 use limits::{Ground, Stop};
 use meta::MetaArgs;
+use mount::MountArgs;
 use read::ReadArgs;
 use repair::RepairArgs;
 use report::Reporter;
@@ -42,6 +44,8 @@ enum What {
     Limits(LimitsArgs),
     /// Operations on the namespace: create, stat, list, rename, delete, small files, failover
     Meta(MetaArgs),
+    /// What programs get through a mount, beside a FUSE file system over the local disk
+    Mount(MountArgs),
     /// Large files, read from end to end and at random
     Read(ReadArgs),
     /// Objects through an S3 gateway, large and small, and a listing
@@ -73,6 +77,13 @@ pub(crate) async fn run(args: BenchArgs, named: Option<client::Config>, json: bo
     match args.what {
         What::Limits(args) => measure_limits(args, reporter).await,
         What::Meta(args) => args.run(named, &mut reporter).await,
+        What::Mount(args) => {
+            if let Some(served) = args.serves() {
+                return served;
+            }
+            let testbed = Testbed::start(named, args.shape(), &args.place, &reporter).await?;
+            testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await
+        }
         What::Read(args) => {
             let testbed = Testbed::start(named, ReadArgs::SHAPE, &args.place, &reporter).await?;
             testbed.during(async |testbed| args.measure(testbed, &mut reporter).await).await

@@ -101,6 +101,16 @@ impl Testbed {
         self.config.clone()
     }
 
+    /// Where its namenodes are.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.config.namenodes
+    }
+
+    /// Processes of this machine that serve the cluster, besides this one.
+    pub(crate) fn servers(&self) -> &[u32] {
+        &self.servers
+    }
+
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(self.config.clone()).await?)
     }
