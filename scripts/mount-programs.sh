@@ -1,59 +1,30 @@
 #!/usr/bin/env bash
-# Holds the mount against programs that people use, and compares what they leave. ASHLAR names the binary; ASHLAR_PROGRAMS
-# those of the programs that are wanted.
+# Runs a mount through the programs that people use, and compares what they leave. ASHLAR names the binary; ASHLAR_PROGRAMS
+# those of the programs that are wanted. ASHLAR_LONG=1 has each do more, and adds those that take minutes.
 #
-# What is not installed is installed from Debian where that works, and told of loudly where it does not.
+# What is not installed is installed from Debian or PyPI where that works, and told of loudly where it does not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/mounted.sh
 
-ashlar=${ASHLAR:?the path of the ashlar binary}
-read -ra wanted <<<"${ASHLAR_PROGRAMS:-archive git sqlite vim mmap append}"
+long=${ASHLAR_LONG:-}
+default="archive git sqlite vim mmap append postgres"
+read -ra wanted <<<"${ASHLAR_PROGRAMS:-$default${long:+ repository cargo pip parquet}}"
+# short_or_long SHORT LONG
+short_or_long() { if [ -n "$long" ]; then echo "$2"; else echo "$1"; fi; }
 
-if [ ! -e /dev/fuse ] || [ "$(id -u)" -ne 0 ]; then
-    echo "SKIPPED: THE MOUNT WAS NOT TRIED WITH PROGRAMS: that takes /dev/fuse and root" >&2
-    exit 0
-fi
+may_mount "THE MOUNT WAS NOT TRIED WITH PROGRAMS"
 
 # Installs the package $2 for the program $1. Fails where it cannot be had.
 need() {
     command -v "$1" >/dev/null && return
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null 2>&1
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"; } >/dev/null 2>&1 || true
     command -v "$1" >/dev/null && return
     echo "SKIPPED: $1 WAS NOT TRIED ON THE MOUNT: the Debian package $2 cannot be installed" >&2
     return 1
 }
 
-dir=$(mktemp -d)
-point=$dir/mount
-mkdir "$point"
-"$ashlar" quickstart --dir "$dir/cluster" --ports "$((20000 + RANDOM % 10000))" >"$dir/out" 2>&1 &
-cluster=$!
-mounted=
-end() {
-    status=$?
-    [ -z "$mounted" ] || kill "$mounted" 2>/dev/null || true
-    [ -z "$mounted" ] || wait "$mounted" 2>/dev/null || true
-    umount -l "$point" 2>/dev/null || true
-    kill "$cluster" 2>/dev/null || true
-    wait "$cluster" 2>/dev/null || true
-    rm -rf "$dir"
-    exit "$status"
-}
-trap end EXIT
-for _ in $(seq 300); do
-    grep -q 'ashlar is ready' "$dir/out" && break
-    kill -0 "$cluster" 2>/dev/null || { cat "$dir/out"; exit 1; }
-    sleep 0.2
-done
-grep -q 'ashlar is ready' "$dir/out" || { echo "the cluster did not get ready"; cat "$dir/out"; exit 1; }
-export ASHLAR_CONFIG=$dir/cluster/client.toml
-"$ashlar" mount "$point" -o allow_other --foreground --log-file "$dir/mount.log" >"$dir/mounted" &
-mounted=$!
-for _ in $(seq 300); do
-    grep -q 'mounted on' "$dir/mounted" && break
-    kill -0 "$mounted" 2>/dev/null || { cat "$dir/mount.log"; exit 1; }
-    sleep 0.1
-done
+start_mounted
 
 # Some hundred files of several kinds, with times, modes and links that an archive has to bring back.
 make_tree() {
@@ -130,9 +101,119 @@ git_() {
     diff -r --exclude=.git "$point/clone" "$dir/again"
 }
 
+# The history of this project.
+repository() {
+    need git git || return 0
+    git clone -q --no-local . "$point/ashlar"
+    git -C "$point/ashlar" fsck --full --strict 2>/dev/null
+    git -C "$point/ashlar" gc -q --prune=now
+    git -C "$point/ashlar" fsck --full --strict 2>/dev/null
+    git -C "$point/ashlar" log -p --stat | cmp - <(git log -p --stat HEAD)
+    [ -z "$(git -C "$point/ashlar" status --porcelain)" ]
+    git -C "$point/ashlar" checkout -q HEAD~100
+    git -C "$point/ashlar" checkout -q -
+    [ -z "$(git -C "$point/ashlar" status --porcelain)" ]
+    git archive HEAD | tar --compare -C "$point/ashlar" -f - | grep -vE 'Uid differs|Gid differs|Mod time differs|Mode differs' >"$dir/differences" || true
+    [ ! -s "$dir/differences" ] || { cat "$dir/differences"; return 1; }
+}
+
+# Sources, target directory and all that cargo runs are on the mount.
+cargo_() {
+    [ -e "$point/ashlar" ] || git clone -q --no-local . "$point/ashlar"
+    for _ in 1 2; do
+        touch "$point/ashlar/types/src/lib.rs"
+        (cd "$point/ashlar" && CARGO_TARGET_DIR=$point/target CARGO_INCREMENTAL=1 cargo test --quiet --locked --ignore-rust-version -p types) >"$dir/cargo.out" 2>&1 ||
+            { cat "$dir/cargo.out"; return 1; }
+    done
+}
+
+# A virtual environment, and a package with modules to compile and libraries to load.
+pip() {
+    python3 -m venv "$point/venv"
+    "$point/venv/bin/pip" install --quiet --disable-pip-version-check numpy ||
+        { echo "SKIPPED: pip WAS NOT TRIED ON THE MOUNT: it cannot install numpy" >&2; return 0; }
+    [ "$("$point/venv/bin/python" -c 'import numpy; print(numpy.arange(1000).sum())')" = 499500 ]
+}
+
+# Columns in many files, written, mapped and queried; and a database that is one file.
+parquet() {
+    local venv=$tools/parquet
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check pyarrow duckdb ||
+        { echo "SKIPPED: parquet WAS NOT TRIED ON THE MOUNT: pyarrow and duckdb cannot be installed" >&2; return 0; }
+    "$venv/bin/python" - "$point/parquet" <<'END'
+import os, sys
+import duckdb, pyarrow as pa, pyarrow.compute as pc, pyarrow.dataset as ds, pyarrow.parquet as pq
+root = sys.argv[1]
+os.mkdir(root)
+rows = 1_000_000
+table = pa.table({'n': pa.array(range(rows), pa.int64()), 'part': pa.array([n % 16 for n in range(rows)], pa.int32()),
+                  'text': pa.array([f'row {n * 7919 % 100003}' for n in range(rows)])})
+ds.write_dataset(table, f'{root}/set', format='parquet', partitioning=['part'], partitioning_flavor='hive')
+again = ds.dataset(f'{root}/set', format='parquet', partitioning='hive')
+assert again.count_rows() == rows
+assert pc.sum(again.to_table(columns=['n'])['n']).as_py() == rows * (rows - 1) // 2
+pq.write_table(table, f'{root}/one.parquet')
+assert pq.read_table(f'{root}/one.parquet', memory_map=True).equals(table)
+db = duckdb.connect(f'{root}/db.duckdb')
+db.execute(f"create table t as select * from read_parquet('{root}/set/*/*.parquet', hive_partitioning=true)")
+wanted = db.execute('select part, count(*), sum(n), count(distinct text) from t group by part order by part').fetchall()
+for turn in range(5):
+    db.execute(f'update t set n = n + 1 where part = {turn}')
+    db.execute('checkpoint')
+db.close()
+db = duckdb.connect(f'{root}/db.duckdb', read_only=True)
+seen = db.execute('select part, count(*), sum(n), count(distinct text) from t group by part order by part').fetchall()
+assert seen == [(part, count, total + (count if part < 5 else 0), texts) for part, count, total, texts in wanted], seen
+END
+}
+
+# A server whose data directory is on the mount. No money is lost, not by kill -9 either.
+postgres() {
+    need pg_ctlcluster postgresql || return 0
+    local bin data=$point/postgres bench run
+    bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)
+    as_postgres() { (cd / && runuser -u postgres -- "$@"); }
+    start_postgres() {
+        as_postgres "$bin/pg_ctl" -D "$data" -w -t 60 -l "$data/server.log" -o "-k $dir/socket -c listen_addresses=" start >/dev/null ||
+            { tail -n 30 "$data/server.log"; return 1; }
+    }
+    ask() { as_postgres "$bin/psql" -h "$dir/socket" -qAt -v ON_ERROR_STOP=1 -c "$1" postgres; }
+    install -d -o postgres -m 0700 "$data" "$dir/socket"
+    as_postgres "$bin/initdb" -D "$data" --data-checksums --auth=trust --no-instructions >"$dir/initdb.out" 2>&1 ||
+        { cat "$dir/initdb.out"; return 1; }
+    start_postgres
+    as_postgres "$bin/pgbench" -h "$dir/socket" -i -q -s "$(short_or_long 1 10)" postgres >"$dir/pgbench.out" 2>&1 ||
+        { cat "$dir/pgbench.out"; return 1; }
+    for run in whole killed; do
+        as_postgres "$bin/pgbench" -h "$dir/socket" -n -c 4 -j 2 -T "$(short_or_long 5 40)" postgres >"$dir/pgbench.out" 2>&1 &
+        bench=$!
+        if [ "$run" = killed ]; then
+            sleep 2 # In the middle of its work.
+            server=$(head -n 1 "$data/postmaster.pid")
+            # shellcheck disable=SC2046
+            kill -9 "$server" $(pgrep -P "$server")
+            wait "$bench" || true
+            start_postgres
+        else
+            wait "$bench" || { cat "$dir/pgbench.out"; tail -n 30 "$data/server.log"; return 1; }
+            grep '^tps' "$dir/pgbench.out"
+        fi
+        # Each transaction changes all of them by the same.
+        [ "$(ask 'select count(distinct s) from (select sum(abalance) s from pgbench_accounts
+            union all select sum(bbalance) from pgbench_branches union all select sum(tbalance) from pgbench_tellers
+            union all select sum(delta) from pgbench_history) sums')" = 1 ]
+    done
+    ask 'create extension amcheck'
+    as_postgres "$bin/pg_amcheck" -h "$dir/socket" --heapallindexed postgres
+    ask 'vacuum full'
+    as_postgres "$bin/pg_ctl" -D "$data" -w -m fast stop >/dev/null
+    as_postgres "$bin/pg_checksums" -D "$data" --check >/dev/null
+}
+
 # A database that is killed while it writes has every row that was acknowledged, and is whole.
 sqlite() {
-    python3 - "$point/db" <<'END'
+    python3 - "$point/db" "$(short_or_long 3 30)" <<'END'
 import os, signal, sqlite3, subprocess, sys
 path = sys.argv[1]
 writer = """
@@ -147,7 +228,7 @@ for n in range(start + 1, start + 100000):
     print(n, flush=True)
 """
 rows = 0
-for run in range(3):
+for run in range(int(sys.argv[2])):
     child = subprocess.Popen([sys.executable, '-c', writer, path], stdout=subprocess.PIPE, text=True)
     for line in child.stdout:
         rows = int(line)
@@ -218,17 +299,12 @@ for line in range(500):
     [ "$(wc -l <"$point/log")" -eq 4000 ]
 }
 
-declare -A functions=([git]=git_ [vim]=vim_)
+declare -A functions=([git]=git_ [vim]=vim_ [cargo]=cargo_)
 for program in "${wanted[@]}"; do
     before=$SECONDS
     # Not in a condition: what fails inside must end it.
     "${functions[$program]:-$program}"
     echo "ok      $program ($((SECONDS - before))s)"
 done
-
-# In order: what is dirty is written, and the cluster has it all.
-kill "$mounted"
-wait "$mounted" || { echo "the mount could not write everything:"; cat "$dir/mount.log"; exit 1; }
-mounted=
-if grep -E 'ERROR|panicked' "$dir/mount.log"; then exit 1; fi
+finish_mounted
 echo "ok      unmounted"
