@@ -49,4 +49,10 @@ ASHLAR=$CARGO_TARGET_DIR/debug/ashlar SCREENSHOTS=$CARGO_TARGET_DIR/web-page scr
 step "the mount, held against pjdfstest"
 ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/pjdfstest.sh
 
+step "the mount, held against fsx"
+ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/fsx.sh
+
+step "the mount, with the programs that people use"
+ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/mount-programs.sh
+
 step "done"
