@@ -124,7 +124,10 @@ impl Admin {
     /// once it has it; see [`status`](Self::status).
     pub async fn add_member(&self, address: &str) -> Result<NodeId, Error> {
         let request = v1::RaftAddRequest { address: address.to_owned() };
-        let answer = self.ask_leader(async |mut leader| leader.raft_add(request.clone()).await);
+        let answer = self.ask_leader(|mut leader| {
+            let request = request.clone();
+            async move { leader.raft_add(request).await }
+        });
         let answer = answer.await.map_err(|fault| Error::new("add", address, fault))?;
         Ok(NodeId::new(answer.into_inner().node))
     }
@@ -136,7 +139,7 @@ impl Admin {
             self.transfer(None).await?;
         }
         let request = v1::RaftRemoveRequest { node: node.get() };
-        let answer = self.ask_leader(async |mut leader| leader.raft_remove(request).await);
+        let answer = self.ask_leader(|mut leader| async move { leader.raft_remove(request).await });
         answer.await.map(drop).map_err(|fault| Error::new("remove", format!("namenode {}", node.get()), fault))
     }
 
@@ -144,7 +147,10 @@ impl Admin {
     /// [`report`](Self::report). `pass` is a number that was not used before; the same one may be asked for twice.
     pub async fn scrub(&self, node: Option<NodeId>, pass: u64) -> Result<Vec<NodeId>, Error> {
         let request = v1::ScrubRequest { node: node.map_or(0, NodeId::get), pass, by: self.by.clone() };
-        let answer = self.ask_leader(async |mut leader| leader.scrub(request.clone()).await);
+        let answer = self.ask_leader(|mut leader| {
+            let request = request.clone();
+            async move { leader.scrub(request).await }
+        });
         let answer = answer.await.map_err(|fault| Error::new("scrub", "the datanodes", fault))?;
         Ok(answer.into_inner().nodes.into_iter().map(NodeId::new).collect())
     }
@@ -164,17 +170,11 @@ impl Admin {
     /// is repaired. Nothing else is changed, and the check sees one state.
     pub async fn fsck(&self, path: &Path, blocks: bool, verify: bool) -> Result<Fsck, Error> {
         let request = v1::FsckRequest { path: path.to_bytes(), blocks, verify };
-        // As `ask_leader` does, which cannot be asked from a task that changes threads.
-        let asked = async {
-            loop {
-                let leader = self.leader().await?;
-                match dial(&leader).await?.fsck(request.clone()).await {
-                    Err(status) if status.code() == tonic::Code::Aborted => tokio::time::sleep(PAUSE).await,
-                    answer => return answer.map_err(|status| failed(&status)),
-                }
-            }
-        };
-        let stream = within(CHANGE, asked).await.map_err(|fault| Error::new("check", path, fault))?;
+        let answer = self.ask_leader(|mut leader| {
+            let request = request.clone();
+            async move { leader.fsck(request).await }
+        });
+        let stream = answer.await.map_err(|fault| Error::new("check", path, fault))?;
         Ok(Fsck::new(path.clone(), stream.into_inner()))
     }
 
@@ -201,14 +201,19 @@ impl Admin {
     async fn set_service(&self, node: NodeId, service: v1::Service, time: Duration) -> Result<(), Fault> {
         let for_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let request = v1::SetServiceRequest { node: node.get(), service: service.into(), for_ms, by: self.by.clone() };
-        self.ask_leader(async |mut leader| leader.set_service(request.clone()).await).await.map(drop)
+        self.ask_leader(|mut leader| {
+            let request = request.clone();
+            async move { leader.set_service(request).await }
+        })
+        .await
+        .map(drop)
     }
 
     /// Asks the leader. While another change is under way, or the leader is new, it says so and is asked again.
-    pub(crate) async fn ask_leader<T>(
-        &self,
-        question: impl AsyncFn(AdminClient<Channel>) -> Result<T, tonic::Status>,
-    ) -> Result<T, Fault> {
+    pub(crate) async fn ask_leader<T, F>(&self, question: impl Fn(AdminClient<Channel>) -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, tonic::Status>>,
+    {
         let asked = async {
             loop {
                 let leader = self.leader().await?;

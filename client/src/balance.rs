@@ -70,7 +70,12 @@ impl Admin {
     }
 
     async fn ask_balance(&self, request: v1::BalanceRequest) -> Result<v1::BalanceReply, Fault> {
-        let answer = self.ask_leader(async |mut leader| leader.balance(request.clone()).await).await?;
+        let answer = self
+            .ask_leader(|mut leader| {
+                let request = request.clone();
+                async move { leader.balance(request).await }
+            })
+            .await?;
         Ok(answer.into_inner())
     }
 }

@@ -155,7 +155,12 @@ impl Admin {
             JobAction::Cancel => (v1::JobAction::Cancel, "cancel"),
         };
         let request = v1::ControlJobRequest { job: job.get(), action: action.into(), by: self.by().to_owned() };
-        let answer = self.ask_leader(async |mut leader| leader.control_job(request.clone()).await).await;
+        let answer = self
+            .ask_leader(|mut leader| {
+                let request = request.clone();
+                async move { leader.control_job(request).await }
+            })
+            .await;
         answer.map(drop).map_err(|fault| Error::new(what, job, fault))
     }
 }

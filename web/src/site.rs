@@ -3,7 +3,7 @@
 //! ```text
 //! /                overview           /files/PATH     directories and files     /sign-in
 //! /datanodes       and volumes        /download/PATH                            /api/v1/status, datanodes, namenodes, files/PATH, audit
-//! /namenodes       the Raft group     /audit          who did what
+//! /namenodes       the Raft group     /audit          who did what            /jobs            pause and cancel
 //! ```
 //!
 //! Every page is whole without a script; a small one keeps what changes up to date.
@@ -21,6 +21,7 @@ mod audit;
 mod datanodes;
 mod failure;
 mod files;
+mod jobs;
 mod namenodes;
 mod overview;
 mod page;
@@ -104,6 +105,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/", get(overview::page))
         .route("/datanodes", get(datanodes::page))
         .route("/namenodes", get(namenodes::page))
+        .route("/jobs", get(jobs::page).post(jobs::control))
         .route("/audit", get(audit::page))
         .route("/files", get(files::root))
         .route("/files/", get(files::root))
@@ -114,6 +116,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/datanodes", get(api::datanodes))
         .route("/api/v1/namenodes", get(api::namenodes))
+        .route("/api/v1/jobs", get(api::jobs))
         .route("/api/v1/audit", get(api::audit))
         .route("/api/v1/files", get(api::root))
         .route("/api/v1/files/", get(api::root))

@@ -101,6 +101,10 @@ pub(super) async fn namenodes(State(site): State<Arc<Site>>, _: Caller) -> Respo
     answer(listed)
 }
 
+pub(super) async fn jobs(State(site): State<Arc<Site>>, _: Caller) -> Response {
+    answer(site.jobs().await)
+}
+
 pub(super) async fn audit(State(site): State<Arc<Site>>, caller: Caller) -> Response {
     if !caller.session.superuser {
         return Failure::superusers_only().json();

@@ -38,7 +38,11 @@ impl From<&AuditEntry> for Line {
         let denied = entry.refused.is_some_and(|code| code.kind() == types::ErrorKind::Denied);
         Self {
             time: moment(entry.time),
-            who: entry.uid.map_or_else(|| "operator".to_owned(), |uid| format!("uid {uid}")),
+            who: match entry.uid {
+                Some(uid) => format!("uid {uid}"),
+                None if entry.by.is_empty() => "operator".to_owned(),
+                None => entry.by.clone(),
+            },
             from: entry.from.clone(),
             operation: entry.operation.clone(),
             path: shown(&entry.path),

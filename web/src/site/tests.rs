@@ -50,9 +50,9 @@ async fn text(response: Response) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
-const PAGES: [&str; 7] = ["/", "/datanodes", "/namenodes", "/audit", "/files", "/files/a/b", "/download/a"];
-const API: [&str; 6] = ["status", "datanodes", "namenodes", "audit", "files", "files/a"];
-const CHANGES: [&str; 3] = ["/upload", "/make-directory", "/sign-out"];
+const PAGES: [&str; 8] = ["/", "/jobs", "/datanodes", "/namenodes", "/audit", "/files", "/files/a/b", "/download/a"];
+const API: [&str; 7] = ["status", "jobs", "datanodes", "namenodes", "audit", "files", "files/a"];
+const CHANGES: [&str; 4] = ["/upload", "/jobs", "/make-directory", "/sign-out"];
 
 #[tokio::test]
 async fn without_a_session_everything_leads_to_signing_in() {
@@ -103,6 +103,21 @@ async fn audit_is_for_superusers() {
     assert!(!text(response).await.contains("href=\"/audit\""), "and there is no tab for it");
     let (status, _) = ask(&site, "GET", "/api/v1/audit", Some(&cookie), "").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn jobs_are_controlled_by_superusers_and_with_the_token() {
+    let site = site();
+    let (cookie, token) = sign_in(&site, 1000);
+    let form = format!("form_token={token}&job=1&action=cancel");
+    let (status, _) = ask(&site, "POST", "/jobs", Some(&cookie), &form).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (cookie, token) = sign_in(&site, 0);
+    let (status, _) = ask(&site, "POST", "/jobs", Some(&cookie), "form_token=x&job=1&action=cancel").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "invariant 3");
+    let (status, _) =
+        ask(&site, "POST", "/jobs", Some(&cookie), &format!("form_token={token}&job=1&action=burn")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
