@@ -31,7 +31,10 @@ impl Admin {
     /// of the namenode that leads.
     pub async fn set_policy(&self, name: &str, value: Option<u64>) -> Result<(), Error> {
         let request = v1::SetPolicyRequest { name: name.to_owned(), value, by: self.by().to_owned() };
-        let answer = self.ask_leader(|mut leader| async move { leader.set_policy(request).await }).await;
-        answer.map(drop).map_err(|fault| Error::new("set", name, fault))
+        let answer = self.ask_leader(|mut leader| {
+            let request = request.clone();
+            async move { leader.set_policy(request).await }
+        });
+        answer.await.map(drop).map_err(|fault| Error::new("set", name, fault))
     }
 }

@@ -301,6 +301,7 @@ mod tests {
             uid: 0,
             gid: 0,
             length: types::ByteSize::new(length),
+            holes: types::ByteSize::ZERO,
             atime: mtime,
             mtime,
             ctime: mtime,

@@ -36,12 +36,15 @@ pub(super) fn serve(source: &Path, point: &Path, ready: impl FnOnce()) -> io::Re
     session.run()
 }
 
+/// Names, inode numbers and kinds, as they were when the directory was opened.
+type Listing = Arc<Vec<(OsString, u64, FileType)>>;
+
 #[derive(Debug)]
 struct Passthrough {
     root: PathBuf,
     known: Mutex<HashMap<u64, Known>>,
     files: Mutex<HashMap<u64, Arc<File>>>,
-    directories: Mutex<HashMap<u64, Arc<Vec<(OsString, u64, FileType)>>>>,
+    directories: Mutex<HashMap<u64, Listing>>,
     next: AtomicU64,
 }
 
@@ -123,10 +126,15 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_i32(error.raw_os_error().unwrap_or(5))
 }
 
+/// Where `?` ends.
+fn attempt<T>(what: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    what()
+}
+
 /// Answers with what went well, or with the errno.
 macro_rules! answer {
     ($reply:expr, $done:expr, $accept:expr) => {
-        match (|| -> io::Result<_> { $done })() {
+        match attempt(|| $done) {
             Ok(value) => $accept(value),
             Err(error) => $reply.error(errno(&error)),
         }
