@@ -196,11 +196,12 @@ proptest! {
     fn plans_keep_what_is_good((facts, row) in case(), seed: u64) {
         let live = |location: &BlockLocation| facts.live(location).is_some();
         let good: Vec<_> = row.replicas.iter().copied().filter(live).collect();
+        let member = |at: &BlockLocation| &facts.members[&at.storage];
         match plan(BLOCK, &row, &facts, seed).map(|(_, work)| work) {
             None => {}
             Some(Work::RemoveExcess { replica }) => {
-                let left = good.iter().filter(|at| **at != replica).count();
-                prop_assert!(left >= usize::from(row.wanted), "invariant 1");
+                let left = good.iter().filter(|at| **at != replica);
+                prop_assert!(hosts(left.map(member)) >= usize::from(row.wanted), "invariant 1");
                 prop_assert!(row.replicas.contains(&replica));
             }
             Some(Work::DropBad { replica }) => {
@@ -212,7 +213,7 @@ proptest! {
                 let is_spread = good.len() == usize::from(row.wanted)
                     && racks.len() < facts.policy.racks(good.len())
                     && !racks.contains(rack(&target));
-                prop_assert!(good.len() < usize::from(row.wanted) || is_spread, "invariant 5");
+                prop_assert!(hosts(good.iter().map(member)) < usize::from(row.wanted) || is_spread, "invariant 5");
                 prop_assert_eq!(sources.iter().map(|at| at.storage).collect::<BTreeSet<_>>(),
                     good.iter().map(|at| at.storage).collect::<BTreeSet<_>>());
                 let host = |at: &BlockLocation| &facts.members[&at.storage].candidate.host;

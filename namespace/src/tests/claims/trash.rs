@@ -250,7 +250,7 @@ fn rubbish_is_refused_without_effect() {
     assert_eq!(cluster.state, before);
     cluster.run(put(to("/g"), b"x")).expect("put");
     let for_ever = Command::Trash { place: at("/g"), recursive: false, keep_nanos: u64::MAX };
-    assert!(matches!(cluster.run(for_ever), Ok(Reply::Trashed { due, .. }) if due.nanos() == u64::MAX));
+    assert!(matches!(cluster.run(for_ever), Ok(Reply::Trashed { due, .. }) if due.signed_nanos() == i64::MAX));
     cluster.run(put(to("/h"), b"x")).expect("put");
     let at_once = Command::Trash { place: at("/h"), recursive: false, keep_nanos: 0 };
     assert_eq!(cluster.run(at_once), Ok(Reply::Done), "without a time to keep it, it is gone");
