@@ -148,9 +148,10 @@ fn every_key_is_documented() {
     let page = include_str!("../../../docs/operations/configuration.md");
     // What is absent by default is not among the keys.
     let listen = Some("127.0.0.1:8020".parse().expect("an address"));
-    let (rack_map, rack_script) = (Some("racks".into()), Some("racks.sh".into()));
+    let (rack_map, rack_script, audit_log) = (Some("racks".into()), Some("racks.sh".into()), Some("audit".into()));
+    let namenode = namenode::Settings { listen, rack_map, rack_script, audit_log, ..namenode::Settings::default() };
     let sections = [
-        serde_json::to_value(namenode::Settings { listen, rack_map, rack_script, ..namenode::Settings::default() }),
+        serde_json::to_value(namenode),
         serde_json::to_value(datanode::Settings::default()),
         serde_json::to_value(s3_gateway::Settings::default()),
         serde_json::to_value(client::Config::default()),
