@@ -44,10 +44,12 @@ impl Accesses {
     pub(crate) fn note(&self, attributes: &Attributes) -> Option<Timestamp> {
         let last = attributes.mtime.max(attributes.ctime);
         let now = Timestamp::from(SystemTime::now());
-        if attributes.atime > last && now.since(attributes.atime) < DAY {
+        let mut noted = self.lock();
+        // What was noted by an earlier open is not in the cluster yet.
+        let access = noted.get(&attributes.inode).map_or(attributes.atime, |read| attributes.atime.max(*read));
+        if access > last && now.since(access) < DAY {
             return None;
         }
-        let mut noted = self.lock();
         if noted.len() >= MOST && !noted.contains_key(&attributes.inode) {
             return None;
         }
