@@ -202,14 +202,14 @@ impl S3 for Door {
         let caller = self.caller(&request).await?;
         let output =
             get::get(&caller, &request.input, &request.headers).await.map_err(|error| caller.absence(error))?;
-        Ok(partial(output.content_range.is_some(), output))
+        Ok(S3Response::new(output))
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let caller = self.caller(&request).await?;
         let output =
             get::head(&caller, &request.input, &request.headers).await.map_err(|error| caller.absence(error))?;
-        Ok(partial(output.content_range.is_some(), output))
+        Ok(S3Response::new(output))
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
@@ -526,9 +526,4 @@ impl S3 for Door {
         let code = S3ErrorCode::ObjectLockConfigurationNotFoundError;
         Err(defaults::absent(&caller, &request.input.bucket, code).await)
     }
-}
-
-/// A part of an object has its own status.
-fn partial<T>(is_part: bool, output: T) -> S3Response<T> {
-    if is_part { S3Response::with_status(output, StatusCode::PARTIAL_CONTENT) } else { S3Response::new(output) }
 }

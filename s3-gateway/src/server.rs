@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_listener::Limits;
 use hyper::body::Incoming;
@@ -35,6 +35,9 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const REQUEST_ID: &str = "x-amz-request-id";
 /// What there is an operation for. `OPTIONS` is answered apart.
 const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE];
+
+/// A request whose body comes back if it is not read.
+type Taken = Request<Lent<Paced<Incoming>>>;
 
 pub(crate) struct Server {
     pub(crate) service: S3Service,
@@ -87,12 +90,25 @@ impl Server {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:08X}{number:08X}", self.started);
         let exchange = Exchange::begin(Arc::clone(&self.books), &request, peer, &id);
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let path = request.uri().path().to_owned();
-        let mut response = match path.as_str() {
-            HEALTH if reads => say(&exchange, "Health", PLAIN, "ok\n".to_owned()),
+        let pace = Pace { rate: self.settings.min_body_rate.get(), patience: self.settings.body_patience };
+        let received = self.books.metrics.received.clone();
+        let (request, leftover) = leftover::lend(request.map(|body| Paced::new(body, pace, received)));
+        let mut response = self.respond_to(request, peer, &exchange, &id).await;
+        leftover.settle(&mut response).await;
+        response = failure::with_origin(response, &path, &id);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        exchange.answered(response)
+    }
+
+    async fn respond_to(&self, request: Taken, peer: Peer, exchange: &Exchange, id: &str) -> Response<Body> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            HEALTH if reads => say(exchange, "Health", PLAIN, "ok\n".to_owned()),
             METRICS if reads && self.tells_metrics(peer) => {
-                say(&exchange, "Metrics", MEDIA_TYPE, self.books.metrics.text())
+                say(exchange, "Metrics", MEDIA_TYPE, self.books.metrics.text())
             }
             _ if http_listener::size_of_headers(request.headers()) > http_listener::MAX_HEADERS as usize => {
                 respond(failure::custom("RequestHeaderSectionTooLarge", StatusCode::BAD_REQUEST))
@@ -102,13 +118,8 @@ impl Server {
                 self.preflight.answer(&request).await
             }
             _ if !METHODS.contains(request.method()) => respond(S3Error::new(S3ErrorCode::MethodNotAllowed)),
-            _ => self.serve_request(request, peer, &exchange, &id).await,
-        };
-        response = failure::with_origin(response, &path, &id);
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(REQUEST_ID, id);
+            _ => self.serve_request(request, peer, exchange, id).await,
         }
-        exchange.answered(response)
     }
 
     /// Numbers say who is at work here: they are for those on this host, unless told otherwise.
@@ -116,19 +127,9 @@ impl Server {
         self.settings.public_metrics || peer.address.ip().to_canonical().is_loopback()
     }
 
-    async fn serve_request(
-        &self,
-        request: Request<Incoming>,
-        peer: Peer,
-        exchange: &Exchange,
-        id: &str,
-    ) -> Response<Body> {
+    async fn serve_request(&self, request: Taken, peer: Peer, exchange: &Exchange, id: &str) -> Response<Body> {
         let page = self.preflight.page_of(&request);
-        let pace = Pace { rate: self.settings.min_body_rate.get(), patience: self.settings.body_patience };
-        let received = self.books.metrics.received.clone();
-        let waits = request.headers().get(EXPECT).is_some();
         let (mut head, body) = request.into_parts();
-        let (body, leftover) = leftover::lend(Paced::new(body, pace, received));
         head.extensions.insert(peer);
         head.extensions.insert(exchange.findings());
         let mut response = match self.call(head, body).await {
@@ -138,9 +139,6 @@ impl Server {
                 respond(S3Error::new(S3ErrorCode::InternalError))
             }
         };
-        if response.status().is_client_error() || response.status().is_server_error() {
-            leftover.drain(waits).await;
-        }
         if let Some(page) = page {
             response.headers_mut().extend(self.preflight.headers(&page).await);
         }
@@ -162,12 +160,17 @@ impl Server {
             Ok(expected) => expected,
             Err(error) => return Ok(respond(error)),
         };
+        let looks = head.method == Method::HEAD;
         let verdict = Verdict::default();
         let body = match expected {
             None => Body::http_body_unsync(body),
             Some(expected) => Body::http_body_unsync(Document::new(body, expected, verdict.clone())),
         };
-        let response = self.service.call(Request::from_parts(head, body)).await?;
+        let mut response = self.service.call(Request::from_parts(head, body)).await?;
+        // The library answers so to GET only.
+        if looks && response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
         Ok(verdict.take().map_or(response, respond))
     }
 }
