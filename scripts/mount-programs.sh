@@ -171,7 +171,7 @@ END
 # A server whose data directory is on the mount. No money is lost, not by kill -9 either.
 postgres() {
     need pg_ctlcluster postgresql || return 0
-    local bin data=$point/postgres bench run
+    local bin data=$point/postgres bench run server killed
     bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)
     as_postgres() { (cd / && runuser -u postgres -- "$@"); }
     start_postgres() {
@@ -186,14 +186,17 @@ postgres() {
     as_postgres "$bin/pgbench" -h "$dir/socket" -i -q -s "$(short_or_long 1 10)" postgres >"$dir/pgbench.out" 2>&1 ||
         { cat "$dir/pgbench.out"; return 1; }
     for run in whole killed; do
-        as_postgres "$bin/pgbench" -h "$dir/socket" -n -c 4 -j 2 -T "$(short_or_long 5 40)" postgres >"$dir/pgbench.out" 2>&1 &
+        as_postgres "$bin/pgbench" -h "$dir/socket" -n -c 4 -j 2 -P 1 -T "$(short_or_long 5 40)" postgres >"$dir/pgbench.out" 2>&1 &
         bench=$!
         if [ "$run" = killed ]; then
-            sleep 2 # In the middle of its work.
+            until_line '^progress:' "$dir/pgbench.out" "$bench" # In the middle of its work.
             server=$(head -n 1 "$data/postmaster.pid")
-            # shellcheck disable=SC2046
-            kill -9 "$server" $(pgrep -P "$server")
+            # shellcheck disable=SC2207
+            killed=("$server" $(pgrep -P "$server"))
+            kill -9 "${killed[@]}" 2>/dev/null || true # One of them may have ended by itself.
             wait "$bench" || true
+            # A process that is killed still closes its files, and the next server looks whether it is there.
+            until_gone "${killed[@]}"
             start_postgres
         else
             wait "$bench" || { cat "$dir/pgbench.out"; tail -n 30 "$data/server.log"; return 1; }

@@ -36,6 +36,20 @@ until_line() {
     exit 1
 }
 
+# until_gone PID..: waits until the processes, which were killed, are no more.
+until_gone() {
+    local pid
+    for pid in "$@"; do
+        for _ in $(seq 600); do
+            kill -0 "$pid" 2>/dev/null || continue 2
+            sleep 0.1
+        done
+        echo "the process $pid does not end:" >&2
+        ps -o pid,stat,wchan:30,args -p "$pid" >&2
+        exit 1
+    done
+}
+
 dir=
 cluster=
 mounted=
