@@ -15,6 +15,8 @@ for length in 12000 262144 4000000; do
     cat >"$dir/fsx-$length.toml" <<TOML
 flen = $length
 [opsize]
+# To reserve nothing is an error everywhere.
+min = 1
 max = $((length / 4 < 65536 ? length / 4 : 65536))
 [weights]
 close_open = 1
