@@ -140,7 +140,8 @@ fn config(options: &Options) -> fuser::Config {
     let unless = |what, allowed, refused| if options.refused.contains(&what) { refused } else { allowed };
     config.mount_options = vec![
         MountOption::FSName("ashlar".to_owned()),
-        MountOption::Subtype("ashlar".to_owned()),
+        // Not `Subtype`: that is kept from the kernel where no helper mounts.
+        MountOption::CUSTOM("subtype=ashlar".to_owned()),
         // The kernel checks too: what it can refuse by itself never comes here.
         MountOption::DefaultPermissions,
         unless(Refused::Privileges, MountOption::Suid, MountOption::NoSuid),
