@@ -16,6 +16,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use crate::buckets::{Bucket, BucketPolicy, Buckets};
 use crate::exchange::Findings;
 use crate::failure::not_implemented;
+use crate::form::FormTags;
 use crate::identity::{Identities, Identity};
 use crate::lenient::Verified;
 use crate::operations::rename;
@@ -169,6 +170,9 @@ impl S3Access for Access {
     /// A form says its key in a field. What the one who signed it lets others put is in a policy of its own, which the library
     /// has held the form against.
     async fn post_object(&self, request: &mut S3Request<PostObjectInput>) -> S3Result<()> {
+        if let Some(FormTags(tags)) = request.extensions.remove() {
+            request.input.tagging = Some(tags);
+        }
         let PostObjectInput { bucket, key, tagging, acl, .. } = &request.input;
         let extras = Extras { tags: tagging.is_some(), acl: acl.is_some(), ..Extras::default() };
         let caller = caller_of(request)?.to_do(&actions("PutObject", extras), bucket, key).await?;

@@ -21,6 +21,7 @@ mod document;
 mod door;
 mod exchange;
 mod failure;
+mod form;
 mod http;
 mod identity;
 mod key;

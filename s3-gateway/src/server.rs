@@ -23,6 +23,7 @@ use crate::authorization;
 use crate::document::{self, Document, Verdict};
 use crate::exchange::{Books, Exchange, Sent};
 use crate::failure;
+use crate::form;
 use crate::leftover::{self, Lent};
 use crate::pace::{Pace, Paced};
 use crate::preflight::Preflight;
@@ -162,9 +163,18 @@ impl Server {
         };
         let looks = head.method == Method::HEAD;
         let verdict = Verdict::default();
-        let body = match expected {
-            None => Body::http_body_unsync(body),
-            Some(expected) => Body::http_body_unsync(Document::new(body, expected, verdict.clone())),
+        let body = match (expected, form::boundary(&head.method, &head.headers)) {
+            (Some(expected), _) => Body::http_body_unsync(Document::new(body, expected, verdict.clone())),
+            (None, None) => Body::http_body_unsync(body),
+            (None, Some(boundary)) => match form::begin(&boundary, body).await {
+                Ok((tags, body)) => {
+                    if let Some(tags) = tags {
+                        head.extensions.insert(tags);
+                    }
+                    Body::http_body_unsync(body)
+                }
+                Err(error) => return Ok(respond(error)),
+            },
         };
         let mut response = self.service.call(Request::from_parts(head, body)).await?;
         // The library answers so to GET only.
