@@ -430,7 +430,7 @@ def forms_put_what_their_policy_lets():
     expect(form(signed(conditions=limit), b"1"), 400, "EntityTooSmall")
     expect(form(signed(signer=Signer(secret="wrong")), b"x"), 403, "SignatureDoesNotMatch")
     expect(form(signed(lifetime=-5), b"x"), 403, "AccessDenied")
-    expect(form(signed(key="elsewhere"), b"x"), 403, "AccessDenied")
+    expect(form(signed(key="elsewhere"), b"x"), 400, "InvalidPolicyDocument")
     expect(form({**signed(), "acl": "public-read"}, b"x"), 403, "AccessDenied")
     expect(form({"key": "form/anonymous"}, b"x"), 403, "AccessDenied")
     assert s3.get_object(Bucket=BUCKET, Key="form/upload.txt")["Body"].read() == b"123"
