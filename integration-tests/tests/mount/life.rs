@@ -63,6 +63,7 @@ async fn mount_and_umount_find_their_helper() -> Result<()> {
     let (helper, point) = (base.path().join("mount.ashlar"), base.path().join("point"));
     symlink(binary(), &helper)?;
     fs::create_dir(&point)?;
+    let _detached = Detached(&point);
     let run = |options: &str| {
         let mut command = Command::new(&helper);
         command.arg0(&helper).arg(&address).arg(&point).args(["-o", options]).current_dir(base.path());
@@ -249,6 +250,15 @@ async fn what_was_synced_outlives_a_killed_daemon_and_a_killed_cluster() -> Resu
     ensure!(bytes[..20_000] == [1; 20_000] && bytes[70_000..] == [1; 30_000]);
     mount.finish().await?;
     cluster.finish(&[]).await
+}
+
+/// What is mounted here does not outlive its test: a directory whose cluster is gone could not be removed.
+struct Detached<'a>(&'a Path);
+
+impl Drop for Detached<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH);
+    }
 }
 
 /// A process that does not outlive its test.
