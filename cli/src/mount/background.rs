@@ -15,9 +15,10 @@ pub(super) fn start(log: Option<&Path>) -> Result<(), Failure> {
     let errors = match log {
         Some(path) => {
             let file = std::fs::File::options().create(true).append(true).open(path);
-            file.map_err(|error| Failure::local(path, &error))?
+            Stdio::from(file.map_err(|error| Failure::local(path, &error))?)
         }
-        None => rustix::io::dup(std::io::stderr()).map_err(|error| failed(error.into()))?.into(),
+        // Not a copy: the new process would keep that for ever.
+        None => Stdio::inherit(),
     };
     let mut command = Command::new(program);
     let arguments = helper_arguments(std::env::args_os().collect());
