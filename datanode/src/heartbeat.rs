@@ -111,11 +111,11 @@ async fn report(
         let begun = Instant::now();
         let every = reporter.node.settings.heartbeat;
         let every = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = reporter.beat() => if reporter.node.is_useful() { every } else { every.min(REGISTER_EVERY) },
         };
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = sleep_until(begun + every) => {}
             changed = news.changed() => {
                 changed.expect("the node holds the sender");
@@ -123,6 +123,7 @@ async fn report(
             }
         }
     }
+    reporter.tell_the_end().await;
 }
 
 struct Reporter {
@@ -143,6 +144,14 @@ struct Reporter {
 }
 
 impl Reporter {
+    /// A node that ends because its last disk has failed tells why, or it would be taken for one that was lost.
+    async fn tell_the_end(&mut self) {
+        if self.node.volumes.values().all(|volume| volume.has_failed()) {
+            self.node.set_reports(self.node.volumes.values().map(|volume| volume.report_failed()).collect());
+            self.beat().await;
+        }
+    }
+
     async fn beat(&mut self) {
         let Some(id) = self.node.id() else {
             return self.register().await;

@@ -1,10 +1,15 @@
 //! `ashlar datanode`
 
+use std::time::Duration;
+
 use datanode::{Config, Datanode};
 use prometheus_client::registry::Registry;
 
 use super::{ServerArgs, addresses, http, say_ready, stop_wanted};
 use crate::exit::Failure;
+
+/// How long a datanode that has failed takes to end in order.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
     let file = args.load()?;
@@ -30,6 +35,8 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
     tokio::select! {
         failure = server.failed() => {
             tracing::error!(%failure, "the datanode failed");
+            // It tells the namenodes. A disk that hangs does not keep the process.
+            tokio::time::timeout(LAST_WORDS, server.shutdown()).await.ok();
             return Err(Failure::Failed(format!("datanode {name}: {failure}")));
         }
         stop = stop_wanted() => tracing::info!(reason = stop?, "stopping"),
