@@ -203,7 +203,7 @@ pub enum JobOrder {
 /// A job with its number.
 pub type Numbered = (JobId, JobRow);
 
-/// All jobs that are kept, the oldest first: at most [`MAX_JOBS`] and [`MAX_JOBS_KEPT`], and one for each datanode.
+/// All jobs that are kept, the oldest first: at most `MAX_JOBS` and `MAX_JOBS_KEPT`, and one for each datanode.
 pub fn all(view: &impl View) -> Result<Vec<Numbered>, ViewError> {
     /// Rows read at a time.
     const PAGE: usize = 256;

@@ -152,7 +152,7 @@ fn every_key_is_documented() {
     let namenode = namenode::Settings { listen, rack_map, rack_script, audit_log, ..namenode::Settings::default() };
     let sections = [
         serde_json::to_value(namenode),
-        serde_json::to_value(datanode::Settings::default()),
+        serde_json::to_value(datanode::Settings { advertise: listen, ..datanode::Settings::default() }),
         serde_json::to_value(s3_gateway::Settings::default()),
         serde_json::to_value(client::Config::default()),
     ];
