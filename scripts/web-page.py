@@ -143,14 +143,14 @@ def claims(browser, directory):
     claim("the right one shows the health", "healthy" in browser.text().lower())
     claim("a script cannot read the session's cookie", browser.script("return document.cookie") == "")
 
-    ashlar("admin", "maintenance", "1", "--for", "2h", "--yes")
+    ashlar("admin", "maintenance", "dn1", "--for", "2h", "--yes")
     for name, path in PAGES.items():
         tour(browser, name, path)
     claim("every page fits in light, dark and on a phone", True)
     claim("no page makes the browser complain", not browser.complaints())
 
     browser.open("/jobs")
-    claim("a job is shown with who asked for it", "maintenance of datanode 1" in browser.text())
+    claim("a job is shown with who asked for it", "maintenance of datanode" in browser.text())
     browser.click("form[action='/jobs'] button[value=cancel]")
     until("the job is cancelled", lambda: "cancelled" in browser.text())
     claim("a job is cancelled from the page", "No job is under way" in browser.text())
