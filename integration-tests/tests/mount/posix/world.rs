@@ -73,7 +73,11 @@ impl World {
                 // Never waits for the other end of a FIFO.
                 options.custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a small flag"));
                 let file = options.open(self.path(*name))?;
-                self.open.insert(*slot, file);
+                // A FIFO is not kept: once its last name is gone, the mount knows nothing of it (docs/posix.md).
+                match file.metadata()?.file_type().is_fifo() {
+                    true => self.open.remove(slot),
+                    false => self.open.insert(*slot, file),
+                };
                 Ok(Seen::Done)
             }
             Step::Close(slot) => Ok(self.open.remove(slot).map_or(Seen::NotOpen, |_| Seen::Done)),
