@@ -130,7 +130,15 @@ async fn what_was_acknowledged_at_its_level_is_there_after_a_power_loss() -> Res
             .await?;
         client.close().await?;
     }
-    cluster.finish(&["the volume has failed", "stable storage failed", "panicked at", "the namenode failed"]).await
+    cluster
+        .finish(&[
+            "the volume has failed",
+            "the datanode failed",
+            "stable storage failed",
+            "panicked at",
+            "the namenode failed",
+        ])
+        .await
 }
 
 /// A file of level memory may have lost everything. What is read of it is what was written, or an error.
