@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use transfer::frame::{HEADER, Header, MAX_BODY, decode_body};
 use transfer::message::Hello;
 use transfer::{Buffers, Control, Failed, Frame, FrameError};
-use types::ClusterId;
+use types::{ClusterId, Code};
 
 pub(crate) use record::{Class, Outlook};
 
@@ -49,6 +49,19 @@ pub(crate) enum LinkError {
     Refused(Failed),
     #[error("it answered the greeting with something else")]
     Greeting,
+}
+
+impl LinkError {
+    /// What a writer is to make of it.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Frame(error) => error.code(),
+            Self::Silent(_) => Code::TimedOut,
+            Self::Refused(failed) => failed.code,
+            Self::Greeting => Code::Incompatible,
+            Self::Connect(_) | Self::Lost(_) => Code::Io,
+        }
+    }
 }
 
 /// One connection, greeted.

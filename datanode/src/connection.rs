@@ -13,13 +13,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use transfer::frame::{self, HEADER, Header, Kind};
 use transfer::message::{Hello, VERSION};
 use transfer::{Buffer, Buffers, Control, Failed, Frame, FrameError, Packet};
-use types::ClusterId;
+use types::{ClusterId, Code};
 
 /// A frame that has begun is complete after this long, or the connection is closed.
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 /// A peer that takes nothing for so long is gone.
 pub(crate) const SEND_DEADLINE: Duration = Duration::from_secs(30);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// A peer that was told of a failure closes the connection within this time.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Why a connection is of no more use.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,19 @@ pub(crate) enum ConnectionError {
     Unexpected { what: &'static str },
     #[error("refused: {0}")]
     Refused(Failed),
+}
+
+impl ConnectionError {
+    /// What a writer is to make of it.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Frame(error) => error.code(),
+            Self::TimedOut { .. } => Code::TimedOut,
+            Self::Unexpected { .. } => Code::Incompatible,
+            Self::Refused(failed) => failed.code,
+            Self::Io(_) | Self::Closed => Code::Io,
+        }
+    }
 }
 
 /// Both directions.
@@ -81,6 +96,13 @@ impl Connection {
             }
         };
         timeout(CONNECT_DEADLINE, opening).await.map_err(|_| ConnectionError::TimedOut { what: "connecting" })?
+    }
+
+    /// Lets the peer read why an operation failed: a socket that is closed over unread bytes resets the connection, and
+    /// what was said last is lost. What still comes is not looked at, and the connection is of no further use.
+    pub(crate) async fn drain(&mut self) {
+        let mut nowhere = tokio::io::sink();
+        let _ = timeout(DRAIN_DEADLINE, tokio::io::copy(&mut self.reader.stream, &mut nowhere)).await;
     }
 }
 

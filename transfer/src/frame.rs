@@ -4,13 +4,14 @@
 //! Numbers are little-endian.
 
 use bytes::{Bytes, BytesMut};
-use types::BlockOffset;
 use types::checksum::{self, CHUNK, chunks_in};
+use types::{BlockOffset, Code};
 
 use crate::Control;
 
-/// Magic (2), version (1), kind (1), length of the body (4).
-pub const HEADER: usize = 8;
+/// Magic (2), version (1), kind (1), length of the body (4), CRC-32 of what the body begins with (4), CRC-32 of the
+/// header before (4).
+pub const HEADER: usize = 16;
 /// The most data in a packet or a piece.
 pub const MAX_DATA: usize = 1 << 20;
 /// The longest control message.
@@ -19,7 +20,9 @@ pub const MAX_CONTROL: usize = 64 << 10;
 pub const MAX_BODY: usize = PACKET_HEAD + 4 * (MAX_DATA / CHUNK) + MAX_DATA;
 
 const MAGIC: [u8; 2] = *b"As";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// How much of a header its own checksum is for.
+const CHECKED: usize = 12;
 /// Sequence (8), offset (8), length of the data (4), flags (1), zero (3).
 const PACKET_HEAD: usize = 24;
 /// Offset (8), length of the data (4), zero (4).
@@ -41,6 +44,15 @@ impl Kind {
         }
     }
 
+    /// How much of a body its header has a checksum for: all but words and data, which vouch for each other.
+    const fn head(self, body: usize) -> usize {
+        match self {
+            Self::Control => body,
+            Self::Packet => PACKET_HEAD,
+            Self::Piece => PIECE_HEAD,
+        }
+    }
+
     const fn body_limits(self) -> (usize, usize) {
         match self {
             Self::Control => (1, MAX_CONTROL),
@@ -59,6 +71,10 @@ pub enum FrameError {
     Version { found: u8 },
     #[error("frame kind {found} is not known")]
     Kind { found: u8 },
+    #[error("the header of a frame was damaged on its way")]
+    DamagedHeader,
+    #[error("a {kind:?} frame was damaged on its way")]
+    DamagedHead { kind: Kind },
     #[error("a {kind:?} frame has a body of {length} bytes")]
     Length { kind: Kind, length: usize },
     #[error("a control message cannot be read: {reason}")]
@@ -75,33 +91,62 @@ pub enum FrameError {
     Reserved { kind: Kind },
 }
 
+impl FrameError {
+    /// Whether it was damaged on its way, or whoever sent it speaks something else.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Magic { .. } | Self::Version { .. } => Code::Incompatible,
+            Self::DamagedHeader | Self::DamagedHead { .. } => Code::Corrupt,
+            // Its checksums are good: so it was sent.
+            Self::Kind { .. }
+            | Self::Length { .. }
+            | Self::Control { .. }
+            | Self::Data { .. }
+            | Self::Unaligned { .. }
+            | Self::Overflow { .. }
+            | Self::Flags { .. }
+            | Self::Reserved { .. } => Code::InvalidArgument,
+        }
+    }
+}
+
 /// The first bytes of a frame: enough to know how many follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub kind: Kind,
     /// Of the body, within the limits of its kind.
     pub length: usize,
+    /// CRC-32 of what the body begins with.
+    head: u32,
 }
 
 impl Header {
-    fn encode(kind: Kind, length: usize) -> [u8; HEADER] {
+    /// The header of a body of this length, which begins with `head`.
+    fn encode(kind: Kind, length: usize, head: &[u8]) -> [u8; HEADER] {
         let (least, most) = kind.body_limits();
         assert!((least..=most).contains(&length), "a {kind:?} body of {length} bytes is never built");
         let mut bytes = [0; HEADER];
         bytes[..2].copy_from_slice(&MAGIC);
         bytes[2] = VERSION;
         bytes[3] = kind.number();
-        bytes[4..].copy_from_slice(&(length as u32).to_le_bytes());
+        bytes[4..8].copy_from_slice(&(length as u32).to_le_bytes());
+        bytes[8..CHECKED].copy_from_slice(&crc32fast::hash(head).to_le_bytes());
+        let own = crc32fast::hash(&bytes[..CHECKED]);
+        bytes[CHECKED..].copy_from_slice(&own.to_le_bytes());
         bytes
     }
 
     pub fn decode(bytes: &[u8; HEADER]) -> Result<Self, FrameError> {
-        let [m0, m1, version, kind, length @ ..] = *bytes;
+        let [m0, m1, version, kind, ..] = *bytes;
+        // Before the checksum: another program, or another version, is told from a bad wire.
         if [m0, m1] != MAGIC {
             return Err(FrameError::Magic { found: [m0, m1] });
         }
         if version != VERSION {
             return Err(FrameError::Version { found: version });
+        }
+        if u32_at(bytes, CHECKED) != crc32fast::hash(&bytes[..CHECKED]) {
+            return Err(FrameError::DamagedHeader);
         }
         let kind = match kind {
             1 => Kind::Control,
@@ -109,12 +154,12 @@ impl Header {
             3 => Kind::Piece,
             found => return Err(FrameError::Kind { found }),
         };
-        let length = u32::from_le_bytes(length) as usize;
+        let length = u32_at(bytes, 4) as usize;
         let (least, most) = kind.body_limits();
         if !(least..=most).contains(&length) {
             return Err(FrameError::Length { kind, length });
         }
-        Ok(Self { kind, length })
+        Ok(Self { kind, length, head: u32_at(bytes, 8) })
     }
 }
 
@@ -180,12 +225,13 @@ impl Packet {
     /// What goes on the wire before the words and the data.
     pub fn head(&self) -> [u8; HEADER + PACKET_HEAD] {
         let mut bytes = [0; HEADER + PACKET_HEAD];
+        let (header, head) = bytes.split_at_mut(HEADER);
+        head[..8].copy_from_slice(&self.sequence.to_le_bytes());
+        head[8..16].copy_from_slice(&self.offset.get().to_le_bytes());
+        head[16..20].copy_from_slice(&(self.data.len() as u32).to_le_bytes());
+        head[20] = self.flags.0;
         let body = PACKET_HEAD + self.words.len() + self.data.len();
-        bytes[..HEADER].copy_from_slice(&Header::encode(Kind::Packet, body));
-        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.offset.get().to_le_bytes());
-        bytes[24..28].copy_from_slice(&(self.data.len() as u32).to_le_bytes());
-        bytes[28] = self.flags.0;
+        header.copy_from_slice(&Header::encode(Kind::Packet, body, head));
         bytes
     }
 
@@ -203,10 +249,11 @@ impl Piece {
     /// What goes on the wire before the words and `data` bytes of data.
     pub fn head(offset: BlockOffset, data: usize) -> [u8; HEADER + PIECE_HEAD] {
         let mut bytes = [0; HEADER + PIECE_HEAD];
+        let (header, head) = bytes.split_at_mut(HEADER);
+        head[..8].copy_from_slice(&offset.get().to_le_bytes());
+        head[8..12].copy_from_slice(&(data as u32).to_le_bytes());
         let body = PIECE_HEAD + 4 * chunks_in(data as u64) as usize + data;
-        bytes[..HEADER].copy_from_slice(&Header::encode(Kind::Piece, body));
-        bytes[8..16].copy_from_slice(&offset.get().to_le_bytes());
-        bytes[16..20].copy_from_slice(&(data as u32).to_le_bytes());
+        header.copy_from_slice(&Header::encode(Kind::Piece, body, head));
         bytes
     }
 
@@ -224,7 +271,7 @@ impl Control {
     pub fn to_frame(&self) -> Bytes {
         let body = minicbor::to_vec(self).expect("a vector takes every message");
         let mut frame = BytesMut::with_capacity(HEADER + body.len());
-        frame.extend_from_slice(&Header::encode(Kind::Control, body.len()));
+        frame.extend_from_slice(&Header::encode(Kind::Control, body.len(), &body));
         frame.extend_from_slice(&body);
         frame.freeze()
     }
@@ -235,8 +282,12 @@ impl Control {
 /// # Panics
 /// When `body` is not as long as the header says.
 pub fn decode_body(header: Header, body: Bytes) -> Result<Frame, FrameError> {
-    assert_eq!(header.length, body.len(), "the caller has read the whole body");
-    match header.kind {
+    let Header { kind, length, head } = header;
+    assert_eq!(length, body.len(), "the caller has read the whole body");
+    if crc32fast::hash(&body[..kind.head(length)]) != head {
+        return Err(FrameError::DamagedHead { kind });
+    }
+    match kind {
         Kind::Control => decode_control(&body).map(Frame::Control),
         Kind::Packet => {
             let flags = body[20];
@@ -284,7 +335,7 @@ fn decode_control(body: &[u8]) -> Result<Control, FrameError> {
 /// The offset at `at`, and the words and data behind `head` bytes.
 fn split(kind: Kind, body: &Bytes, at: usize, head: usize) -> Result<(BlockOffset, Bytes, Bytes), FrameError> {
     let offset = u64_at(body, at);
-    let length = u32::from_le_bytes(body[at + 8..at + 12].try_into().expect("four bytes")) as usize;
+    let length = u32_at(body, at + 8) as usize;
     let words = 4 * length.div_ceil(CHUNK);
     if length > MAX_DATA || head + words + length != body.len() {
         return Err(FrameError::Data { kind, data: length, body: body.len() });
@@ -296,6 +347,10 @@ fn split(kind: Kind, body: &Bytes, at: usize, head: usize) -> Result<(BlockOffse
         return Err(FrameError::Overflow { kind });
     }
     Ok((BlockOffset::new(offset), body.slice(head..head + words), body.slice(head + words..)))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {

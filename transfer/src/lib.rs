@@ -10,6 +10,7 @@
 //!    acknowledgements never overtake each other.
 //! 3. What a writer was acknowledged is never sent again with other bytes: a resumed chain continues exactly behind it.
 //! 4. A reader delivers only bytes that match their checksums, in order, without gaps, exactly as many as were asked for.
+//! 5. A bit that changes on its way is noticed before anything is done about what it says.
 
 mod buffer;
 pub mod frame;

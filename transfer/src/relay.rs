@@ -35,8 +35,14 @@ pub enum Input {
     },
     /// From the hop below.
     Below(Control),
-    /// The connection to the hop below is lost.
+    /// The hop above sent rubbish; [`Code::Corrupt`]: something that was damaged on its way.
+    AboveLost {
+        code: Code,
+        reason: String,
+    },
+    /// The connection to the hop below is lost, or it sent rubbish.
     BelowLost {
+        code: Code,
         reason: String,
     },
     Tick,
@@ -143,7 +149,8 @@ impl Relay {
             }
             Input::StoreFailed { code, reason } => self.fail(self.storage, code, &reason, &mut out),
             Input::Below(control) => self.below(now, control, &mut out),
-            Input::BelowLost { reason } => self.fail_below(Code::Io, &reason, &mut out),
+            Input::AboveLost { code, reason } => self.fail(self.storage, code, &reason, &mut out),
+            Input::BelowLost { code, reason } => self.fail_below(code, &reason, &mut out),
             Input::Tick => self.tick(now, &mut out),
         }
         out

@@ -47,8 +47,8 @@ pub enum Input {
     Connected,
     /// A control frame from the first hop.
     Frame(Control),
-    /// The connection could not be made, or is lost, or sent rubbish.
-    Disconnected { reason: String },
+    /// The connection could not be made, or is lost, or sent rubbish; [`Code::Corrupt`]: which was damaged on its way.
+    Disconnected { code: Code, reason: String },
     /// Bytes to append. The shell keeps to [`Writer::has_room`].
     Write(Bytes),
     /// Answered by [`Output::Flushed`] with the same ticket.
@@ -82,7 +82,8 @@ pub enum Output {
         length: ByteSize,
         replicas: Vec<StorageId>,
     },
-    /// A hop is lost; the machine waits for [`Input::Resume`]. Every survivor has at least `acked` bytes.
+    /// A hop is lost, or something was damaged on its way and all hops survive; the machine waits for
+    /// [`Input::Resume`]. Every survivor has at least `acked` bytes.
     Lost {
         failed: Failed,
         survivors: Vec<StorageId>,
@@ -93,6 +94,9 @@ pub enum Output {
         failed: Failed,
     },
 }
+
+/// A hop is not blamed for damage on the way to it before so many tries have got no further.
+const DAMAGED_TRIES: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -136,6 +140,8 @@ pub struct Writer {
     /// When the first hop last said something, or came to owe an answer.
     heard: Duration,
     pace: Pace,
+    /// How often something was damaged on its way since the last acknowledgement.
+    damaged: u32,
 }
 
 impl Writer {
@@ -167,6 +173,7 @@ impl Writer {
             finishing: false,
             heard: Duration::ZERO,
             pace,
+            damaged: 0,
         }
     }
 
@@ -210,7 +217,7 @@ impl Writer {
             Input::Start => self.connect(&mut out),
             Input::Connected => self.connected(now, &mut out),
             Input::Frame(control) => self.frame(now, control, &mut out),
-            Input::Disconnected { reason } => self.lose_first(Code::Io, reason, &mut out),
+            Input::Disconnected { code, reason } => self.lose_first(code, reason, &mut out),
             Input::Write(bytes) => self.write(bytes, &mut out),
             Input::Flush { ticket, sync } => self.flush(ticket, sync, &mut out),
             Input::Finish => self.finish(&mut out),
@@ -306,6 +313,7 @@ impl Writer {
             return self.lose_first(Code::Incompatible, format!("{ack:?} fits no packet"), out);
         };
         self.acked = ack.length.get();
+        self.damaged = 0;
         out.push(Output::Acked { length: ack.length });
         let mut finished = false;
         for pending in self.unacked.drain(..=at) {
@@ -416,7 +424,12 @@ impl Writer {
             // It names a stranger: whoever sent it cannot be relied on.
             failed.storage = self.chain[0].storage;
         }
-        let survivors: Vec<_> = self.replicas().into_iter().filter(|storage| *storage != failed.storage).collect();
+        let mut survivors = self.replicas();
+        self.damaged += u32::from(failed.code == Code::Corrupt);
+        if failed.code != Code::Corrupt || self.damaged == DAMAGED_TRIES {
+            survivors.retain(|storage| *storage != failed.storage);
+            self.damaged = 0;
+        }
         let fenced = failed.code.kind() == types::ErrorKind::Fenced;
         if survivors.is_empty() || fenced {
             self.phase = Phase::Broken;

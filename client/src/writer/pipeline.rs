@@ -232,7 +232,7 @@ impl Pipeline {
                 self.received = received;
                 self.feed(Input::Connected)
             }
-            Err(error) => self.feed(Input::Disconnected { reason: error.to_string() }),
+            Err(error) => self.feed(Input::Disconnected { code: error.code(), reason: error.to_string() }),
         }
     }
 
@@ -241,10 +241,10 @@ impl Pipeline {
         let Some(stream) = &self.stream else { return Ok(()) };
         self.received.reserve(RECEIVE);
         match stream.try_read_buf(&mut self.received) {
-            Ok(0) => return self.feed(Input::Disconnected { reason: "closed by the datanode".to_owned() }),
+            Ok(0) => return self.disconnected("closed by the datanode"),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return self.feed(Input::Disconnected { reason: error.to_string() }),
+            Err(error) => return self.disconnected(error),
         }
         while self.stream.is_some() {
             match transfer::frame::decode(&mut self.received) {
@@ -254,12 +254,16 @@ impl Pipeline {
                     self.feed(Input::Frame(control))?;
                 }
                 Ok(Some(Frame::Packet(_) | Frame::Piece(_))) => {
-                    self.feed(Input::Disconnected { reason: "it sent data up the chain".to_owned() })?;
+                    self.disconnected("it sent data up the chain")?;
                 }
-                Err(error) => self.feed(Input::Disconnected { reason: error.to_string() })?,
+                Err(error) => self.feed(Input::Disconnected { code: error.code(), reason: error.to_string() })?,
             }
         }
         Ok(())
+    }
+
+    fn disconnected(&mut self, reason: impl ToString) -> Result<(), PipelineError> {
+        self.feed(Input::Disconnected { code: Code::Io, reason: reason.to_string() })
     }
 
     fn transmit(&mut self) -> Result<(), PipelineError> {
@@ -327,14 +331,18 @@ impl Pipeline {
         }
     }
 
-    /// A hop is lost: goes on with the others under a new generation.
+    /// A chain is lost: goes on with the hops that survive, under a new generation.
     fn lost(&mut self, failed: Failed, survivors: &[StorageId]) -> Result<(), PipelineError> {
         let node = self.suspect(&failed);
         if !self.ready || self.facts.once {
             return Err(PipelineError::Setup { node, failed });
         }
-        self.lost.extend(node.map(|node| (node, failed.code)));
-        warn!(block = %self.block, storage = %failed.storage, reason = %failed, "a pipeline lost a member");
+        if survivors.contains(&failed.storage) {
+            info!(block = %self.block, reason = %failed, "a pipeline sends again what was damaged on its way");
+        } else {
+            self.lost.extend(node.map(|node| (node, failed.code)));
+            warn!(block = %self.block, storage = %failed.storage, reason = %failed, "a pipeline lost a member");
+        }
         // One that is left is enough to end the block on: it holds all that was acknowledged.
         self.survivors = self.hops.iter().filter(|hop| survivors.contains(&hop.storage)).cloned().collect();
         self.hops = self.survivors.clone();

@@ -72,6 +72,19 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
 
 async fn connection(node: &Arc<Node>, stream: TcpStream) -> Result<(), ConnectionError> {
     let mut connection = Connection::new(stream, &node.buffers)?;
+    match operations(node, &mut connection).await {
+        // Whoever sent it hears of it, and may try again.
+        Err(ConnectionError::Frame(error)) => {
+            let failed = Failed::new(NO_STORAGE, error.code(), &error);
+            connection.writer.send(&Control::Failed(failed)).await?;
+            connection.drain().await;
+            Err(error.into())
+        }
+        result => result,
+    }
+}
+
+async fn operations(node: &Arc<Node>, connection: &mut Connection) -> Result<(), ConnectionError> {
     let first = timeout(HELLO_DEADLINE, connection.reader.next()).await;
     let hello = match first.map_err(|_| ConnectionError::TimedOut { what: "the hello" })?? {
         Some(Frame::Control(Control::Hello(hello))) => hello,
@@ -89,8 +102,8 @@ async fn connection(node: &Arc<Node>, stream: TcpStream) -> Result<(), Connectio
         };
         let next = match frame? {
             None => return Ok(()),
-            Some(Frame::Control(Control::Setup(setup))) => write::serve(node, &mut connection, setup).await?,
-            Some(Frame::Control(Control::Read(request))) => read::serve(node, &mut connection, request).await?,
+            Some(Frame::Control(Control::Setup(setup))) => write::serve(node, connection, setup).await?,
+            Some(Frame::Control(Control::Read(request))) => read::serve(node, connection, request).await?,
             Some(Frame::Control(_) | Frame::Packet(_) | Frame::Piece(_)) => {
                 let failed = Failed::new(NO_STORAGE, Code::InvalidArgument, "not the start of an operation");
                 connection.writer.send(&Control::Failed(failed)).await?;

@@ -29,8 +29,6 @@ const ALL_WINDOWS: usize = 256;
 const MIN_WINDOW: usize = 2;
 /// A disk that takes longer to begin a replica is not waited for.
 const BEGIN_DEADLINE: Duration = Duration::from_secs(30);
-/// A hop above that was told of a failure closes the connection within this time.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
 pub(super) async fn serve(node: &Arc<Node>, above: &mut Connection, setup: Setup) -> Result<Next, ConnectionError> {
     let volume = match check(node, &setup) {
@@ -77,16 +75,9 @@ pub(super) async fn serve(node: &Arc<Node>, above: &mut Connection, setup: Setup
         let _ = volume.disk.run(move || on.leave(block, generation)).await;
     }
     if matches!(result, Ok(Next::Close)) {
-        drain(above).await;
+        above.drain().await;
     }
     result
-}
-
-/// Lets the hop above read why the write failed: a socket that is closed over unread packets resets the connection, and
-/// what was said last is lost.
-async fn drain(above: &mut Connection) {
-    let until_closed = async { while let Ok(Some(_)) = above.reader.next().await {} };
-    let _ = timeout(DRAIN_DEADLINE, until_closed).await;
 }
 
 /// The volume that is meant, if the request makes sense.
@@ -146,7 +137,7 @@ async fn connect_below(node: &Node, setup: &Setup) -> Result<Option<(Connection,
             Err(SetupError::Connection(error)) => debug!(address = %hop.address, %error, "an idle connection is dead"),
         }
     }
-    let broken = |error: ConnectionError| Failed::new(hop.storage, Code::Io, error);
+    let broken = |error: ConnectionError| Failed::new(hop.storage, error.code(), error);
     let mut connection = node.peers.open(hop.address).await.map_err(broken)?;
     match set_up(&mut connection, hop, &request).await {
         Ok(()) => Ok(Some((connection, hop.address))),
@@ -205,7 +196,7 @@ struct Below {
     packets: mpsc::Sender<Packet>,
     sender: AbortOnDropHandle<Result<FrameWriter, ConnectionError>>,
     /// Why no more packets can be sent.
-    broken: Option<String>,
+    broken: Option<ConnectionError>,
 }
 
 impl Below {
@@ -224,19 +215,19 @@ impl Below {
 
     /// What the hop below says, or that it is lost. When packets cannot be sent any more, it may have said why.
     async fn next(&mut self) -> Input {
-        let lost = |reason: String| Input::BelowLost { reason };
+        let lost = |error: ConnectionError| Input::BelowLost { code: error.code(), reason: error.to_string() };
         loop {
             tokio::select! {
                 frame = self.reader.next() => return match frame {
                     Ok(Some(Frame::Control(control))) => Input::Below(control),
-                    Ok(Some(Frame::Packet(_) | Frame::Piece(_))) => lost("it sent data".to_owned()),
-                    Ok(None) => lost(self.broken.take().unwrap_or_else(|| ConnectionError::Closed.to_string())),
-                    Err(error) => lost(self.broken.take().unwrap_or_else(|| error.to_string())),
+                    Ok(Some(Frame::Packet(_) | Frame::Piece(_))) => lost(ConnectionError::Unexpected { what: "data" }),
+                    Ok(None) => lost(self.broken.take().unwrap_or(ConnectionError::Closed)),
+                    Err(error) => lost(self.broken.take().unwrap_or(error)),
                 },
                 sent = &mut self.sender, if self.broken.is_none() => {
                     self.broken = Some(match sent {
-                        Ok(Err(error)) => error.to_string(),
-                        Ok(Ok(_)) | Err(_) => "sending stopped".to_owned(),
+                        Ok(Err(error)) => error,
+                        Ok(Ok(_)) | Err(_) => ConnectionError::Closed,
                     });
                 }
             }
@@ -358,6 +349,10 @@ impl<'a> Chain<'a> {
                     Event::Above(ConnectionError::Unexpected { what: "something else than a packet" })
                 }
                 Ok(None) => Event::Above(ConnectionError::Closed),
+                // The connection is there still: whoever sent it hears of it, and may send it again.
+                Err(ConnectionError::Frame(error)) => {
+                    Event::Input(Input::AboveLost { code: error.code(), reason: error.to_string() })
+                }
                 Err(error) => Event::Above(error),
             },
         }

@@ -193,7 +193,7 @@ impl Chain {
                         self.wire = Wire::connect(hop.address, CLUSTER).await;
                         inputs.push(match self.wire {
                             Some(_) => Input::Connected,
-                            None => Input::Disconnected { reason: "no connection".to_owned() },
+                            None => Input::Disconnected { code: Code::Io, reason: "no connection".to_owned() },
                         });
                     }
                     Output::Disconnect => self.wire = None,
@@ -219,7 +219,7 @@ impl Chain {
             let input = match wire.next().await {
                 Some(Frame::Control(control)) => Input::Frame(control),
                 Some(_) => panic!("data for a writer"),
-                None => Input::Disconnected { reason: "closed".to_owned() },
+                None => Input::Disconnected { code: Code::Io, reason: "closed".to_owned() },
             };
             if let Some(output) = self.give(input).await.pop() {
                 return output;

@@ -303,10 +303,13 @@ async fn strangers_and_rubbish_are_refused_and_the_server_lives() {
     let namenode = Namenode::start().await;
     let node = Node::start(&namenode).await;
     assert!(Wire::connect(node.address, ClusterId::from_bytes([1; 16])).await.is_none());
-    for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 100], &[0xff; 100], b"As\x01\x02\xff\xff\xff\xff"] {
+    for rubbish in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 100], &[0xff; 100], b"As\x02\x02\xff\xff\xff\xff\0\0\0\0\0\0\0\0"]
+    {
         let mut wire = Wire::connect(node.address, CLUSTER).await.expect("connects");
         wire.stream.write_all(rubbish).await.expect("sends");
-        assert_eq!(wire.next().await, None);
+        let told = wire.next().await;
+        assert!(matches!(told, Some(Frame::Control(Control::Failed(_)))), "{told:?}");
         let mut early = tokio::net::TcpStream::connect(node.address).await.expect("connects");
         early.write_all(rubbish).await.expect("sends");
     }

@@ -89,17 +89,17 @@ fn control_frames_are_stable() {
 }
 
 const GOLDEN_CONTROLS: [&str; 11] = [
-    "417301011b000000820081834441534854025009090909090909090909090909090909",
-    "41730101050000008201818101",
-    "417301014a0000008202818882190102030450010101010101010101010101010101018183025002020202020202020202020202020202820082447f00000119268a011a080000008203186445746f6b656e",
-    "4173010103000000820380",
-    "417301011b0000008204818350010101010101010101010101010101010f6466756c6c",
-    "41730101080000008205818205192009",
-    "417301010e00000082068181831903e81a0001117003",
-    "4173010123000000820781868219010203045001010101010101010101010101010101010245746f6b656e",
-    "417301010800000082088184000303f5",
-    "417301012100000082098184821901020304500101010101010101010101010101010145746f6b656e",
-    "417301010b000000820a818303192000191000",
+    "417302011b000000a4bfec463b8ff3e4820081834441534854025009090909090909090909090909090909",
+    "4173020105000000a19bd000762f14698201818101",
+    "417302014a00000003eee644fe905cd48202818882190102030450010101010101010101010101010101018183025002020202020202020202020202020202820082447f00000119268a011a080000008203186445746f6b656e",
+    "41730201030000001fc665db1af301be820380",
+    "417302011b000000731c67fb9363e9e98204818350010101010101010101010101010101010f6466756c6c",
+    "41730201080000002da2bff04f68fc218205818205192009",
+    "417302010e000000ad4afc5ceea50fa982068181831903e81a0001117003",
+    "417302012300000010ba4b005e12f958820781868219010203045001010101010101010101010101010101010245746f6b656e",
+    "41730201080000008f29e532e25bc01e82088184000303f5",
+    "4173020121000000534496b9500c0caa82098184821901020304500101010101010101010101010101010145746f6b656e",
+    "417302010b0000002ad77772e4420b60820a818303192000191000",
 ];
 
 #[test]
@@ -119,7 +119,7 @@ fn packets_are_stable() {
 }
 
 const GOLDEN_PACKET: &str =
-    "417301022500000005000000000000000020000000000000090000000300000069a284e3313233343536373839";
+    "417302022500000003bbddce7177b2bf05000000000000000020000000000000090000000300000069a284e3313233343536373839";
 
 #[test]
 fn pieces_are_stable() {
@@ -129,7 +129,7 @@ fn pieces_are_stable() {
     assert_eq!(decode_all(&bytes), Ok(Some(Frame::Piece(Piece { offset, words, data }))));
 }
 
-const GOLDEN_PIECE: &str = "417301031d0000000020000000000000090000000000000069a284e3313233343536373839";
+const GOLDEN_PIECE: &str = "417302031d000000e06e317b14c9a9f80020000000000000090000000000000069a284e3313233343536373839";
 
 #[test]
 fn a_frame_in_parts_is_incomplete_until_its_last_byte() {
@@ -155,29 +155,81 @@ fn damage_is_named() {
     };
     assert_eq!(with(0, b'X'), FrameError::Magic { found: *b"Xs" });
     assert_eq!(with(2, 9), FrameError::Version { found: 9 });
+    assert_eq!(with(7, 1), FrameError::DamagedHeader);
+    assert_eq!(with(HEADER + 8, 1), FrameError::DamagedHead { kind: Kind::Packet });
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let good = wire(&packet());
+    // Sent like this: the checksums are right.
+    let with = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        seal(&mut bytes, PACKET_HEAD);
+        decode_all(&bytes).expect_err("must be refused")
+    };
     assert_eq!(with(3, 0), FrameError::Kind { found: 0 });
     assert_eq!(with(7, 1), FrameError::Length { kind: Kind::Packet, length: (1 << 24) + 37 });
-    assert_eq!(with(16, 1), FrameError::Unaligned { kind: Kind::Packet, offset: 8193 });
-    assert_eq!(with(23, 0xff), FrameError::Overflow { kind: Kind::Packet });
-    assert_eq!(with(24, 10), FrameError::Data { kind: Kind::Packet, data: 10, body: 37 });
-    assert_eq!(with(28, 8), FrameError::Flags { found: 8 });
-    assert_eq!(with(29, 1), FrameError::Reserved { kind: Kind::Packet });
+    assert_eq!(with(HEADER + 8, 1), FrameError::Unaligned { kind: Kind::Packet, offset: 8193 });
+    assert_eq!(with(HEADER + 15, 0xff), FrameError::Overflow { kind: Kind::Packet });
+    assert_eq!(with(HEADER + 16, 10), FrameError::Data { kind: Kind::Packet, data: 10, body: 37 });
+    assert_eq!(with(HEADER + 20, 8), FrameError::Flags { found: 8 });
+    assert_eq!(with(HEADER + 21, 1), FrameError::Reserved { kind: Kind::Packet });
+}
+
+/// Makes the checksums of a frame right, whose body begins with a head of so many bytes.
+fn seal(frame: &mut [u8], head: usize) {
+    let (header, body) = frame.split_at_mut(HEADER);
+    header[8..CHECKED].copy_from_slice(&crc32fast::hash(&body[..head]).to_le_bytes());
+    let own = crc32fast::hash(&header[..CHECKED]);
+    header[CHECKED..].copy_from_slice(&own.to_le_bytes());
+}
+
+/// A frame of any bytes, with checksums that are right if the body is as long as its head.
+fn sealed(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; HEADER];
+    frame[..4].copy_from_slice(&[b'A', b's', VERSION, kind]);
+    frame[4..8].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    frame.extend_from_slice(body);
+    let head = [body.len(), PACKET_HEAD, PIECE_HEAD][usize::from(kind.saturating_sub(1)).min(2)];
+    seal(&mut frame, head.min(body.len()));
+    frame
+}
+
+/// Invariant 5.
+#[test]
+fn every_bit_that_changes_on_the_way_shows() {
+    let packet = packet();
+    let piece = [&Piece::head(packet.offset, packet.data.len())[..], &packet.words, &packet.data].concat();
+    let frames = controls().into_iter().map(|control| control.to_frame().to_vec()).chain([wire(&packet), piece]);
+    for good in frames {
+        for bit in 0..8 * good.len() {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let shows = match decode_all(&bad) {
+                Err(_) => true,
+                Ok(None) => false,
+                Ok(Some(Frame::Control(_))) => false,
+                Ok(Some(Frame::Packet(packet))) => packet.verify(block()).is_err(),
+                Ok(Some(Frame::Piece(piece))) => piece.verify(block()).is_err(),
+            };
+            assert!(shows, "bit {bit} of {}", hex(&good));
+        }
+    }
 }
 
 #[test]
 fn a_control_frame_with_rubbish_inside_or_behind_is_refused() {
-    let mut frame = Control::Ready.to_frame().to_vec();
-    frame.push(0);
-    frame[4] += 1;
-    assert!(matches!(decode_all(&frame), Err(FrameError::Control { .. })));
-    frame[HEADER] = 0xff;
-    assert!(matches!(decode_all(&frame), Err(FrameError::Control { .. })));
+    for body in [&[0x82, 0x03, 0x80, 0x00], &[0xff, 0x03, 0x80, 0x00]] {
+        assert!(matches!(decode_all(&sealed(1, body)), Err(FrameError::Control { .. })));
+    }
 }
 
 /// As it was said before it had a field.
 #[test]
 fn an_alive_without_times_is_understood() {
-    let bytes = [b'A', b's', 1, 1, 3, 0, 0, 0, 0x82, 0x06, 0x80];
+    let bytes = sealed(1, &[0x82, 0x06, 0x80]);
     assert_eq!(decode_all(&bytes), Ok(Some(Frame::Control(Control::Alive(Alive::default())))));
 }
 
@@ -198,10 +250,7 @@ proptest! {
     /// Invariant 1, past the header.
     #[test]
     fn rubbish_in_a_body_never_panics(kind in 1_u8..4, body in proptest::collection::vec(any::<u8>(), 0..256)) {
-        let mut bytes = vec![b'A', b's', 1, kind];
-        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&body);
-        let _ = decode_all(&bytes);
+        let _ = decode_all(&sealed(kind, &body));
     }
 
     /// Invariant 1, one byte away from a good frame.

@@ -140,7 +140,10 @@ fn failures_name_the_hop_they_belong_to() {
     let io = || "disk gone".to_owned();
     let own = Input::StoreFailed { code: Code::NoSpace, reason: io() };
     assert_eq!(open().handle(NOW, own), said(storage(1), Code::NoSpace, "disk gone"));
-    assert_eq!(open().handle(NOW, Input::BelowLost { reason: io() }), said(storage(2), Code::Io, "disk gone"));
+    assert_eq!(
+        open().handle(NOW, Input::BelowLost { code: Code::Io, reason: io() }),
+        said(storage(2), Code::Io, "disk gone")
+    );
     let third = Failed::new(storage(3), Code::Io, "deep down");
     let out = open().handle(NOW, Input::Below(Control::Failed(third)));
     assert_eq!(out, said(storage(3), Code::Io, "deep down"));

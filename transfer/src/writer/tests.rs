@@ -170,17 +170,17 @@ fn a_lost_hop_is_replaced_and_unacknowledged_packets_are_sent_again() {
 #[test]
 fn a_chain_that_never_got_ready_does_not_become_the_one_to_resume_from() {
     let mut writer = streaming();
-    writer.handle(NOW, Input::Disconnected { reason: "reset".to_owned() });
+    writer.handle(NOW, Input::Disconnected { code: Code::Io, reason: "reset".to_owned() });
     let resume =
         |generation, chain| Input::Resume { generation: GenStamp::new(generation), token: token(generation), chain };
     writer.handle(NOW, resume(2, vec![hop(2), hop(3)]));
-    let out = writer.handle(NOW, Input::Disconnected { reason: "refused".to_owned() });
+    let out = writer.handle(NOW, Input::Disconnected { code: Code::Io, reason: "refused".to_owned() });
     let failed = Failed::new(storage(2), Code::Io, "refused");
     assert_eq!(out, [Output::Disconnect, Output::Lost { failed, survivors: vec![storage(3)], acked: ByteSize::ZERO }]);
     writer.handle(NOW, resume(3, vec![hop(3)]));
     let from = Resume { from_generation: GenStamp::new(1), offset: BlockOffset::new(0) };
     assert_eq!(writer.handle(NOW, Input::Connected), [setup(3, &[3], Some(from))]);
-    let out = writer.handle(NOW, Input::Disconnected { reason: "reset".to_owned() });
+    let out = writer.handle(NOW, Input::Disconnected { code: Code::Io, reason: "reset".to_owned() });
     assert_eq!(out, [Output::Disconnect, Output::Broken { failed: Failed::new(storage(3), Code::Io, "reset") }]);
 }
 
@@ -248,4 +248,28 @@ fn an_answer_that_fits_nothing_loses_the_hop_that_gave_it() {
         let out = writer.handle(NOW, Input::Frame(control));
         assert!(matches!(&out[..], [Output::Disconnect, Output::Lost { failed, .. }] if failed.storage == storage(1)));
     }
+}
+
+/// The hops hold what was acknowledged, whatever happens between them.
+#[test]
+fn what_was_damaged_on_its_way_is_sent_again_to_the_same_hops() {
+    let mut writer = streaming();
+    let damaged = Failed::new(storage(2), Code::Corrupt, "chunk 1 does not match");
+    writer.handle(NOW, write(&content(2 * CHUNK)));
+    for generation in 2..2 + u64::from(DAMAGED_TRIES) {
+        let out = writer.handle(NOW, Input::Frame(Control::Failed(damaged.clone())));
+        let [Output::Disconnect, Output::Lost { survivors, .. }] = &out[..] else { panic!("{out:?}") };
+        // Not for ever: its network card may be what damages it.
+        let all = if generation < 1 + u64::from(DAMAGED_TRIES) { vec![1, 2, 3] } else { vec![1, 3] };
+        assert_eq!(*survivors, all.iter().copied().map(storage).collect::<Vec<_>>());
+        let chain = all.into_iter().map(hop).collect();
+        writer.handle(NOW, Input::Resume { generation: GenStamp::new(generation), token: token(generation), chain });
+        writer.handle(NOW, Input::Connected);
+        writer.handle(NOW, Input::Frame(Control::Ready));
+    }
+    // What gets further begins to count anew.
+    writer.handle(NOW, ack(0, 2 * CHUNK as u64));
+    let out =
+        writer.handle(NOW, Input::Disconnected { code: Code::Corrupt, reason: "an answer was damaged".to_owned() });
+    assert!(matches!(&out[..], [Output::Disconnect, Output::Lost { survivors, .. }] if survivors.len() == 2));
 }
