@@ -13,7 +13,7 @@ use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
 use crate::logging;
 use crate::output::Output;
-use crate::serve::stop_wanted;
+use crate::serve::Stop;
 use options::MountOption;
 
 /// What a script may wait for, and what the process that started this one in the background does wait for.
@@ -122,7 +122,8 @@ pub(crate) async fn run(mut args: MountArgs) -> Result<(), Failure> {
 
 /// Mounts, says so, and stays until somebody unmounts it or wants this process to end.
 async fn serve(args: &MountArgs, options: Options) -> Result<(), Failure> {
-    let client = args.cluster.connect().await?;
+    let mut stop = Stop::listen()?;
+    let client = stop.or(args.cluster.connect()).await?;
     let mut mounted = Mounted::new(client, &args.point, options).await?;
     let mut out = Output::stdout();
     match out.line(format!("{READY}{}", args.point.display())).and_then(|()| out.flush()) {
@@ -134,7 +135,7 @@ async fn serve(args: &MountArgs, options: Options) -> Result<(), Failure> {
     }
     tokio::select! {
         ended = mounted.ended() => return ended,
-        stop = stop_wanted() => tracing::info!(reason = stop?, "unmounting"),
+        reason = stop.wanted() => tracing::info!(reason, "unmounting"),
     }
     mounted.unmount().await
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use datanode::{Config, Datanode};
+use futures::TryFutureExt as _;
 use prometheus_client::registry::Registry;
 
-use super::{ServerArgs, addresses, http, say_ready, stop_wanted};
+use super::{ServerArgs, Stop, addresses, http, say_ready};
 use crate::exit::Failure;
 
 /// How long a datanode that has failed takes to end in order.
@@ -23,7 +24,9 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
 
     let failed = |error: datanode::StartError| Failure::Failed(format!("datanode {name}: {error}"));
     let mut registry = Registry::default();
-    let server = Datanode::start(Config { cluster, namenodes, settings }, &mut registry).await.map_err(failed)?;
+    let mut stop = Stop::listen()?;
+    let starting = Datanode::start(Config { cluster, namenodes, settings }, &mut registry).map_err(failed);
+    let server = stop.or(starting).await?;
     let door = match http::datanode(&file.http, registry, &server).await {
         Ok(door) => door,
         Err(failure) => {
@@ -39,7 +42,7 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
             tokio::time::timeout(LAST_WORDS, server.shutdown()).await.ok();
             return Err(Failure::Failed(format!("datanode {name}: {failure}")));
         }
-        stop = stop_wanted() => tracing::info!(reason = stop?, "stopping"),
+        reason = stop.wanted() => tracing::info!(reason, "stopping"),
     }
     if let Some(door) = door {
         door.close().await;

@@ -16,7 +16,7 @@ pub(crate) mod s3;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, ConfigError, File, LogFormat, Setting};
 use crate::exit::{Failure, reason};
@@ -65,14 +65,37 @@ fn addresses(path: &Path, texts: &[String]) -> Result<Vec<SocketAddr>, ConfigErr
     texts.iter().map(parse).collect()
 }
 
-/// Resolves when somebody wants this process to stop: Ctrl-C or SIGTERM.
-pub(crate) async fn stop_wanted() -> Result<&'static str, Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("cannot wait for signals: {}", reason(&error)));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("Ctrl-C"),
+/// The signals that ask a process to stop: Ctrl-C and SIGTERM. One that comes before anybody waits for it is kept: made
+/// before the process says that it is ready, this leaves no moment at which a signal ends it half-way.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::Failed(format!("cannot wait for signals: {}", reason(&error)));
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Resolves when somebody wants this process to stop, with what that was.
+    pub(crate) async fn wanted(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "Ctrl-C",
+        }
+    }
+
+    /// What `starting` comes to, unless the process is to stop before. What has started by then is dropped, which must be
+    /// as safe as a crash.
+    pub(crate) async fn or<T>(&mut self, starting: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            started = starting => started,
+            reason = self.wanted() => Err(Failure::Failed(format!("stopped by {reason} before it was ready"))),
+        }
     }
 }
 

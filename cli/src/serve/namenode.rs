@@ -1,9 +1,10 @@
 //! `ashlar namenode`
 
+use futures::TryFutureExt as _;
 use namenode::{Config, Namenode};
 use prometheus_client::registry::Registry;
 
-use super::{ServerArgs, addresses, http, say_ready, stop_wanted};
+use super::{ServerArgs, Stop, addresses, http, say_ready};
 use crate::exit::Failure;
 
 pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
@@ -15,7 +16,9 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
 
     let failed = |error: namenode::StartError| Failure::Failed(format!("namenode {name}: {error}"));
     let mut registry = Registry::default();
-    let server = Namenode::start(Config { cluster, namenodes, settings }, &mut registry).await.map_err(failed)?;
+    let mut stop = Stop::listen()?;
+    let starting = Namenode::start(Config { cluster, namenodes, settings }, &mut registry).map_err(failed);
+    let server = stop.or(starting).await?;
     let client = client::Config { namenodes: texts, ..file.client };
     let door = match http::namenode(&file.http, registry, &server, client).await {
         Ok(door) => door,
@@ -30,7 +33,7 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
             tracing::error!(part = failure.part, reason = failure.reason, "the namenode failed");
             return Err(Failure::Failed(format!("namenode {name}: {failure}")));
         }
-        stop = stop_wanted() => tracing::info!(reason = stop?, "stopping"),
+        reason = stop.wanted() => tracing::info!(reason, "stopping"),
     }
     if let Some(door) = door {
         door.close().await;

@@ -21,7 +21,7 @@ use web::Door;
 
 use super::layout::{self, Layout};
 use super::ports::{Ports, is_free};
-use super::{LOG_DEFAULT, http, ready, s3, stop_wanted};
+use super::{LOG_DEFAULT, Stop, http, ready, s3};
 use crate::config::{self, Setting};
 use crate::exit::Failure;
 use crate::logging;
@@ -66,12 +66,8 @@ pub(crate) async fn run(args: QuickstartArgs) -> Result<(), Failure> {
     let ports = args.ports.map_or(Ports::WellKnown, Ports::From);
     let QuickstartArgs { namenodes, datanodes, s3, mount: point, .. } = args;
     let options = Options { dir: dir.clone(), namenodes, datanodes, s3, ports, settings: Vec::new() };
-    let starting = Cluster::start_locked(options, lock);
-    let mut cluster = tokio::select! {
-        started = starting => started?,
-        // The servers that have started are dropped, which must be as safe as a crash.
-        stop = stop_wanted() => return Err(Failure::Failed(format!("stopped by {} before it was ready", stop?))),
-    };
+    let mut stop = Stop::listen()?;
+    let mut cluster = stop.or(Cluster::start_locked(options, lock)).await?;
     let mut mounted = match point.as_deref() {
         Some(point) => match mount(&cluster, point).await {
             Ok(mounted) => Some(mounted),
@@ -88,7 +84,10 @@ pub(crate) async fn run(args: QuickstartArgs) -> Result<(), Failure> {
     }
     let ended = tokio::select! {
         (name, reason) = cluster.failed() => Err(Failure::Failed(format!("{name} failed: {reason}; see {}", dir.join("logs").display()))),
-        stop = stop_wanted() => stop.map(|reason| tracing::info!(reason, "stopping")),
+        reason = stop.wanted() => {
+            tracing::info!(reason, "stopping");
+            Ok(())
+        }
         failure = unmounted(&mut mounted) => Err(failure),
     };
     // It is a client: the servers must hear of what it has left to write.

@@ -16,7 +16,7 @@ use client::{Client, User};
 use s3_gateway::{Gateway, Settings};
 use types::Code;
 
-use super::{ServerArgs, say_ready, stop_wanted};
+use super::{ServerArgs, Stop, say_ready};
 use crate::config;
 use crate::exit::Failure;
 
@@ -28,9 +28,10 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), Failure> {
     let (_, namenodes) = file.membership(&args.config)?;
     let Some(settings) = file.s3 else { return Err(file.other_role(&args.config, "s3").into()) };
     let config = client::Config { namenodes, ..file.client };
-    let server = start(settings, config).await?;
+    let mut stop = Stop::listen()?;
+    let server = stop.or(start(settings, config)).await?;
     say_ready("s3", "gateway", server.address())?;
-    let reason = stop_wanted().await?;
+    let reason = stop.wanted().await;
     tracing::info!(reason, "stopping");
     server.shutdown().await;
     Ok(())
