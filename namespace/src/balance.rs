@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{BlockId, ByteSize, GenStamp, StorageId};
+use types::{BlockId, ByteSize, GenStamp, NodeId, StorageId};
 
 use crate::repair::{Facts, Liveness, Member, Standing, health};
 use crate::row::{BlockLocation, BlockRow, BlockState};
@@ -83,6 +83,15 @@ fn takes_part(member: &Member, facts: &Facts) -> bool {
 /// The volumes that take part. When others do, a plan is out of date.
 pub fn participants(facts: &Facts) -> BTreeSet<StorageId> {
     facts.members.iter().filter(|(_, member)| takes_part(member, facts)).map(|(storage, _)| *storage).collect()
+}
+
+/// The datanodes in service that do not take part, and may yet: those that are silent and not dead, that were not heard of
+/// since the leader began, or that come and go. While there is one, it is not known whether the volumes are even.
+pub fn awaited(facts: &Facts) -> BTreeSet<NodeId> {
+    let members =
+        facts.members.values().filter(|member| member.liveness != Liveness::Dead && !takes_part(member, facts));
+    let nodes = members.map(|member| member.candidate.location.node);
+    nodes.filter(|node| facts.standing(*node) == Standing::InService).collect()
 }
 
 /// Adds what a block takes on each volume.

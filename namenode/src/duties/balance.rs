@@ -5,6 +5,8 @@
 //!    the two leaves a copy too many, which the comparison of disks finds, or repair tidies.
 //! 2. No datanode is given more to take in, or to give away, than the bandwidth allows, but for [`AHEAD`] and one block.
 //! 3. When another set of volumes takes part than was planned for, the plan is dropped and made anew.
+//! 4. A balance does not end as even while a datanode is awaited that would take part if it were heard of: a new leader has
+//!    heard of none.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -68,9 +70,23 @@ struct Running {
 
 #[derive(Debug)]
 enum Phase {
-    Weighing { after: Option<BlockId>, used: BTreeMap<StorageId, u64> },
-    Planning { after: Option<BlockId>, plan: Plan, moves: VecDeque<Move>, bytes: u64 },
-    Moving { moves: VecDeque<Move> },
+    Weighing {
+        after: Option<BlockId>,
+        used: BTreeMap<StorageId, u64>,
+    },
+    Planning {
+        after: Option<BlockId>,
+        plan: Plan,
+        moves: VecDeque<Move>,
+        bytes: u64,
+    },
+    Moving {
+        moves: VecDeque<Move>,
+    },
+    /// Those that take part are even, and these datanodes may yet take part.
+    Waiting {
+        nodes: BTreeSet<NodeId>,
+    },
 }
 
 impl Phase {
@@ -92,7 +108,8 @@ impl Balance {
     /// Whether it has work that waits for nobody.
     pub(super) fn running(&self) -> bool {
         self.running.as_ref().is_some_and(|running| {
-            !running.paused && running.ended.is_none() && !matches!(running.phase, Phase::Moving { .. })
+            let works = matches!(running.phase, Phase::Weighing { .. } | Phase::Planning { .. });
+            works && !running.paused && running.ended.is_none()
         })
     }
 }
@@ -124,6 +141,10 @@ impl Running {
             _ if self.paused => format!("paused; {} moves are on their way", self.under_way.len()),
             Phase::Weighing { .. } => "adding up what every volume holds".to_owned(),
             Phase::Planning { .. } => "looking for what to move".to_owned(),
+            Phase::Waiting { nodes } => {
+                let nodes: Vec<String> = nodes.iter().map(|node| node.get().to_string()).collect();
+                format!("waits for datanode {}, which is not steadily there", nodes.join(", "))
+            }
             Phase::Moving { moves } => {
                 let failed = match self.failed_of_plan {
                     0 => String::new(),
@@ -264,6 +285,12 @@ impl Duties {
                 }
             }
             Phase::Moving { .. } => self.move_on(running)?,
+            Phase::Waiting { nodes } => {
+                let awaited = balance::awaited(&self.datanodes.repair_facts());
+                if awaited.is_empty() || awaited != *nodes {
+                    running.phase = Phase::begin();
+                }
+            }
         }
         Ok(())
     }
@@ -273,6 +300,11 @@ impl Duties {
         let Phase::Planning { plan, moves, bytes, .. } = &mut running.phase else {
             unreachable!("the caller has looked at the phase");
         };
+        let awaited = balance::awaited(&self.datanodes.repair_facts());
+        if moves.is_empty() && !awaited.is_empty() {
+            running.phase = Phase::Waiting { nodes: awaited };
+            return;
+        }
         if moves.is_empty() {
             running.total = running.done;
             let moved = format!("{} moved in {} moves", ByteSize::new(running.done).human(), running.made);

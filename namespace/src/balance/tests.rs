@@ -63,6 +63,20 @@ fn plan(rows: &[BlockRow], facts: &Facts, threshold: u32) -> (Vec<(usize, Move)>
     (moves, plan)
 }
 
+#[test]
+fn who_may_yet_take_part_is_awaited() {
+    let with = |id, liveness| Member { liveness, ..member(id, 500) };
+    let mut unheard = member(3, 0);
+    unheard.candidate.capacity = ByteSize::ZERO;
+    let dead = with(5, Liveness::Dead);
+    let mut facts =
+        facts([member(1, 500), with(2, Liveness::Suspect), unheard, with(4, Liveness::Held), dead, member(6, 0)]);
+    let node = |id| location(id).node;
+    assert_eq!(awaited(&facts), BTreeSet::from([node(2), node(3), node(4)]));
+    facts.standings.insert(node(2), Standing::Draining);
+    assert_eq!(awaited(&facts), BTreeSet::from([node(3), node(4)]));
+}
+
 fn carry_out(rows: &mut [BlockRow], moves: &[(usize, Move)]) {
     for (at, step) in moves {
         rows[*at].replicas.retain(|location| *location != step.source);
