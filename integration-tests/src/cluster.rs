@@ -123,7 +123,14 @@ impl Cluster {
             cluster.spawn(&name)?;
         }
         cluster.until_healthy().await?;
+        // Health is about datanodes that the namenodes have heard of.
+        until("every datanode is known", async || Ok(cluster.known_datanodes()? == datanodes)).await?;
         Ok(cluster)
+    }
+
+    fn known_datanodes(&self) -> Result<usize> {
+        let report: Value = serde_json::from_str(&self.ashlar(&["admin", "report", "--json"])?)?;
+        Ok(report["datanodes"].as_array().context("a report lists the datanodes")?.len())
     }
 
     /// Where the cluster lives: configuration, volumes, logs.

@@ -137,6 +137,7 @@ async fn what_was_acknowledged_at_its_level_is_there_after_a_power_loss() -> Res
             "stable storage failed",
             "panicked at",
             "the namenode failed",
+            "lines of the audit log are lost",
         ])
         .await
 }
