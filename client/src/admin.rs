@@ -1,6 +1,6 @@
 //! What an administrator asks: every namenode for itself, and the leader about the datanodes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use proto::v1;
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a change of the members may take.
 const CHANGE: Duration = Duration::from_secs(15);
+/// A leader is elected within this time, if it can be.
+const ELECTION: Duration = Duration::from_secs(5);
 /// Between two attempts to make one.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -209,34 +211,50 @@ impl Admin {
         .map(drop)
     }
 
-    /// Asks the leader. While another change is under way, or the leader is new, it says so and is asked again.
+    /// Asks the leader. While another change is under way, or the leader is new, it says so and is asked again; when the
+    /// leader has just died, the next one is waited for.
     pub(crate) async fn ask_leader<T, F>(&self, question: impl Fn(AdminClient<Channel>) -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, tonic::Status>>,
     {
+        let begun = Instant::now();
         let asked = async {
             loop {
-                let leader = self.leader().await?;
-                match question(dial(&leader).await?).await {
-                    Err(status) if status.code() == tonic::Code::Aborted => tokio::time::sleep(PAUSE).await,
-                    answer => return answer.map_err(|status| failed(&status)),
+                let leader = match self.leader().await? {
+                    Ok(leader) => dial(&leader).await,
+                    Err(none) => Err(none),
+                };
+                match leader {
+                    Ok(leader) => match question(leader).await {
+                        Err(status) if status.code() == tonic::Code::Aborted => {}
+                        answer => return answer.map_err(|status| failed(&status)),
+                    },
+                    // Nothing was asked yet.
+                    Err(fault) if begun.elapsed() >= ELECTION => return Err(fault),
+                    Err(_) => {}
                 }
+                tokio::time::sleep(PAUSE).await;
             }
         };
         within(CHANGE, asked).await
     }
 
-    /// Where the leader listens, by what the namenodes say.
-    async fn leader(&self) -> Result<String, Fault> {
+    /// Where the leader listens, by what the namenodes say; or that none leads. Fails if none of them says anything.
+    async fn leader(&self) -> Result<Result<String, Fault>, Fault> {
         let statuses = self.status().await;
         let known = || statuses.iter().filter_map(|(_, status)| status.as_ref().ok());
+        if known().next().is_none() {
+            let why = statuses.iter().find_map(|(_, status)| status.as_ref().err());
+            let why = why.map_or_else(|| "none is configured".to_owned(), ToString::to_string);
+            return Err(Fault::Refused { code: Code::Io, message: format!("no namenode answers: {why}") });
+        }
         // One that the configuration does not list is known to those that it does.
         let told = known().filter(|status| status.leader.is_some()).max_by_key(|status| status.term);
         let leader = told.and_then(|told| told.members.iter().find(|member| Some(member.node) == told.leader));
-        leader.map(|leader| leader.address.clone()).ok_or_else(|| {
+        Ok(leader.map(|leader| leader.address.clone()).ok_or_else(|| {
             let message = "no namenode leads; see the status".to_owned();
             Fault::Refused { code: Code::NotLeader, message }
-        })
+        }))
     }
 
     pub(crate) fn namenodes(&self) -> &[String] {
