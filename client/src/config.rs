@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use proto::v1;
 use serde::{Deserialize, Serialize};
 use types::ByteSize;
+
+use crate::local;
 
 /// The configuration of a [`crate::Client`]. Every field has a default; unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +55,7 @@ impl Default for Config {
             read_timeout: Duration::from_secs(5),
             slow_hop_after: Duration::from_secs(10),
             window: 16,
-            read_ahead: ByteSize::mib(8),
+            read_ahead: ByteSize::mib(4),
             local_reads: true,
             idle_connections: 8,
         }
@@ -91,6 +94,14 @@ impl User {
             gid: rustix::process::getegid().as_raw(),
             groups: groups.into_iter().map(rustix::process::Gid::as_raw).collect(),
         }
+    }
+}
+
+impl Config {
+    /// What a namenode is told of this reader. One that reads over the network only has no machine.
+    pub(crate) fn reader(&self) -> v1::Reader {
+        let boot = local::boot_id().filter(|_| self.local_reads);
+        v1::Reader { host: self.host.clone(), boot: boot.map_or_else(Vec::new, |boot| boot.to_vec()) }
     }
 }
 

@@ -411,7 +411,7 @@ impl Client {
 
     /// The attributes of a file, and its content if that lives with the inode.
     async fn look(&self, at: &Place) -> Result<(Attributes, Option<Bytes>), Fault> {
-        let open = v1::Open { place: Some(wire::place(at)), offset: 0, length: 0, client_host: String::new() };
+        let open = v1::Open { place: Some(wire::place(at)), offset: 0, length: 0, reader: None };
         match self.0.metadata.call(Op::Open(open), Scope::Read).await {
             Ok((v1::reply::Result::Opened(opened), _)) => {
                 let attributes = opened.attributes.ok_or_else(|| broken("an open file has no attributes"))?;

@@ -13,7 +13,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::ReadWriteFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -59,15 +58,18 @@ pub(crate) struct LocalReplica {
 }
 
 /// The boot id of this machine; none if the kernel does not tell it.
-static BOOT: LazyLock<Option<[u8; 16]>> = LazyLock::new(|| {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
-});
+pub(crate) fn boot_id() -> Option<[u8; 16]> {
+    static BOOT: LazyLock<Option<[u8; 16]>> = LazyLock::new(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
+    });
+    *BOOT
+}
 
 /// Whether this is the boot id of the machine that this process runs on.
 pub(crate) fn is_this_machine(boot: &[u8]) -> bool {
-    BOOT.as_ref().is_some_and(|own| own == boot)
+    boot_id().is_some_and(|own| own == *boot)
 }
 
 /// Asks a datanode for the file of a replica.
@@ -159,34 +161,26 @@ impl LocalReplica {
         {
             return Ok(bytes);
         }
-        let (replica, mut buffer) = (Arc::clone(self), buffers.take());
-        let reading = tokio::task::spawn_blocking(move || {
-            let (first, end) = replica.chunks(offset, length);
-            let data = buffer.bytes_mut();
-            replica.fill(data, first, (end - first) as usize).map_err(LocalError::Read)?;
-            let mut words = vec![0; 4 * chunks_in(end - first) as usize];
-            replica.file.read_exact_at(&mut words, replica.word(first)).map_err(LocalError::Read)?;
-            checksum::verify(replica.block, first / CHUNK as u64, data, &words).map_err(LocalError::Corrupt)?;
-            Ok(buffer.freeze().slice((offset - first) as usize..(offset - first + length) as usize))
-        });
-        reading.await.expect("reading a file does not panic")
-    }
-
-    /// Fills an empty buffer with bytes of the block.
-    fn fill(&self, data: &mut Vec<u8>, first: u64, length: usize) -> io::Result<()> {
-        if length < PIECE {
-            data.resize(length, 0);
-            return self.file.read_exact_at(data, self.at.data + first);
-        }
-        // A whole piece, as large as the buffer: without zeroing it before.
-        while data.len() < length {
-            let at = self.at.data + first + data.len() as u64;
-            if rustix::io::retry_on_intr(|| rustix::io::pread(&self.file, spare_capacity(data), at))? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+        let (first, end) = self.chunks(offset, length);
+        let mut buffer = buffers.take_filled((end - first) as usize);
+        let mut words = vec![0; 4 * chunks_in(end - first) as usize];
+        // What is in memory is had in less time than another thread takes to wake.
+        let there =
+            self.fill_now(&mut words, self.word(first))? && self.fill_now(buffer.as_mut(), self.at.data + first)?;
+        let replica = Arc::clone(self);
+        let finish = move || {
+            if !there {
+                replica.file.read_exact_at(&mut words, replica.word(first)).map_err(LocalError::Read)?;
+                replica.file.read_exact_at(buffer.as_mut(), replica.at.data + first).map_err(LocalError::Read)?;
             }
+            checksum::verify(replica.block, first / CHUNK as u64, buffer.as_ref(), &words)
+                .map_err(LocalError::Corrupt)?;
+            Ok(buffer.freeze().slice((offset - first) as usize..(offset - first + length) as usize))
+        };
+        if there {
+            return finish();
         }
-        data.truncate(length);
-        Ok(())
+        tokio::task::spawn_blocking(finish).await.expect("reading a file does not panic")
     }
 
     /// The same without waiting for the disk; none if that would be necessary.

@@ -186,18 +186,12 @@ pub(crate) struct LocatedBlock {
     pub(crate) token: Token,
 }
 
-/// How far from this client something is. Racks would come between the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Distance {
-    SameHost,
-    Elsewhere,
-}
-
 /// Where a block can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replica {
     pub(crate) hop: Hop,
-    pub(crate) distance: Distance,
+    /// As the namenode judges it: less is nearer, 0 is this machine.
+    pub(crate) distance: u32,
     /// The namenode has not heard of its node for too long.
     pub(crate) silent: bool,
     /// Where its node hands out its file, if that is on this very machine.
@@ -214,8 +208,7 @@ pub(crate) struct NewBlock {
     pub(crate) token: Token,
 }
 
-/// `host` is what this client calls its machine.
-pub(crate) fn located_block(wire: v1::LocatedBlock, host: &str) -> Result<LocatedBlock, Fault> {
+pub(crate) fn located_block(wire: v1::LocatedBlock) -> Result<LocatedBlock, Fault> {
     let ends = [wire.offset, wire.block_offset].map(|offset| offset.checked_add(wire.length));
     if ends.iter().any(|end| end.is_none_or(|end| end > i64::MAX as u64)) {
         return Err(broken("a block ends behind the last possible byte"));
@@ -227,18 +220,16 @@ pub(crate) fn located_block(wire: v1::LocatedBlock, host: &str) -> Result<Locate
         length: wire.length,
         block_offset: wire.block_offset,
         writing: wire.writing,
-        replicas: wire.replicas.iter().map(|wire| replica(wire, host)).collect::<Result<_, _>>()?,
+        replicas: wire.replicas.iter().map(replica).collect::<Result<_, _>>()?,
         token: proto::token(wire.token),
     })
 }
 
-fn replica(wire: &v1::Location, host: &str) -> Result<Replica, Fault> {
-    let is_near = !host.is_empty() && wire.host == host;
-    let distance = if is_near { Distance::SameHost } else { Distance::Elsewhere };
+fn replica(wire: &v1::Location) -> Result<Replica, Fault> {
     let is_here = |socket: &&v1::LocalSocket| local::is_this_machine(&socket.boot);
     let path = |socket: &v1::LocalSocket| Path::new(OsStr::from_bytes(&socket.path)).into();
     let socket = wire.local.as_ref().filter(is_here).map(path);
-    Ok(Replica { hop: hop(wire)?, distance, silent: wire.silent, socket })
+    Ok(Replica { hop: hop(wire)?, distance: wire.distance, silent: wire.silent, socket })
 }
 
 pub(crate) fn new_block(wire: v1::NewBlock) -> Result<NewBlock, Fault> {

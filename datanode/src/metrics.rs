@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     pub(crate) dropped_results: Counter,
     writes: Family<Outcome, Counter>,
     reads: Family<Outcome, Counter>,
+    local_opens: Family<Outcome, Counter>,
     heartbeats: Family<Outcome, Counter>,
     tasks: Family<Task, Counter>,
     writers: Gauge,
@@ -87,6 +88,8 @@ impl Metrics {
         to.register("dropped_results", help, metrics.dropped_results.clone());
         to.register("writes", "Writes of blocks that ended, by their result", metrics.writes.clone());
         to.register("reads", "Reads of blocks that ended, by their result", metrics.reads.clone());
+        let help = "Files of replicas asked for by readers on this machine, by the result";
+        to.register("local_opens", help, metrics.local_opens.clone());
         to.register("heartbeats", "Heartbeats and registrations, by their result", metrics.heartbeats.clone());
         to.register("tasks", "Tasks of the leader done, by their result", metrics.tasks.clone());
         to.register("writers", "Blocks being written", metrics.writers.clone());
@@ -125,6 +128,10 @@ impl Metrics {
 
     pub(crate) fn read(&self, refused: Option<Code>) {
         self.reads.get_or_create(&outcome(refused)).inc();
+    }
+
+    pub(crate) fn opened_locally(&self, refused: Option<Code>) {
+        self.local_opens.get_or_create(&outcome(refused)).inc();
     }
 
     /// `Io` stands for a namenode that cannot be reached.

@@ -335,10 +335,12 @@ impl Datanodes {
         locations.iter().filter_map(|location| wire(&known, location)).collect()
     }
 
-    /// The same for a reader, with how far each is from it: live ones first, near ones before others.
-    pub(crate) fn for_reader(&self, locations: &[BlockLocation], host: &str) -> Vec<v1::Location> {
+    /// The same for a reader, with how far each is from it: live ones first, near ones before others. Its machine is the one
+    /// of the same boot id, whatever the two call it: several datanodes of one machine have names of their own.
+    pub(crate) fn for_reader(&self, locations: &[BlockLocation], reader: &v1::Reader) -> Vec<v1::Location> {
         let known = self.known();
-        let neighbour = known.rows.values().find(|row| row.host == host).map(|row| row.rack.clone());
+        let v1::Reader { host, boot } = reader;
+        let neighbour = known.rows.values().find(|row| row.host == *host).map(|row| row.rack.clone());
         let rack = neighbour.or_else(|| self.racks.of(host, None));
         let mut ranked: Vec<(Liveness, v1::Location)> = locations
             .iter()
@@ -346,12 +348,12 @@ impl Datanodes {
                 let heard = known.heard.get(&location.node);
                 let liveness = self.liveness(heard, self.dead_after);
                 let row = known.rows.get(&location.node)?;
+                let local = heard.and_then(|heard| heard.local.clone()).filter(|local| local.boot == *boot);
                 let distance = match &rack {
-                    _ if row.host == host => ON_HOST,
+                    _ if local.is_some() || row.host == *host => ON_HOST,
                     Some(rack) if row.rack == *rack => IN_RACK,
                     Some(_) | None => ELSEWHERE,
                 };
-                let local = heard.filter(|_| distance == ON_HOST).and_then(|heard| heard.local.clone());
                 let silent = matches!(liveness, Liveness::Suspect | Liveness::Dead);
                 Some((liveness, v1::Location { distance, silent, local, ..wire(&known, location)? }))
             })

@@ -110,8 +110,8 @@ impl Reader {
         let answer = match query {
             Query::Stat(place) => query::stat(state, caller, place).map(|row| wire::stated(&row)),
             Query::List { place, after, limit } => query::list(state, caller, place, after, *limit).map(wire::listing),
-            Query::Open { place, offset, length, client_host } => query::open(state, caller, place, *offset, *length)
-                .map(|opened| wire::opened(opened, client_host, &self.datanodes)),
+            Query::Open { place, offset, length, reader } => query::open(state, caller, place, *offset, *length)
+                .map(|opened| wire::opened(opened, reader, &self.datanodes)),
             Query::Xattr { place, name } => query::xattr(state, caller, place, name).map(wire::xattr),
             Query::Access { place, mask } => query::access(state, caller, place, *mask).map(|()| wire::done()),
             Query::XattrNames(place) => query::xattr_names(state, caller, place).map(wire::xattr_names),
@@ -133,9 +133,9 @@ impl Reader {
                 query::uploads(state, caller, bucket, &query).map(wire::uploads)
             }
             Query::Parts { upload, after, max } => query::parts(state, caller, upload, *after, *max).map(wire::parts),
-            Query::OpenKey { bucket, key, offset, length, client_host, with_parts } => {
+            Query::OpenKey { bucket, key, offset, length, reader, with_parts } => {
                 query::open_key(state, caller, bucket, key, *offset, *length, *with_parts)
-                    .map(|object| wire::opened_object(object, client_host, &self.datanodes))
+                    .map(|object| wire::opened_object(object, reader, &self.datanodes))
             }
             Query::Keys { bucket, prefix, delimiter, after, max } => {
                 let query = KeyQuery { prefix, delimiter, after, max: *max };

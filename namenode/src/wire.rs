@@ -101,7 +101,7 @@ pub(crate) enum Query {
         place: Where,
         offset: u64,
         length: u64,
-        client_host: String,
+        reader: v1::Reader,
     },
     Xattr {
         place: Where,
@@ -128,7 +128,7 @@ pub(crate) enum Query {
         key: Vec<u8>,
         offset: u64,
         length: u64,
-        client_host: String,
+        reader: v1::Reader,
         with_parts: bool,
     },
     Uploads {
@@ -216,8 +216,8 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         }
         Kind::Open(open) => {
             let place = place(open.place, "Open.place")?;
-            let (offset, length) = (open.offset, open.length);
-            return Ok(Asked::Query(Query::Open { place, offset, length, client_host: open.client_host }));
+            let (offset, length, reader) = (open.offset, open.length, reader(open.reader)?);
+            return Ok(Asked::Query(Query::Open { place, offset, length, reader }));
         }
         Kind::GetXattr(get) => {
             let (place, name) = (place(get.place, "GetXattr.place")?, xattr_name(get.name)?);
@@ -580,6 +580,15 @@ pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireEr
         local: wire.local.clone().map(local_socket).transpose()?,
         instance: wire.instance,
     })
+}
+
+/// Where a reader is, if it says so.
+fn reader(wire: Option<v1::Reader>) -> Result<v1::Reader, WireError> {
+    let v1::Reader { host, boot } = wire.unwrap_or_default();
+    if !matches!(boot.len(), 0 | 16) {
+        return Err(wrong("Reader.boot", "does not have 16 bytes"));
+    }
+    Ok(v1::Reader { host: keys::label(host, "Reader.host")?, boot })
 }
 
 fn local_socket(wire: v1::LocalSocket) -> Result<v1::LocalSocket, WireError> {

@@ -25,6 +25,19 @@ impl Buffers {
 
     /// An empty buffer.
     pub fn take(&self) -> Buffer {
+        let mut buffer = self.take_used();
+        buffer.bytes.clear();
+        buffer
+    }
+
+    /// A buffer of so many bytes, of which each is to be overwritten: zeros, or what was there at the last use.
+    pub fn take_filled(&self, length: usize) -> Buffer {
+        let mut buffer = self.take_used();
+        buffer.bytes.resize(length, 0);
+        buffer
+    }
+
+    fn take_used(&self) -> Buffer {
         let kept = self.store.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let bytes = kept.unwrap_or_else(|| Vec::with_capacity(self.store.capacity));
         Buffer { bytes, home: Arc::clone(&self.store) }
@@ -64,10 +77,15 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
+impl AsMut<[u8]> for Buffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
+        let bytes = std::mem::take(&mut self.bytes);
         let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < self.home.keep && bytes.capacity() == self.home.capacity {
             free.push(bytes);
@@ -94,5 +112,8 @@ mod tests {
         let again = buffers.take();
         assert!(again.is_empty());
         assert_eq!(again.as_ref().as_ptr(), place);
+        drop(again);
+        let filled = buffers.take_filled(5);
+        assert_eq!((filled.as_ref().as_ptr(), filled.len()), (place, 5));
     }
 }

@@ -52,8 +52,8 @@ pub(super) async fn ask(
     key: &[u8],
     (length, with_parts): (u64, bool),
 ) -> Result<(Found, v1::Opened), Fault> {
-    let client_host = client.0.config.host.clone();
-    let op = v1::OpenKey { bucket: bucket.to_owned(), key: key.to_vec(), offset: 0, length, client_host, with_parts };
+    let reader = Some(client.0.config.reader());
+    let op = v1::OpenKey { bucket: bucket.to_owned(), key: key.to_vec(), offset: 0, length, with_parts, reader };
     match client.0.metadata.call(Op::OpenKey(op), Scope::Read).await?.0 {
         v1::reply::Result::Object(object) => {
             let v1::Object { attributes, etag, as_given, properties, opened, tags, part_list } = object;

@@ -70,7 +70,7 @@ impl OpenFile {
         if inline.as_ref().is_some_and(|content| content.len() as u64 != attributes.length.get()) {
             return Err(broken("the content of a small file is not as long as the file"));
         }
-        let pieces = read_map(opened.blocks, 0, opened.known_to, &client.0.config.host)?;
+        let pieces = read_map(opened.blocks, 0, opened.known_to)?;
         Ok(Self { client, shown, attributes, inline, near: Near::default(), pieces: Mutex::new(pieces) })
     }
 
@@ -101,7 +101,7 @@ impl OpenFile {
         }
         let known_to = opened.known_to;
         self.near.clear();
-        let fresh = read_map(opened.blocks, offset, known_to, &self.client.0.config.host)?;
+        let fresh = read_map(opened.blocks, offset, known_to)?;
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         if pieces.len() + fresh.len() > REMEMBERED {
             pieces.clear();
@@ -124,8 +124,8 @@ fn broken(problem: impl Into<String>) -> Fault {
 }
 
 async fn ask(client: &Client, place: v1::Where, offset: u64) -> Result<v1::Opened, Fault> {
-    let client_host = client.0.config.host.clone();
-    let open = v1::Open { place: Some(place), offset, length: PAGE, client_host };
+    let reader = Some(client.0.config.reader());
+    let open = v1::Open { place: Some(place), offset, length: PAGE, reader };
     match client.0.metadata.call(v1::op::Kind::Open(open), Scope::Read).await?.0 {
         v1::reply::Result::Opened(opened) => Ok(opened),
         other => Err(Metadata::unexpected(&other)),
@@ -133,16 +133,11 @@ async fn ask(client: &Client, place: v1::Where, offset: u64) -> Result<v1::Opene
 }
 
 /// The pieces of a file from `from` on, of which everything is known up to `known_to`.
-fn read_map(
-    blocks: Vec<v1::LocatedBlock>,
-    from: u64,
-    known_to: u64,
-    host: &str,
-) -> Result<BTreeMap<u64, Piece>, Fault> {
+fn read_map(blocks: Vec<v1::LocatedBlock>, from: u64, known_to: u64) -> Result<BTreeMap<u64, Piece>, Fault> {
     let mut pieces = BTreeMap::new();
     let mut end = from;
     for block in blocks {
-        let block = wire::located_block(block, host)?;
+        let block = wire::located_block(block)?;
         if block.length == 0 || (block.offset < end && !pieces.is_empty()) {
             return Err(broken("the block map is out of order"));
         }

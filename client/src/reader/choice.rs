@@ -1,14 +1,14 @@
 //! Which replica of a block is asked first.
 
 use crate::datanode::Outlook;
-use crate::wire::{Distance, Replica};
+use crate::wire::Replica;
 
 /// The best is the least: one that has not failed or fallen silent lately, is near, and answers soon. What is left equal
 /// stays in the order that the namenode gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
     suspect: bool,
-    distance: Distance,
+    distance: u32,
     /// A power of two: smaller differences are chance.
     wait: u32,
 }
@@ -39,17 +39,18 @@ mod tests {
 
     use super::*;
 
-    const NEAR: Distance = Distance::SameHost;
-    const AWAY: Distance = Distance::Elsewhere;
+    const NEAR: u32 = 0;
+    const IN_RACK: u32 = 2;
+    const AWAY: u32 = 4;
 
-    fn replica(distance: Distance, silent: bool) -> Replica {
+    fn replica(distance: u32, silent: bool) -> Replica {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let hop = Hop { node: NodeId::new(1), storage: StorageId::from_bytes([1; 16]), address };
         Replica { hop, distance, silent, socket: None }
     }
 
     /// The order of replicas whose (distance, silent, suspect, wait in ms) are these.
-    fn order_of(replicas: &[(Distance, bool, bool, u64)]) -> Vec<usize> {
+    fn order_of(replicas: &[(u32, bool, bool, u64)]) -> Vec<usize> {
         let made: Vec<Replica> = replicas.iter().map(|(distance, silent, ..)| replica(*distance, *silent)).collect();
         let outlooks = replicas
             .iter()
@@ -62,6 +63,7 @@ mod tests {
         assert_eq!(order_of(&[(AWAY, false, false, 1), (NEAR, false, false, 100)]), [1, 0]);
         assert_eq!(order_of(&[(NEAR, false, true, 1), (AWAY, false, false, 100)]), [1, 0]);
         assert_eq!(order_of(&[(NEAR, true, false, 0), (AWAY, false, false, 100)]), [1, 0]);
+        assert_eq!(order_of(&[(AWAY, false, false, 1), (IN_RACK, false, false, 100)]), [1, 0]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) async fn start(client: &Client, place: &Place, options: AppendOptions
 /// What lives with the inode: the first block has to repeat it. Nobody else changes it while the lease is held.
 async fn inline(client: &Client, attributes: &crate::object::Attributes) -> Result<Option<Vec<u8>>, Fault> {
     let place = Some(wire::inode(attributes.inode));
-    let open = v1::Open { place, offset: 0, length: 1, client_host: String::new() };
+    let open = v1::Open { place, offset: 0, length: 1, reader: None };
     match client.0.metadata.call(Op::Open(open), Scope::Read).await?.0 {
         Answer::Opened(opened) => Ok(opened.inline.filter(|content| !content.is_empty())),
         other => Err(Metadata::unexpected(&other)),

@@ -78,7 +78,9 @@ async fn exchange(node: &Arc<Node>, mut stream: UnixStream) -> io::Result<()> {
         return fail(&mut stream, Failed::new(NO_STORAGE, Code::InvalidArgument, "only files are asked for here"))
             .await;
     };
-    match open(node, &request).await {
+    let opened = open(node, &request).await;
+    node.metrics.opened_locally(opened.as_ref().err().map(|failed| failed.code));
+    match opened {
         Ok(replica) => {
             let (length, data, words) = (ByteSize::new(replica.extent.length), replica.data(0), replica.word(0));
             let opened = Control::OpenedLocal(OpenedLocal { length, data, words });

@@ -27,12 +27,19 @@ fn has_line(text: &str, line: &str) -> bool {
 async fn every_role_tells_metrics_and_the_same_health_as_the_command_line() -> Result<()> {
     let mut cluster = Cluster::start(Options::default().fast_repair()).await?;
     cluster.ashlar(&["fs", "mkdir", "/d"])?;
+    let content = cluster.root().join("content");
+    std::fs::write(&content, vec![7; 1 << 20])?;
+    cluster.ashlar(&["fs", "put", content.to_str().context("a plain path")?, "/f"])?;
+    ensure!(cluster.ashlar_raw(&["fs", "cat", "/f"]).stdout == vec![7; 1 << 20]);
+    let mut opens = 0;
     for name in cluster.names() {
         let door = door(&cluster, &name)?;
         ensure!(get(door, "/livez", &[]).await?.text() == "alive\n", "{name}");
         let metrics = get(door, "/metrics", &[]).await?.text();
         ensure!(metrics.ends_with("# EOF\n"), "{name}: {metrics}");
+        opens += u64::from(has_line(&metrics, "ashlar_datanode_local_opens_total{result=\"ok\"} 1"));
     }
+    ensure!(opens == 1, "whoever reads on the machine of a datanode reads its file, and says so once: {opens}");
     let leader = door(&cluster, &cluster.leader().await?)?;
     let metrics = get(leader, "/metrics", &[]).await?.text();
     for line in [

@@ -203,7 +203,7 @@ pub(crate) fn stat(path: &str) -> Kind {
 }
 
 pub(crate) fn open(path: &str) -> Kind {
-    Kind::Open(v1::Open { place: place(path), offset: 0, length: u64::MAX, client_host: String::new() })
+    Kind::Open(v1::Open { place: place(path), offset: 0, length: u64::MAX, reader: None })
 }
 
 pub(crate) fn delete(path: &str) -> Kind {

@@ -135,9 +135,9 @@ pub(super) fn remove_access_key(wire: v1::RemoveAccessKey) -> Result<Command, Wi
 }
 
 pub(super) fn open_key(wire: v1::OpenKey) -> Result<Query, WireError> {
-    let v1::OpenKey { bucket, key: name, offset, length, client_host, with_parts } = wire;
+    let v1::OpenKey { bucket, key: name, offset, length, with_parts, reader } = wire;
     let (bucket, key) = (label(bucket, "OpenKey.bucket")?, key(name, "OpenKey.key")?);
-    Ok(Query::OpenKey { bucket, key, offset, length, client_host, with_parts })
+    Ok(Query::OpenKey { bucket, key, offset, length, reader: super::reader(reader)?, with_parts })
 }
 
 pub(super) fn list_keys(wire: v1::ListKeys) -> Result<Query, WireError> {
@@ -193,9 +193,9 @@ pub(super) fn object(row: &Attributes, etag: String) -> Answer {
     Answer::Object(v1::Object { attributes, etag, as_given: true, ..Default::default() })
 }
 
-pub(crate) fn opened_object(object: OpenedObject, client_host: &str, datanodes: &Datanodes) -> Answer {
+pub(crate) fn opened_object(object: OpenedObject, reader: &v1::Reader, datanodes: &Datanodes) -> Answer {
     let OpenedObject { opened, etag, as_given, properties, tags, part_list } = object;
-    let mut opened = opened_parts(opened, client_host, datanodes);
+    let mut opened = opened_parts(opened, reader, datanodes);
     Answer::Object(v1::Object {
         attributes: opened.attributes.take(),
         etag,

@@ -139,11 +139,11 @@ pub(crate) fn listing(listing: Listing) -> Answer {
     Answer::Listing(v1::Listing { entries: listing.entries.into_iter().map(entry).collect(), more: listing.more })
 }
 
-pub(crate) fn opened(opened: Opened, client_host: &str, datanodes: &Datanodes) -> Answer {
-    Answer::Opened(opened_parts(opened, client_host, datanodes))
+pub(crate) fn opened(opened: Opened, reader: &v1::Reader, datanodes: &Datanodes) -> Answer {
+    Answer::Opened(opened_parts(opened, reader, datanodes))
 }
 
-pub(super) fn opened_parts(opened: Opened, client_host: &str, datanodes: &Datanodes) -> v1::Opened {
+pub(super) fn opened_parts(opened: Opened, reader: &v1::Reader, datanodes: &Datanodes) -> v1::Opened {
     let now = wall_clock();
     let located = |block: LocatedBlock| v1::LocatedBlock {
         block: Some(block.block.into()),
@@ -152,7 +152,7 @@ pub(super) fn opened_parts(opened: Opened, client_host: &str, datanodes: &Datano
         length: block.length.get(),
         block_offset: block.block_offset.get(),
         writing: block.row.state == BlockState::Writing,
-        replicas: datanodes.for_reader(&block.row.replicas, client_host),
+        replicas: datanodes.for_reader(&block.row.replicas, reader),
         token: datanodes.tokens.sign(block.block, block.row.generation, Right::Read, now),
     };
     let (inline, blocks, known_to) = match opened.content {
