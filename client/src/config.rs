@@ -37,6 +37,10 @@ pub struct Config {
     pub window: usize,
     /// How far a sequential reader is ahead of what was asked for, in several parts of the file at once.
     pub read_ahead: ByteSize,
+    /// What all writers of a client hold until it is acknowledged, and all its sequential readers ahead of what was asked for:
+    /// when they are many, `window` and `read_ahead` are not reached.
+    pub write_memory: ByteSize,
+    pub read_memory: ByteSize,
     /// Whether replicas on this machine are read from their files, which datanodes hand out.
     pub local_reads: bool,
     /// Idle data connections kept per datanode.
@@ -56,6 +60,8 @@ impl Default for Config {
             slow_hop_after: Duration::from_secs(10),
             window: 16,
             read_ahead: ByteSize::mib(4),
+            write_memory: ByteSize::mib(64),
+            read_memory: ByteSize::mib(64),
             local_reads: true,
             idle_connections: 8,
         }

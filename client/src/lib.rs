@@ -50,6 +50,7 @@ pub mod health;
 mod jobs;
 mod listing;
 mod local;
+mod memory;
 mod metadata;
 mod object;
 pub mod objects;

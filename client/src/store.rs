@@ -18,6 +18,7 @@ use crate::config::{Config, User};
 use crate::datanode::Pool;
 use crate::error::{Error, Fault};
 use crate::listing::{self, Listing};
+use crate::memory::Budget;
 use crate::metadata::{Metadata, Scope};
 use crate::object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, Defaults, Entry, Kind, MkdirOptions, NodeOptions, Quota,
@@ -42,6 +43,9 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) metadata: Metadata,
     pub(crate) datanodes: Arc<Pool>,
+    /// What is written, and what is read, may hold so much.
+    pub(crate) write_memory: Budget,
+    pub(crate) read_memory: Budget,
     /// For packets of writers.
     pub(crate) buffers: Buffers,
     /// Blocks taken in advance.
@@ -65,10 +69,13 @@ impl Client {
             .map_err(|fault| Error::new("connect to", format!("[{subject}]"), fault))?;
         let datanodes = Arc::new(Pool::new(&config, metadata.cluster()));
         let buffers = Buffers::new(MAX_DATA, KEPT_BUFFERS);
+        let (write_memory, read_memory) = (Budget::new(config.write_memory), Budget::new(config.read_memory));
         Ok(Self(Arc::new(Shared {
             config,
             metadata,
             datanodes,
+            write_memory,
+            read_memory,
             buffers,
             spares: Arc::default(),
             tasks: TaskTracker::new(),
@@ -77,12 +84,13 @@ impl Client {
 
     /// The same connection and session, on behalf of another user.
     pub(crate) fn speaking_for(&self, user: User) -> Self {
-        let Shared { config, metadata, datanodes, buffers, spares, tasks } = &*self.0;
+        let Shared { config, metadata, datanodes, write_memory, read_memory, buffers, spares, tasks } = &*self.0;
         let metadata = metadata.speaking_for(wire::principal(&user));
         let config = Config { user, ..config.clone() };
         let (datanodes, buffers, tasks) = (Arc::clone(datanodes), buffers.clone(), tasks.clone());
+        let (write_memory, read_memory) = (write_memory.clone(), read_memory.clone());
         let spares = Arc::clone(spares);
-        Self(Arc::new(Shared { config, metadata, datanodes, buffers, spares, tasks }))
+        Self(Arc::new(Shared { config, metadata, datanodes, write_memory, read_memory, buffers, spares, tasks }))
     }
 
     /// Ends the session in order: leases that are left are free at once. Later operations of any clone fail.

@@ -364,10 +364,13 @@ async fn when_all_are_silent_the_read_ends_with_an_error_that_names_them() {
 #[tokio::test]
 async fn a_slow_datanode_is_asked_less_once_it_is_known() {
     const READS: usize = 20;
-    let away = |config| Config { host: "host9".to_owned(), ..patient(config) };
+    let away = |mut blocks: Vec<v1::LocatedBlock>| {
+        blocks.iter_mut().flat_map(|block| &mut block.replicas).for_each(|replica| replica.distance = 4);
+        blocks
+    };
     let content = content(BLOCK);
     let slow = Flaw::Slow(Duration::from_millis(60));
-    let cluster = Cluster::with(&content, &[slow, Flaw::None], |blocks| blocks, away).await;
+    let cluster = Cluster::with(&content, &[slow, Flaw::None], away, patient).await;
     let reader = cluster.open().await;
     let mut buffer = [0; CHUNK];
     let began = Instant::now();

@@ -23,8 +23,6 @@ pub struct WriterOptions {
     pub max_length: ByteSize,
     /// The data of a full packet: whole chunks, at most [`MAX_DATA`].
     pub packet: usize,
-    /// How many bytes may be on their way; see [`Writer::has_room`].
-    pub window: usize,
     /// A chain that is no longer than this keeps its slow hops.
     pub least: usize,
     /// A hop that takes ten times as long as the others for so long is left out.
@@ -32,10 +30,10 @@ pub struct WriterOptions {
 }
 
 impl WriterOptions {
-    /// Packets of 1 MiB, eight of them on their way; a slow hop is left out as long as another one is there.
+    /// Packets of 1 MiB; a slow hop is left out as long as another one is there.
     pub fn new(block: BlockId, level: Level, max_length: ByteSize) -> Self {
-        let (packet, window, slow_hop_after) = (MAX_DATA, 8 * MAX_DATA, Duration::from_secs(10));
-        Self { block, level, max_length, packet, window, least: 1, slow_hop_after }
+        let (packet, slow_hop_after) = (MAX_DATA, Duration::from_secs(10));
+        Self { block, level, max_length, packet, least: 1, slow_hop_after }
     }
 }
 
@@ -49,7 +47,7 @@ pub enum Input {
     Frame(Control),
     /// The connection could not be made, or is lost, or sent rubbish; [`Code::Corrupt`]: which was damaged on its way.
     Disconnected { code: Code, reason: String },
-    /// Bytes to append. The shell keeps to [`Writer::has_room`].
+    /// Bytes to append. The shell bounds [`Writer::outstanding`].
     Write(Bytes),
     /// Answered by [`Output::Flushed`] with the same ticket.
     Flush { ticket: u64, sync: bool },
@@ -177,10 +175,10 @@ impl Writer {
         }
     }
 
-    /// Whether the window takes more bytes. One write may go past it.
-    pub fn has_room(&self) -> bool {
+    /// Bytes that are held: not cut into packets yet, or not acknowledged. The shell bounds them.
+    pub fn outstanding(&self) -> usize {
         let waiting: usize = self.unacked.iter().map(|pending| pending.packet.data.len()).sum();
-        waiting + self.tail.len() < self.options.window
+        waiting + self.tail.len()
     }
 
     /// The bytes written so far, acknowledged or not.

@@ -1,7 +1,8 @@
 //! Reading ahead of the application: several parts of the file at once, across the borders of blocks, each from the replica
 //! that is the best then. They are handed out in order.
 //!
-//! 1. Never more than `read_ahead` bytes are under way or wait, whatever the file is like.
+//! 1. Never more than `read_ahead` bytes are under way or wait, whatever the file is like; less when many read at once, but
+//!    a part of [`LEAST`].
 //! 2. A reader that stops early has dragged little: what is read ahead begins small, and doubles with what is taken.
 
 use std::collections::VecDeque;
@@ -15,9 +16,12 @@ use transfer::frame::MAX_DATA;
 use super::blocks::OpenFile;
 use super::range::Range;
 use crate::error::Fault;
+use crate::memory::Part;
 
 /// Parts that are asked for at the same time, if there is room for as many.
 const PARTS: u64 = 4;
+/// The shortest part of which a window is made.
+const LEAST: u64 = 128 << 10;
 /// The longest part.
 const LONGEST: u64 = 4 << 20;
 /// Bytes of one part come in pieces of up to this.
@@ -37,14 +41,21 @@ struct Plan {
 
 impl Plan {
     fn new(position: u64, end: u64, read_ahead: u64) -> Self {
-        let most = read_ahead.max(PIECE);
-        Self { next: position, end, window: PIECE, most, ahead: 0 }
+        let mut plan = Self { next: position, end, window: PIECE, most: PIECE, ahead: 0 };
+        plan.limit(read_ahead);
+        plan
+    }
+
+    /// From now on no more than so many bytes may be under way or wait.
+    fn limit(&mut self, most: u64) {
+        self.most = (most - most % LEAST).max(LEAST);
+        self.window = self.window.min(self.most);
     }
 
     /// The next part to ask for, if there is room for it.
     fn next(&mut self) -> Option<(u64, u64)> {
-        let room = self.window - self.ahead;
-        let length = (self.window / PARTS).clamp(PIECE, LONGEST);
+        let room = self.window.saturating_sub(self.ahead);
+        let length = (self.window / PARTS).clamp(PIECE.min(self.window), LONGEST);
         if self.next == self.end || room < length {
             return None;
         }
@@ -69,13 +80,14 @@ impl Plan {
 #[derive(Debug)]
 pub(super) struct Ahead {
     file: Arc<OpenFile>,
+    memory: Part,
     plan: Plan,
     /// In the order of the file.
-    parts: VecDeque<Part>,
+    parts: VecDeque<Stretch>,
 }
 
 #[derive(Debug)]
-struct Part {
+struct Stretch {
     left: u64,
     pieces: mpsc::Receiver<Result<Bytes, Fault>>,
     _task: AbortOnDropHandle<()>,
@@ -83,15 +95,17 @@ struct Part {
 
 impl Ahead {
     pub(super) fn new(file: Arc<OpenFile>, position: u64, end: u64) -> Self {
+        let memory = file.client.0.read_memory.join();
         let plan = Plan::new(position, end, file.client.0.config.read_ahead.get());
-        Self { file, plan, parts: VecDeque::new() }
+        Self { file, memory, plan, parts: VecDeque::new() }
     }
 
     /// The next bytes; none at the end. Of no use after an error.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        self.plan.limit(self.file.client.0.config.read_ahead.get().min(self.memory.bytes() as u64));
         loop {
             while let Some((from, to)) = self.plan.next() {
-                self.parts.push_back(Part::start(Arc::clone(&self.file), from, to));
+                self.parts.push_back(Stretch::start(Arc::clone(&self.file), from, to));
             }
             let Some(part) = self.parts.front_mut() else { return Ok(None) };
             if part.left == 0 {
@@ -110,7 +124,7 @@ impl Ahead {
     }
 }
 
-impl Part {
+impl Stretch {
     /// The task ends with its bytes, with an error, or with its owner.
     fn start(file: Arc<OpenFile>, from: u64, to: u64) -> Self {
         let length = to - from;
@@ -159,14 +173,14 @@ mod tests {
     /// Invariant 1.
     #[test]
     fn no_more_is_ahead_than_allowed_and_everything_is_asked_for_once() {
-        for read_ahead in [0, MIB, 3 * MIB, 8 * MIB, 100 * MIB] {
+        for read_ahead in [0, 400 << 10, MIB, 3 * MIB, 8 * MIB, 100 * MIB] {
             let (begin, end) = (12_345, 50 * MIB + 678);
             let mut plan = Plan::new(begin, end, read_ahead);
             let (mut waiting, mut position) = (VecDeque::new(), begin);
             loop {
                 waiting.extend(std::iter::from_fn(|| plan.next()));
                 let ahead: u64 = waiting.iter().map(|(from, to)| to - from).sum();
-                assert!(ahead <= read_ahead.max(MIB), "{ahead} of {read_ahead}");
+                assert!(ahead <= read_ahead.max(LEAST), "{ahead} of {read_ahead}");
                 let Some((from, to)) = waiting.pop_front() else { break };
                 assert_eq!(from, position);
                 position = to;

@@ -10,19 +10,26 @@ use proto::v1;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{info, warn};
+use transfer::frame::MAX_DATA;
 use transfer::machine::{WriterInput as Input, WriterOutput as Output};
 use transfer::{Control, Failed, Frame, Hop, Level, Writer, WriterOptions};
+use types::checksum::CHUNK;
 use types::token::Token;
 use types::{BlockId, ByteSize, Code, ErrorKind as Kind, GenStamp, InodeId, NodeId, SessionId, StorageId};
 
 use crate::datanode::{DataConnection, LinkError};
 use crate::error::Fault;
+use crate::memory::Part;
 use crate::metadata::{Metadata, Scope};
 use crate::store::Client;
 use crate::wire::NewBlock;
 
 /// Slices given to the kernel at a time: a few packets.
 const SLICES: usize = 24;
+/// Packets that a window has room for, at least, so that one is on its way while another is acknowledged.
+const PACKETS: usize = 4;
+/// Smaller packets cost more than they save.
+const MIN_PACKET: usize = 64 << 10;
 /// Room for what the first hop says; control frames are small.
 const RECEIVE: usize = 16 << 10;
 
@@ -67,6 +74,9 @@ pub(super) struct FinishedBlock {
 
 pub(super) struct Pipeline {
     client: Client,
+    memory: Part,
+    /// The data of a full packet.
+    packet: usize,
     facts: FileFacts,
     block: BlockId,
     hops: Vec<Hop>,
@@ -93,17 +103,20 @@ impl Pipeline {
     /// Begins to set the chain up.
     pub(super) fn start(client: Client, facts: FileFacts, new: NewBlock) -> Result<Self, PipelineError> {
         let NewBlock { block, generation, targets, token } = new;
-        let window = client.0.config.window.clamp(1, 256) * transfer::frame::MAX_DATA;
+        let memory = client.0.write_memory.join();
+        let packet = (window(&client, &memory) / PACKETS / CHUNK * CHUNK).clamp(MIN_PACKET, MAX_DATA);
         let (wanted, least) = (facts.replicas, facts.min_replicas);
         if targets.len() < wanted {
             warn!(%block, replicas = targets.len(), wanted, "a block begins on fewer datanodes than the file wants");
         }
         let slow_hop_after = client.0.config.slow_hop_after;
         let defaults = WriterOptions::new(block, facts.level, facts.block_size);
-        let options = WriterOptions { window, least, slow_hop_after, ..defaults };
+        let options = WriterOptions { packet, least, slow_hop_after, ..defaults };
         let machine = Writer::new(options, (generation, token), targets.clone(), client.0.buffers.clone());
         let mut pipeline = Self {
             client,
+            memory,
+            packet,
             facts,
             block,
             hops: targets,
@@ -162,8 +175,9 @@ impl Pipeline {
         &self.lost
     }
 
+    /// Whether it takes more bytes now: a packet always, for what is less is not sent. One write may go past the window.
     pub(super) fn has_room(&self) -> bool {
-        self.machine.has_room()
+        self.machine.outstanding() < window(&self.client, &self.memory).max(self.packet)
     }
 
     /// Waits for the first chain to come up.
@@ -388,6 +402,11 @@ impl Pipeline {
         self.client.0.datanodes.suspect(hop.address);
         Some(hop.node)
     }
+}
+
+/// How many bytes a pipeline may hold now: less than its owner wants when many have one.
+fn window(client: &Client, memory: &Part) -> usize {
+    memory.bytes().min(client.0.config.window.clamp(1, 256) * MAX_DATA)
 }
 
 /// Waits until the socket can be read from, or written to; forever without one.

@@ -186,8 +186,6 @@ pub fn config(namenodes: &[&str]) -> Config {
         namenodes: namenodes.iter().map(|address| (*address).to_owned()).collect(),
         op_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(1),
-        // The first replica is near: it is read first.
-        host: "host1".to_owned(),
         ..Config::default()
     }
 }
@@ -224,7 +222,8 @@ pub fn location(number: u8, address: SocketAddr) -> v1::Location {
         host: format!("host{number}"),
         silent: false,
         local: None,
-        distance: 0,
+        // The first is near the reader, and is read first.
+        distance: if number == 1 { 0 } else { 4 },
     }
 }
 
