@@ -391,7 +391,7 @@ def buckets_are_what_they_can_be():
                        (s3.get_object_lock_configuration, "ObjectLockConfigurationNotFoundError")]:
         refused(404, code, call, Bucket=BUCKET)
         refused(404, "NoSuchBucket", call, Bucket="no-such-bucket-here")
-    refused(400, "ServerSideEncryptionConfigurationNotFoundError", s3.get_bucket_encryption, Bucket=BUCKET)
+    refused(404, "ServerSideEncryptionConfigurationNotFoundError", s3.get_bucket_encryption, Bucket=BUCKET)
     refused(404, "NoSuchBucket", s3.get_bucket_encryption, Bucket="no-such-bucket-here")
 
 

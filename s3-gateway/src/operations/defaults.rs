@@ -1,5 +1,6 @@
 //! What S3 says of settings that a bucket never had. They cannot be had here either: to put one is not supported.
 
+use http::StatusCode;
 use s3s::dto::{ObjectOwnership, OwnershipControls, OwnershipControlsRule, Payer, PutBucketOwnershipControlsInput};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
@@ -11,9 +12,13 @@ pub(crate) async fn check(caller: &Caller, bucket: &str) -> S3Result<()> {
     caller.objects.bucket(bucket).await.map(drop).map_err(failure::of)
 }
 
-/// A setting that the bucket does not have.
+/// A setting that the bucket does not have: 404, as Amazon answers, also where its list of codes says 400 (and s3s does).
 pub(crate) async fn absent(caller: &Caller, bucket: &str, code: S3ErrorCode) -> S3Error {
-    check(caller, bucket).await.err().unwrap_or_else(|| S3Error::new(code))
+    check(caller, bucket).await.err().unwrap_or_else(|| {
+        let mut absent = S3Error::new(code);
+        absent.set_status_code(StatusCode::NOT_FOUND);
+        absent
+    })
 }
 
 /// Rights come from modes and policies, and from no list: what S3 calls the bucket owner's enforced.
