@@ -66,7 +66,7 @@ start_mounted() {
     dir=$(mktemp -d)
     point=$dir/mount
     mkdir "$point"
-    "$ashlar" quickstart --dir "$dir/cluster" --ports "$((20000 + RANDOM % 10000))" "$@" >"$dir/out" 2>&1 &
+    "$ashlar" quickstart --dir "$dir/cluster" --ports "$((10000 + RANDOM % 9000))" "$@" >"$dir/out" 2>&1 &
     cluster=$!
     until_line 'ashlar is ready' "$dir/out" "$cluster"
     export ASHLAR_CONFIG=$dir/cluster/client.toml

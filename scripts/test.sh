@@ -5,6 +5,25 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
+# Most of what follows the unit tests waits more than it works: two at a time, on ports of their own.
+other=
+trap '[ -z "$other" ] || kill "$other" 2>/dev/null || true' EXIT
+# beside COMMAND...: begins it, and keeps what it says for `meet`.
+beside() {
+    said=$(mktemp)
+    "$@" >"$said" 2>&1 &
+    other=$!
+}
+# Waits for the other one, whatever became of this one; fails if it did.
+meet() {
+    local status=0
+    wait "$other" || status=$?
+    other=
+    cat "$said"
+    rm -f "$said"
+    return "$status"
+}
+
 step "formatting"
 cargo fmt --all --check
 
@@ -35,24 +54,25 @@ cargo test --locked --quiet -p types -p namespace -p consensus -p transfer
 step "unit, property and integration tests"
 cargo test $newer --workspace --exclude types --exclude namespace --exclude consensus --exclude transfer --locked
 
-step "the thrasher, three minutes of it"
-cargo test $newer --locked -p integration-tests --test thrasher -- --nocapture
-
-step "the S3 door, with the clients that people use"
 cargo build --locked $newer --quiet -p cli
-ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/s3-clients.sh
-ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/s3-matrix.sh
+cargo test $newer --locked --quiet --no-run -p integration-tests --test thrasher
+export ASHLAR=$CARGO_TARGET_DIR/debug/ashlar
+
+step "the thrasher, three minutes of it, and beside it the mount, held against fsx"
+beside scripts/fsx.sh
+cargo test $newer --locked -p integration-tests --test thrasher -- --nocapture
+meet
+
+step "the S3 door, with the clients that people use, and beside it the mount, with the programs that people use"
+beside scripts/mount-programs.sh
+scripts/s3-clients.sh
+scripts/s3-matrix.sh
+meet
 
 step "the web page, in a browser"
-ASHLAR=$CARGO_TARGET_DIR/debug/ashlar SCREENSHOTS=$CARGO_TARGET_DIR/web-page scripts/web-page.sh
+SCREENSHOTS=$CARGO_TARGET_DIR/web-page scripts/web-page.sh
 
 step "the mount, held against pjdfstest"
-ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/pjdfstest.sh
-
-step "the mount, held against fsx"
-ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/fsx.sh
-
-step "the mount, with the programs that people use"
-ASHLAR=$CARGO_TARGET_DIR/debug/ashlar scripts/mount-programs.sh
+scripts/pjdfstest.sh
 
 step "done"
