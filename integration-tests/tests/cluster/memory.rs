@@ -73,13 +73,15 @@ async fn many_writers_do_not_take_a_datanode_beyond_its_memory() -> Result<()> {
     let tampering = Tampering::with(pid, "pwrite64", "delay_enter=2s", None).await?;
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
-        let (client, path) = (client.clone(), path(writer)?);
+        // A client bounds what all its writers have on their way: they are of many clients.
+        let (client, path) = (cluster.client().await?, path(writer)?);
         writers.push(tokio::spawn(async move {
             let mut file = client.create(&path, CreateOptions::default()).await?;
             for offset in (0..LENGTH).step_by(1 << 20) {
                 file.write(Pattern(writer).bytes(offset as u64, 1 << 20)).await?;
             }
-            file.close().await.map(drop)
+            file.close().await?;
+            client.close().await
         }));
     }
     until("the windows are full", async || {
