@@ -38,6 +38,9 @@ use crate::idle::Idle;
 pub const MAX_HEADERS: u32 = 16 << 10;
 /// How many headers a request has at most.
 const MANY_HEADERS: usize = 128;
+/// What is read of a body at a time over HTTP/1. Whoever takes it in keeps several of these: with hyper's own 400 KiB, a few
+/// hundred uploads would take a gigabyte.
+const READ_BUFFER: usize = 64 << 10;
 /// How long a stop waits for requests under way.
 const STOPPING: Duration = Duration::from_secs(10);
 /// After accepting failed, which a lack of descriptors does.
@@ -145,7 +148,12 @@ pub async fn converse<S, F, B>(
 {
     let Limits { header_timeout, idle_timeout, .. } = limits;
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(MANY_HEADERS);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_headers(MANY_HEADERS)
+        .max_buf_size(READ_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -16,7 +16,7 @@ use crate::properties::{Algorithm, Checksum};
 /// Up to this length a body is digested where it is received.
 const SHORT: usize = 128 << 10;
 /// Chunks that wait for the thread.
-const WAITING: usize = 8;
+const WAITING: usize = 4;
 
 /// One running checksum.
 enum Sum {
