@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::{Cluster, Options, Pattern, host_address, until};
 use serde_json::Value;
 
+use crate::web::{Browser, door, key};
+
 fn json(cluster: &Cluster, arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&cluster.ashlar(arguments)?)?)
 }
@@ -97,5 +99,13 @@ async fn a_cluster_on_seven_hosts_grows_shrinks_and_heals_by_the_book() -> Resul
     })
     .await
     .with_context(|| format!("{:?}", cluster.ashlar(&["admin", "job", "ls"])))?;
+    // The web page tells it too, of any namenode, also of one that came later.
+    let browser = Browser::sign_in(door(&root.join("nn1/node-nn1.toml"))?, &key(&cluster, "0")?).await?;
+    let jobs = browser.get("/jobs").await?.text();
+    ensure!(["balance", "decommission", "scrub"].iter().all(|kind| jobs.contains(kind)), "{jobs}");
+    let audit = browser.get("/audit").await?.text();
+    ensure!(audit.contains("/file"), "{audit}");
+    let namenodes = browser.get("/namenodes").await?.text();
+    ensure!(namenodes.contains(&listen) && !namenodes.contains(&host_address(12)), "{namenodes}");
     cluster.finish(&[]).await
 }

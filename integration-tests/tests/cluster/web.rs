@@ -1,6 +1,7 @@
 //! What is told over HTTP, and done on the web page.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::http::{Answer, get, post};
@@ -8,11 +9,15 @@ use integration_tests::{Cluster, Options, until};
 use serde_json::Value;
 
 /// Where the HTTP door of a node is, by its file.
-fn door(cluster: &Cluster, name: &str) -> Result<SocketAddr> {
-    let text = std::fs::read_to_string(cluster.root().join(format!("node-{name}.toml")))?;
+pub(crate) fn door(file: &Path) -> Result<SocketAddr> {
+    let text = std::fs::read_to_string(file)?;
     let (_, section) = text.split_once("[http]").context("the file has a section")?;
     let line = section.lines().find_map(|line| line.strip_prefix("listen = ")).context("it says where")?;
     Ok(line.trim_matches('"').parse()?)
+}
+
+fn door_of(cluster: &Cluster, name: &str) -> Result<SocketAddr> {
+    door(&cluster.root().join(format!("node-{name}.toml")))
 }
 
 fn status(cluster: &Cluster) -> Result<Value> {
@@ -33,14 +38,14 @@ async fn every_role_tells_metrics_and_the_same_health_as_the_command_line() -> R
     ensure!(cluster.ashlar_raw(&["fs", "cat", "/f"]).stdout == vec![7; 1 << 20]);
     let mut opens = 0;
     for name in cluster.names() {
-        let door = door(&cluster, &name)?;
+        let door = door_of(&cluster, &name)?;
         ensure!(get(door, "/livez", &[]).await?.text() == "alive\n", "{name}");
         let metrics = get(door, "/metrics", &[]).await?.text();
         ensure!(metrics.ends_with("# EOF\n"), "{name}: {metrics}");
         opens += u64::from(has_line(&metrics, "ashlar_datanode_local_opens_total{result=\"ok\"} 1"));
     }
     ensure!(opens == 1, "whoever reads on the machine of a datanode reads its file, and says so once: {opens}");
-    let leader = door(&cluster, &cluster.leader().await?)?;
+    let leader = door_of(&cluster, &cluster.leader().await?)?;
     let metrics = get(leader, "/metrics", &[]).await?.text();
     for line in [
         "ashlar_namenode_operations_total{operation=\"Mkdir\",result=\"ok\"} 1",
@@ -53,7 +58,7 @@ async fn every_role_tells_metrics_and_the_same_health_as_the_command_line() -> R
 
     cluster.kill("dn2")?;
     for name in ["nn1", "nn2", "nn3"] {
-        let door = door(&cluster, name)?;
+        let door = door_of(&cluster, name)?;
         until(&format!("{name} says what the command line says"), async || {
             let (told, known) = (get(door, "/healthz", &[]).await?, status(&cluster)?);
             let told: Value = serde_json::from_slice(&told.body)?;
@@ -67,20 +72,20 @@ async fn every_role_tells_metrics_and_the_same_health_as_the_command_line() -> R
     cluster.finish(&[]).await
 }
 
-struct Browser {
+pub(crate) struct Browser {
     door: SocketAddr,
     cookie: String,
 }
 
 impl Browser {
-    async fn sign_in(door: SocketAddr, key: &Value) -> Result<Self> {
+    pub(crate) async fn sign_in(door: SocketAddr, key: &Value) -> Result<Self> {
         let answer = submit(door, text(key, "access_key")?, text(key, "secret_key")?).await?;
         ensure!(answer.status == 303, "{answer:?}");
         let cookie = answer.header("set-cookie").context("a cookie")?;
         Ok(Self { door, cookie: cookie.split(';').next().context("a pair")?.to_owned() })
     }
 
-    async fn get(&self, path: &str) -> Result<Answer> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer> {
         get(self.door, path, &[("cookie", &self.cookie)]).await
     }
 
@@ -116,7 +121,7 @@ async fn submit(door: SocketAddr, id: &str, secret: &str) -> Result<Answer> {
     post(door, "/sign-in", &[("content-type", "application/x-www-form-urlencoded")], form.as_bytes()).await
 }
 
-fn key(cluster: &Cluster, user: &str) -> Result<Value> {
+pub(crate) fn key(cluster: &Cluster, user: &str) -> Result<Value> {
     let secrets = cluster.root().join("secrets.key");
     let secrets = secrets.to_str().context("a plain name")?;
     let arguments = ["admin", "key", "create", "--user", user, "--secrets-key", secrets, "--json"];
@@ -128,7 +133,7 @@ async fn whoever_signs_in_sees_the_cluster_and_moves_files_with_the_own_rights()
     let cluster = Cluster::start(Options::default()).await?;
     let (root, ann) = (key(&cluster, "0")?, key(&cluster, "1000")?);
     // Any namenode will do.
-    let door = door(&cluster, "nn3")?;
+    let door = door_of(&cluster, "nn3")?;
     let wrong = submit(door, text(&root, "access_key")?, "wrong").await?;
     ensure!(wrong.status == 401 && wrong.header("set-cookie").is_none(), "{wrong:?}");
     let browser = Browser::sign_in(door, &root).await?;
