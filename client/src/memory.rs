@@ -3,7 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use transfer::frame::MAX_DATA;
 use types::ByteSize;
+use types::checksum::CHUNK;
+
+/// Pieces that the part of a taker has room for.
+const PIECES: usize = 4;
+/// Shorter pieces cost more than they save.
+const MIN_PIECE: usize = 64 << 10;
 
 /// So many bytes for whoever takes part. Clones share them.
 #[derive(Debug, Clone)]
@@ -38,6 +45,14 @@ impl Part {
     }
 }
 
+impl Part {
+    /// What is well collected before it is passed on: whole chunks, and not all that this taker may hold, so that some is on its way
+    /// meanwhile.
+    pub(crate) fn piece(&self) -> usize {
+        (self.bytes() / PIECES / CHUNK * CHUNK).clamp(MIN_PIECE, MAX_DATA)
+    }
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
         self.0.0.takers.fetch_sub(1, Ordering::Relaxed);
@@ -57,5 +72,13 @@ mod tests {
         assert_eq!((first.bytes(), others[1].bytes()), (33, 33));
         drop(others);
         assert_eq!(first.bytes(), 100);
+    }
+
+    #[test]
+    fn pieces_are_whole_chunks_neither_long_nor_short() {
+        let piece = |bytes| Budget::new(ByteSize::new(bytes)).join().piece();
+        assert_eq!(piece(64 << 20), MAX_DATA);
+        assert_eq!(piece((1 << 20) + 5), 256 << 10);
+        assert_eq!(piece(0), MIN_PIECE);
     }
 }

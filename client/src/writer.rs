@@ -19,6 +19,7 @@ use transfer::{Buffer, Buffers, Level};
 use types::{Code, SessionId};
 
 use crate::error::{Error, Fault};
+use crate::memory::Part;
 use crate::metadata::{Metadata, Scope};
 use crate::object::{AppendOptions, Attributes, CreateOptions, Durability};
 use crate::place::Place;
@@ -35,7 +36,7 @@ pub(crate) use spares::Spares;
 use file::{Command, FileTask, Finish, NO_TARGETS, Naming, TARGETS_WITHIN};
 use pipeline::FileFacts;
 
-/// Commands, of up to 1 MiB, that wait for the task.
+/// Commands, of a piece each, that wait for the task.
 const COMMANDS: usize = 2;
 
 /// A file open for writing, at its end. Every call that is given up half-way leaves it unfit for anything but
@@ -65,8 +66,9 @@ struct Running {
     commands: mpsc::Sender<Command>,
     /// Why the task ended early.
     fault: Arc<OnceLock<Fault>>,
+    memory: Part,
     buffers: Buffers,
-    /// Less than a packet.
+    /// Less than a piece.
     tail: Option<Buffer>,
 }
 
@@ -243,16 +245,17 @@ impl FileWriter {
 }
 
 impl Running {
-    /// Takes bytes from the front of `data`, as many as make a whole packet at most.
+    /// Takes bytes from the front of `data`, as many as make a whole piece at most.
     async fn collect(&mut self, data: &mut impl bytes::Buf) -> Result<(), Fault> {
-        let tail = self.tail.get_or_insert_with(|| self.buffers.take());
-        while data.has_remaining() && tail.len() < MAX_DATA {
+        let piece = self.memory.piece();
+        let tail = self.tail.get_or_insert_with(|| self.buffers.take_for(piece));
+        while data.has_remaining() && tail.len() < piece {
             let part = data.chunk();
-            let taken = part.len().min(MAX_DATA - tail.len());
+            let taken = part.len().min(piece - tail.len());
             tail.bytes_mut().extend_from_slice(&part[..taken]);
             data.advance(taken);
         }
-        if tail.len() < MAX_DATA { Ok(()) } else { self.send_tail().await }
+        if tail.len() < piece { Ok(()) } else { self.send_tail().await }
     }
 
     async fn send_tail(&mut self) -> Result<(), Fault> {
@@ -406,5 +409,5 @@ fn run(client: &Client, task: FileTask) -> Running {
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let fault = Arc::new(OnceLock::new());
     client.0.tasks.spawn(task.run(receiver, Arc::clone(&fault)));
-    Running { commands, fault, buffers: client.0.buffers.clone(), tail: None }
+    Running { commands, fault, memory: client.0.write_memory.join(), buffers: client.0.buffers.clone(), tail: None }
 }

@@ -30,6 +30,14 @@ impl Buffers {
         buffer
     }
 
+    /// An empty buffer for no more than so many bytes: a new one, if those that are kept would be too large by far.
+    pub fn take_for(&self, length: usize) -> Buffer {
+        if length > self.store.capacity / 2 {
+            return self.take();
+        }
+        Buffer { bytes: Vec::with_capacity(length), home: Arc::clone(&self.store) }
+    }
+
     /// A buffer of so many bytes, of which each is to be overwritten: zeros, or what was there at the last use.
     pub fn take_filled(&self, length: usize) -> Buffer {
         let mut buffer = self.take_used();
@@ -113,6 +121,8 @@ mod tests {
         assert!(again.is_empty());
         assert_eq!(again.as_ref().as_ptr(), place);
         drop(again);
+        assert!(buffers.take_for(5).bytes.capacity() < 64, "a short packet does not keep a long buffer");
+        assert_eq!(buffers.take_for(64).as_ref().as_ptr(), place);
         let filled = buffers.take_filled(5);
         assert_eq!((filled.as_ref().as_ptr(), filled.len()), (place, 5));
     }

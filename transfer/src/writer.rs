@@ -152,7 +152,8 @@ impl Writer {
     ) -> Self {
         let pace = Pace::new(options.slow_hop_after);
         assert!(!chain.is_empty(), "a chain has at least one hop");
-        assert!(options.packet.is_multiple_of(CHUNK) && (CHUNK..=MAX_DATA).contains(&options.packet), "whole chunks");
+        let packet = options.packet;
+        assert!(packet.is_multiple_of(CHUNK) && (CHUNK..=MAX_DATA).contains(&packet), "whole chunks");
         Self {
             options,
             generation,
@@ -164,7 +165,7 @@ impl Writer {
             unacked: VecDeque::new(),
             next_sequence: 0,
             acked: 0,
-            tail: buffers.take(),
+            tail: buffers.take_for(packet),
             buffers,
             tail_start: 0,
             tail_sent: 0,
@@ -173,6 +174,12 @@ impl Writer {
             pace,
             damaged: 0,
         }
+    }
+
+    /// From now on packets have so much data: whole chunks, at most [`MAX_DATA`].
+    pub fn set_packet(&mut self, packet: usize) {
+        assert!(packet.is_multiple_of(CHUNK) && (CHUNK..=MAX_DATA).contains(&packet), "whole chunks");
+        self.options.packet = packet;
     }
 
     /// Bytes that are held: not cut into packets yet, or not acknowledged. The shell bounds them.
@@ -335,9 +342,10 @@ impl Writer {
                 self.cut(data, Flags::NONE, None, out);
                 continue;
             }
-            let taken = bytes.split_to(bytes.len().min(self.options.packet - self.tail.len()));
+            // Packets may have become shorter than what is there.
+            let taken = bytes.split_to(bytes.len().min(self.options.packet.saturating_sub(self.tail.len())));
             self.tail.bytes_mut().extend_from_slice(&taken);
-            if self.tail.len() == self.options.packet {
+            if self.tail.len() >= self.options.packet {
                 self.cut_tail(Flags::NONE, None, out);
             }
         }
@@ -368,7 +376,7 @@ impl Writer {
             let offset = BlockOffset::new(self.length().get());
             return self.push(offset, Bytes::new(), flags, ticket, out);
         }
-        let data = std::mem::replace(&mut self.tail, self.buffers.take()).freeze();
+        let data = std::mem::replace(&mut self.tail, self.buffers.take_for(self.options.packet)).freeze();
         self.cut(data, flags, ticket, out);
     }
 

@@ -13,7 +13,6 @@ use tracing::{info, warn};
 use transfer::frame::MAX_DATA;
 use transfer::machine::{WriterInput as Input, WriterOutput as Output};
 use transfer::{Control, Failed, Frame, Hop, Level, Writer, WriterOptions};
-use types::checksum::CHUNK;
 use types::token::Token;
 use types::{BlockId, ByteSize, Code, ErrorKind as Kind, GenStamp, InodeId, NodeId, SessionId, StorageId};
 
@@ -26,10 +25,6 @@ use crate::wire::NewBlock;
 
 /// Slices given to the kernel at a time: a few packets.
 const SLICES: usize = 24;
-/// Packets that a window has room for, at least, so that one is on its way while another is acknowledged.
-const PACKETS: usize = 4;
-/// Smaller packets cost more than they save.
-const MIN_PACKET: usize = 64 << 10;
 /// Room for what the first hop says; control frames are small.
 const RECEIVE: usize = 16 << 10;
 
@@ -75,8 +70,6 @@ pub(super) struct FinishedBlock {
 pub(super) struct Pipeline {
     client: Client,
     memory: Part,
-    /// The data of a full packet.
-    packet: usize,
     facts: FileFacts,
     block: BlockId,
     hops: Vec<Hop>,
@@ -104,7 +97,7 @@ impl Pipeline {
     pub(super) fn start(client: Client, facts: FileFacts, new: NewBlock) -> Result<Self, PipelineError> {
         let NewBlock { block, generation, targets, token } = new;
         let memory = client.0.write_memory.join();
-        let packet = (window(&client, &memory) / PACKETS / CHUNK * CHUNK).clamp(MIN_PACKET, MAX_DATA);
+        let packet = memory.piece();
         let (wanted, least) = (facts.replicas, facts.min_replicas);
         if targets.len() < wanted {
             warn!(%block, replicas = targets.len(), wanted, "a block begins on fewer datanodes than the file wants");
@@ -116,7 +109,6 @@ impl Pipeline {
         let mut pipeline = Self {
             client,
             memory,
-            packet,
             facts,
             block,
             hops: targets,
@@ -177,7 +169,7 @@ impl Pipeline {
 
     /// Whether it takes more bytes now: a packet always, for what is less is not sent. One write may go past the window.
     pub(super) fn has_room(&self) -> bool {
-        self.machine.outstanding() < window(&self.client, &self.memory).max(self.packet)
+        self.machine.outstanding() < window(&self.client, &self.memory).max(self.memory.piece())
     }
 
     /// Waits for the first chain to come up.
@@ -190,6 +182,7 @@ impl Pipeline {
 
     /// Appends bytes, of which the block takes at least so many.
     pub(super) fn write(&mut self, bytes: Bytes) -> Result<(), PipelineError> {
+        self.machine.set_packet(self.memory.piece());
         self.feed(Input::Write(bytes))
     }
 

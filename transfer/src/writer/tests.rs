@@ -130,6 +130,25 @@ fn a_flush_cuts_a_chunk_short_and_the_next_packet_starts_at_that_chunk() {
 }
 
 #[test]
+fn packets_that_become_shorter_lose_nothing() {
+    let mut writer = streaming();
+    let bytes = content(4 * CHUNK);
+    // A full packet has two chunks, and this is a little less.
+    assert_eq!(writer.handle(NOW, write(&bytes[..2 * CHUNK - 9])), []);
+    writer.set_packet(CHUNK);
+    let out = writer.handle(NOW, write(&bytes[2 * CHUNK - 9..]));
+    let sent = out.iter().map(|output| match output {
+        Output::Send(Frame::Packet(packet)) => (packet.offset.get() as usize, packet.data.clone()),
+        other => panic!("{other:?}"),
+    });
+    let mut stored = vec![0; 4 * CHUNK];
+    for (offset, data) in sent.collect::<Vec<_>>() {
+        stored[offset..offset + data.len()].copy_from_slice(&data);
+    }
+    assert!(stored == bytes, "every byte is sent");
+}
+
+#[test]
 fn an_empty_block_can_be_finished() {
     let mut writer = streaming();
     assert_eq!(writer.handle(NOW, Input::Finish), [send(0, 0, Flags::FINISH, b"")]);
