@@ -266,6 +266,7 @@ mod tests {
         // A family shows itself with its first member.
         metrics.wrote(None);
         metrics.read(None);
+        metrics.opened_locally(None);
         metrics.heartbeat(None);
         let task = Some(v1::Task { kind: Some(v1::task::Kind::Scrub(v1::Scrub::default())) });
         metrics.did(&v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None });
