@@ -115,13 +115,12 @@ fn a_clone_is_refused_as_long_as_the_first_one_speaks() {
 
 #[test]
 fn a_reader_is_sent_to_its_own_host_and_to_suspects_last() {
-    let settings = Settings { suspect_after: Duration::from_secs(3600), ..Settings::default() };
+    let settings = Settings { suspect_after: Duration::from_secs(30), ..Settings::default() };
     let mut datanodes = datanodes(&settings);
     datanodes.load((1..=3).map(row).collect());
-    // Nodes 2 and 3 were never heard, and the start was long ago.
-    datanodes.suspect_after = Duration::ZERO;
+    // Node 3 was never heard, and the start was a minute ago.
+    datanodes.started = Instant::now().checked_sub(Duration::from_secs(60)).expect("a clock that ran before");
     datanodes.hear(heartbeat(1, 1));
-    datanodes.suspect_after = datanodes.started.elapsed();
     datanodes.hear(heartbeat(2, 1));
     let all: Vec<BlockLocation> =
         (1..=3).map(|n| BlockLocation { node: NodeId::new(n), storage: storage(n) }).collect();
