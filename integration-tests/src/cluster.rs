@@ -321,11 +321,16 @@ impl Cluster {
 
     /// A client of this cluster, as the configuration for clients says.
     pub async fn client(&self) -> Result<Client> {
+        Ok(Client::connect(self.client_config()?).await?)
+    }
+
+    /// Of a client of this cluster, to be changed.
+    pub fn client_config(&self) -> Result<Config> {
         // Whether it is well or not: a client is wanted then too.
         let json: Value = serde_json::from_slice(&self.ashlar_raw(&["admin", "status", "--json"]).stdout)?;
         let members = json["members"].as_array().context("status lists the members")?;
         let namenodes = members.iter().filter_map(|member| member["address"].as_str()).map(str::to_owned).collect();
-        Ok(Client::connect(Config { namenodes, ..Config::default() }).await?)
+        Ok(Config { namenodes, ..Config::default() })
     }
 
     /// All block files of one datanode that are final.

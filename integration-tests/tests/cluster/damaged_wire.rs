@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use client::CreateOptions;
+use client::{Client, Config, CreateOptions};
 use integration_tests::{Cluster, Options, Pattern, Way, Wire, check_content, until};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -62,8 +62,9 @@ async fn put(cluster: &Cluster, files: std::ops::Range<u64>) -> Result<()> {
     Ok(client.close().await?)
 }
 
+/// Over the wires, and not from the files of the replicas.
 async fn check(cluster: &Cluster, files: std::ops::Range<u64>) -> Result<()> {
-    let client = cluster.client().await?;
+    let client = Client::connect(Config { local_reads: false, ..cluster.client_config()? }).await?;
     for file in files {
         let checked = check_content(&mut client.open(&path(file)).await?, Pattern(file), LENGTH as u64).await;
         checked.with_context(|| format!("file {file}"))?;
