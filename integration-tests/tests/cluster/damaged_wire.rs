@@ -96,9 +96,11 @@ async fn bits_that_change_on_the_way_to_a_reader_are_never_shown_and_take_no_rep
     put(cluster, 0..FILES).await?;
     let before = on_disk(cluster)?;
     wired.damage(EVERY);
-    while wired.flipped() < 2 * FILES {
+    until("bits have changed on the way", async || {
         check(cluster, 0..FILES).await?;
-    }
+        Ok(wired.flipped() >= 2 * FILES)
+    })
+    .await?;
     wired.damage(CLEAN);
     // What was reported is looked at when this is through: nobody hears of a replica after that.
     cluster.ashlar(&["admin", "scrub"])?;
