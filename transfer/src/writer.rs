@@ -182,6 +182,11 @@ impl Writer {
         self.options.packet = packet;
     }
 
+    /// Whether nothing is on its way. What is held then waits for more bytes, or for the end.
+    pub fn is_idle(&self) -> bool {
+        self.unacked.is_empty()
+    }
+
     /// Bytes that are held: not cut into packets yet, or not acknowledged. The shell bounds them.
     pub fn outstanding(&self) -> usize {
         let waiting: usize = self.unacked.iter().map(|pending| pending.packet.data.len()).sum();

@@ -167,9 +167,10 @@ impl Pipeline {
         &self.lost
     }
 
-    /// Whether it takes more bytes now: a packet always, for what is less is not sent. One write may go past the window.
+    /// Whether it takes more bytes now. One write may go past the window. When nothing is on its way no acknowledgement will make
+    /// room: then it takes more however small its part of the memory has become meanwhile.
     pub(super) fn has_room(&self) -> bool {
-        self.machine.outstanding() < window(&self.client, &self.memory).max(self.memory.piece())
+        self.machine.is_idle() || self.machine.outstanding() < window(&self.client, &self.memory)
     }
 
     /// Waits for the first chain to come up.

@@ -136,6 +136,7 @@ fn packets_that_become_shorter_lose_nothing() {
     // A full packet has two chunks, and this is a little less.
     assert_eq!(writer.handle(NOW, write(&bytes[..2 * CHUNK - 9])), []);
     writer.set_packet(CHUNK);
+    assert!(writer.is_idle() && writer.outstanding() > CHUNK, "only more bytes make it send these");
     let out = writer.handle(NOW, write(&bytes[2 * CHUNK - 9..]));
     let sent = out.iter().map(|output| match output {
         Output::Send(Frame::Packet(packet)) => (packet.offset.get() as usize, packet.data.clone()),
