@@ -172,6 +172,7 @@ fn of_command(command: &Command) -> Deed {
         C::CloseHandles { .. } => inner("CloseHandles"),
         C::NoteReads { .. } => inner("NoteReads"),
         C::AllocateBlocks { .. } => inner("AllocateBlocks"),
+        C::JoinExtents { inode, .. } => inner("JoinExtents").on(*inode),
         C::ReleaseBlocks { .. } => inner("ReleaseBlocks"),
         C::ReportBadReplica { .. } => inner("ReportBadReplica"),
         C::OpenSession { .. } => inner("OpenSession"),

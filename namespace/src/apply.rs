@@ -6,11 +6,12 @@ use crate::command::{Command, Reply, Request};
 use crate::commands::add_token_key;
 use crate::commands::clone_range::Cloning;
 use crate::commands::complete::Closing;
+use crate::commands::join_extents::Join;
 use crate::commands::put_blocks::Whole;
 use crate::commands::write_extents::Writing;
 use crate::commands::{
     abandon, abandon_block, add_block, add_replica, allocate_blocks, append, clone_range, complete, concat, create,
-    delete, drop_unlisted, end_session, exchange, extend, format, gc_step, handles, link, mkdir, mknod,
+    delete, drop_unlisted, end_session, exchange, extend, format, gc_step, handles, join_extents, link, mkdir, mknod,
     next_generation, note_reads, open_session, punch, put_blocks, put_inline, recover_lease, recovery,
     register_datanode, release_blocks, remove_replica, rename, replicas_deleted, report_bad_replica, set_attr,
     set_lock, set_quota, set_supergroup, set_xattr, symlink, trash, truncate, write_extents,
@@ -121,6 +122,10 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::WriteExtents { place, blocks, edits, append, min_replicas, terms, inline } => {
             let (append, min_replicas, terms, inline) = (*append, *min_replicas, *terms, inline.as_deref());
             write_extents::run(txn, place, &Writing { blocks, edits, append, min_replicas, terms, inline })
+        }
+        Command::JoinExtents { inode, block, pieces, min_replicas, grace_nanos } => {
+            let (min_replicas, grace_nanos) = (*min_replicas, *grace_nanos);
+            join_extents::run(txn, *inode, &Join { block, pieces, min_replicas, grace_nanos })
         }
         Command::Truncate { place, length, terms } => truncate::run(txn, place, *length, terms),
         Command::Punch { place, offset, length, terms } => punch::run(txn, place, (*offset, *length), terms),

@@ -6,9 +6,11 @@
 //! 4. Rows of inodes that nobody watches are not read.
 //! 5. Who watches a directory is told of what has a name there too, until the name goes: of its attributes and its content.
 //!    Not of directories in it, nor of what has more than [`WATCHED_NAMES`]: those are watched themselves.
+//! 6. Where the bytes of a file are stored is told of as a change of its attributes: who has its bytes may keep them.
 
 use types::{InodeId, WATCHED_NAMES};
 
+use crate::command::Command;
 use crate::key;
 use crate::names;
 use crate::row::{self, Body, DirectoryRow, EntryRow, InodeRow, Usage};
@@ -36,9 +38,21 @@ pub enum What {
     },
 }
 
+impl Change {
+    /// Invariant 6.
+    fn without_content(&mut self) {
+        match &mut self.what {
+            what @ What::Content => *what = What::Attributes,
+            What::Child { content, .. } => *content = false,
+            What::Name(_) | What::Attributes => {}
+        }
+    }
+}
+
 /// What the writes of one command change of the inodes that are watched, sorted; `before` is the state without them.
 pub fn changes<V: View>(
     before: &V,
+    command: &Command,
     writes: &[Write],
     watched: impl Fn(InodeId) -> bool,
 ) -> Result<Vec<Change>, ViewError> {
@@ -56,6 +70,9 @@ pub fn changes<V: View>(
         }
     }
     let mut changes = found.changes;
+    if matches!(command, Command::JoinExtents { .. }) {
+        changes.iter_mut().for_each(Change::without_content);
+    }
     changes.sort_unstable();
     changes.dedup();
     Ok(changes)

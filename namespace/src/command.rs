@@ -24,7 +24,7 @@ pub use crate::publication::{Attribute, Content, KeyRename, Publication, Source}
 pub use crate::upload::{Completion, NewPart, PartContent, PartName, UploadName};
 pub use arguments::{
     AttrChange, BlockDone, ClosedHandles, ContentTerms, DeletedReplica, Destination, Edit, HandleRights, Holder,
-    Layout, NewOpenFile, NotedRead, Ownership, TimeKind, Unlisted, Where, XattrMode,
+    Joined, Layout, NewOpenFile, NotedRead, Ownership, TimeKind, Unlisted, Where, XattrMode,
 };
 pub use reply::{NewBlock, Reply};
 
@@ -791,6 +791,22 @@ pub enum Command {
         /// Keys that nothing was signed with since then go.
         #[n(2)]
         unused_since: Timestamp,
+    },
+    /// The leader's: puts one block, allocated in advance by its own session, in place of short extents, whose bytes it holds
+    /// one after the other. What was written over meanwhile stays. No byte of the file changes, nor any of its times.
+    #[n(48)]
+    JoinExtents {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        block: BlockDone,
+        #[n(2)]
+        pieces: Vec<Joined>,
+        #[n(3)]
+        min_replicas: u8,
+        /// The replicas of blocks that die leave the disks so much later.
+        #[n(4)]
+        grace_nanos: u64,
     },
     /// The leader's: removes for good at most `limit` items whose time is over.
     #[n(108)]

@@ -10,6 +10,8 @@
 //!
 //! Each refusal names the way out. A writer with a lease of its own keeps everybody else from the file.
 
+use std::time::Duration;
+
 use types::ByteSize;
 
 use crate::access::{self, Right};
@@ -155,6 +157,11 @@ impl Content {
     }
 
     pub(crate) fn splice<V: View>(&self, txn: &Transaction<'_, V>, terms: &Terms) -> Outcome<Splice> {
+        self.splice_after(txn, Duration::from_nanos(terms.grace_nanos))
+    }
+
+    /// A change of its extents; blocks that die with it leave the disks after `grace`.
+    pub(crate) fn splice_after<V: View>(&self, txn: &Transaction<'_, V>, grace: Duration) -> Outcome<Splice> {
         let file = self.file()?;
         let extents = match &file.data {
             Data::Blocks { extents, .. } => {
@@ -162,7 +169,7 @@ impl Content {
             }
             Data::Inline { .. } => (0, 0),
         };
-        let due = txn.now.saturating_add(std::time::Duration::from_nanos(terms.grace_nanos));
+        let due = txn.now.saturating_add(grace);
         Ok(Splice::new(self.row.inode, extents, due, MAX_EXTENTS as usize))
     }
 
@@ -203,6 +210,11 @@ impl Content {
             tree::account_change(txn, directory, change)?;
         }
         Ok(Reply::Written { attributes: self.row.attributes(None), offset, next })
+    }
+
+    /// Writes the file back after a change of how it is stored, which nobody can see in it.
+    pub(crate) fn save_unchanged<V: View>(self, txn: &mut Transaction<'_, V>) {
+        self.home.put(txn, &self.row);
     }
 
     /// The end of a range, if a file may be that long.

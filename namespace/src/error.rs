@@ -811,6 +811,22 @@ pub enum Error {
         #[n(2)]
         block_size: ByteSize,
     },
+    #[error("most of what was to be joined in {inode} is not there any more: it was written over; plan anew")]
+    #[n(82)]
+    ExtentsReplaced {
+        #[n(0)]
+        inode: InodeId,
+    },
+    #[error(
+        "the parts of {inode} to be joined make no sense: bring 1 to {limit}, one behind the other, that fill the block"
+    )]
+    #[n(83)]
+    BadJoin {
+        #[n(0)]
+        inode: InodeId,
+        #[n(1)]
+        limit: u32,
+    },
 }
 
 /// When the soft limit of a lease ends, for a message.

@@ -145,6 +145,10 @@ pub(crate) fn extents(inode: InodeId) -> Range {
     Range::under(number(b'e', inode.get()))
 }
 
+pub(crate) fn all_extents() -> Range {
+    Range::under(vec![b'e'])
+}
+
 pub(crate) fn block(block: BlockId) -> Vec<u8> {
     tagged(b'b', &[&block_part(block)])
 }

@@ -29,6 +29,7 @@ pub mod changes;
 pub mod codec;
 pub mod command;
 mod commands;
+pub mod compaction;
 mod content;
 mod error;
 mod exactly_once;

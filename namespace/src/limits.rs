@@ -21,6 +21,8 @@ pub(crate) const MAX_ALLOCATED: usize = 64;
 pub(crate) const MAX_PENDING: usize = 1024;
 /// Edits of one command, and blocks that they bring.
 pub(crate) const MAX_EDITS: usize = 1024;
+/// Extents that one command joins.
+pub(crate) const MAX_JOINED: usize = 512;
 /// Extents that one command takes out of a file, or moves to another. Tests meet it early.
 pub(crate) const MAX_EXTENTS: u32 = if cfg!(test) { 5 } else { 10_000 };
 /// Extents that one command has another file share.

@@ -7,7 +7,7 @@ mod uploads;
 use types::{BlockId, ByteSize, ClusterId, InodeId, SessionId, StorageId, Timestamp};
 
 use crate::access::{Caller, Right};
-use crate::command::{DeletedReplica, Origin, Reply, Where};
+use crate::command::{DeletedReplica, Joined, Origin, Reply, Where};
 use crate::error::{Error, QueryError};
 use crate::exactly_once;
 use crate::home::Home;
@@ -260,6 +260,23 @@ pub fn blocks(view: &impl View, after: Option<BlockId>, limit: usize) -> Result<
     }
     let rows = view.page(&range, limit)?;
     rows.into_iter().map(|(key, value)| Ok((key::block_of(&key)?, row::decode(&key, &value)?))).collect()
+}
+
+/// At most `limit` extents of all files, by inode and offset, after this one.
+pub fn all_extents(
+    view: &impl View,
+    after: Option<(InodeId, u64)>,
+    limit: usize,
+) -> Result<Vec<(InodeId, Joined)>, ViewError> {
+    let mut range = key::all_extents();
+    if let Some((inode, offset)) = after {
+        range = range.after(key::extent(inode, offset));
+    }
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let ExtentRow { block, length, block_offset } = row::decode(&key, &value)?;
+        Ok((key::owner_of(&key)?, Joined { offset: key::offset_of(&key)?, length, block, block_offset }))
+    };
+    view.page(&range, limit)?.into_iter().map(read).collect()
 }
 
 pub fn block(view: &impl View, block: BlockId) -> Result<Option<BlockRow>, ViewError> {

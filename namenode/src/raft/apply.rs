@@ -96,7 +96,8 @@ impl Applier {
         let (observer, mut changed) = (&self.observer, Vec::new());
         let executed = consensus::execute_watched(&mut overlay, &mut self.state, entries, |before, request, writes| {
             if any {
-                let changes = namespace::changes::changes(before, writes, |inode| observer.watches(inode))?;
+                let changes =
+                    namespace::changes::changes(before, &request.command, writes, |inode| observer.watches(inode))?;
                 if !changes.is_empty() {
                     changed.push((request.origin.map(|origin| origin.session), changes));
                 }

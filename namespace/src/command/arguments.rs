@@ -132,6 +132,20 @@ pub enum Edit {
     },
 }
 
+/// A part of a file as it was when its bytes were read: the same bytes still, wherever the file holds this part of this block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Joined {
+    /// In the file.
+    #[n(0)]
+    pub offset: u64,
+    #[n(1)]
+    pub length: ByteSize,
+    #[n(2)]
+    pub block: BlockId,
+    #[n(3)]
+    pub block_offset: BlockOffset,
+}
+
 /// What every change of content says besides the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct ContentTerms {

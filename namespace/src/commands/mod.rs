@@ -30,6 +30,7 @@ pub(crate) mod format;
 pub(crate) mod gc_step;
 pub(crate) mod handles;
 pub(crate) mod job;
+pub(crate) mod join_extents;
 pub(crate) mod link;
 pub(crate) mod mkdir;
 pub(crate) mod mknod;

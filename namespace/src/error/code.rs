@@ -27,6 +27,7 @@ impl Error {
             | Self::BadNode { .. }
             | Self::BadAllocation { .. }
             | Self::BadEdits { .. }
+            | Self::BadJoin { .. }
             | Self::RangesOverlap { .. }
             | Self::BadSources { .. }
             | Self::SourceShared { .. }
@@ -87,7 +88,7 @@ impl Error {
             Self::NoSuchBucket { .. } => Code::NoSuchBucket,
             Self::NoSuchUpload { .. } => Code::NoSuchUpload,
             Self::NoSuchPart { .. } => Code::NoSuchPart,
-            Self::SourceChanged { .. } => Code::SourceChanged,
+            Self::SourceChanged { .. } | Self::ExtentsReplaced { .. } => Code::SourceChanged,
             Self::PreconditionFailed { .. } => Code::PreconditionFailed,
             Self::QuotaExceeded { .. } => Code::QuotaExceeded,
             Self::ReplicaInTheWay { .. } => Code::Busy,

@@ -11,7 +11,7 @@ fn of(cluster: &mut Cluster, command: Command) -> Vec<Change> {
     let before = cluster.state.clone();
     let applied = cluster.apply(&request);
     applied.reply.expect("it can be done");
-    changes(&before, &applied.writes, |_| true).expect("a state in memory is readable")
+    changes(&before, &request.command, &applied.writes, |_| true).expect("a state in memory is readable")
 }
 
 fn name(inode: InodeId, name: &str) -> Change {
@@ -97,7 +97,8 @@ fn a_directory_tells_of_files_that_have_a_name_in_it() {
         let before = cluster.state.clone();
         let applied = cluster.apply(&request);
         applied.reply.expect("it can be done");
-        changes(&before, &applied.writes, |inode| inode == directory).expect("a state in memory is readable")
+        changes(&before, &request.command, &applied.writes, |inode| inode == directory)
+            .expect("a state in memory is readable")
     };
     let mode = |path, mode| Command::SetAttr {
         place: at(path),
@@ -151,7 +152,7 @@ fn what_nobody_watches_is_not_looked_at() {
     cluster.run(mkdir("/d")).expect("made");
     let request = cluster.request(None, put(to("/d/f"), b"one"));
     let writes = cluster.apply(&request).writes;
-    assert_eq!(changes(&Unreadable, &writes, |inode| inode == InodeId::new(99)), Ok(vec![]));
+    assert_eq!(changes(&Unreadable, &request.command, &writes, |inode| inode == InodeId::new(99)), Ok(vec![]));
 }
 
 #[test]

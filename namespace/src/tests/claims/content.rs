@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::apply::Effect;
-use crate::command::{AttrChange, ContentTerms, Edit, HandleRights, Principal};
+use crate::command::{AttrChange, ContentTerms, Edit, HandleRights, Joined, Principal};
 use crate::limits::MAX_PENDING;
 use crate::query::Content;
 use crate::row::{BlockRow, BlockState, Quota};
@@ -438,5 +438,93 @@ fn what_was_inline_becomes_a_block_only_while_it_is_what_the_writer_saw() {
     assert_eq!(code(cluster.by(session, convert(b"abc"))), Code::StoredOtherwise);
     cluster.by(session, convert(b"aXc")).expect("looked again");
     assert_eq!(code(cluster.by(session, convert(b"aXc"))), Code::StoredOtherwise);
+    invariants::check(&cluster.state);
+}
+
+/// A file of four short blocks; where each is.
+fn in_pieces(cluster: &mut Cluster, session: SessionId) -> Vec<Joined> {
+    let blocks = cluster.allocate(session, 4);
+    let pieces = blocks.iter().map(|block| done(*block, 3, &[1, 2, 3])).collect();
+    cluster.by(session, put_blocks(to("/f"), pieces)).expect("put");
+    let map = cluster.map("/f").into_iter();
+    map.map(|(offset, length, block, at)| Joined {
+        offset,
+        length: ByteSize::new(length),
+        block,
+        block_offset: BlockOffset::new(at),
+    })
+    .collect()
+}
+
+fn join(cluster: &Cluster, block: BlockDone, pieces: &[Joined]) -> Command {
+    let (inode, pieces) = (cluster.stat("/f").inode, pieces.to_vec());
+    Command::JoinExtents { inode, block, pieces, min_replicas: 2, grace_nanos: 500 }
+}
+
+#[test]
+fn extents_are_joined_without_anybody_seeing_it() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let pieces = in_pieces(&mut cluster, session);
+    let before = cluster.stat("/f");
+    let block = cluster.allocate(session, 1)[0];
+    let command = join(&cluster, done(block, 12, &[1, 2]), &pieces);
+    assert_eq!(cluster.by(session, command), Ok(Reply::Done));
+    assert_eq!(cluster.map("/f"), [(0, 12, block, 0)]);
+    assert_eq!(cluster.stat("/f"), before, "no time, no length, no sum");
+    assert!(pieces.iter().all(|piece| cluster.row(piece.block).is_none()), "what held it before is gone");
+    assert_eq!(cluster.row(block).map(|row| (row.live, row.wanted)), Some((ByteSize::new(12), 3)));
+    invariants::check(&cluster.state);
+}
+
+#[test]
+fn what_was_written_meanwhile_stays_when_extents_are_joined() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let pieces = in_pieces(&mut cluster, session);
+    let [block, newer] = cluster.allocate(session, 2)[..] else { panic!("two were asked for") };
+    // One byte of the second piece, and all of the third.
+    cluster.by(session, splice(vec![done(newer, 4, &[1, 2, 3])], vec![edit(5, newer, 4)], false)).expect("written");
+    let command = join(&cluster, done(block, 12, &[1, 2, 3]), &pieces);
+    assert_eq!(cluster.by(session, command), Ok(Reply::Done));
+    assert_eq!(cluster.map("/f"), [(0, 5, block, 0), (5, 4, newer, 0), (9, 3, block, 9)]);
+    assert_eq!(cluster.row(block).map(|row| row.live), Some(ByteSize::new(8)));
+    invariants::check(&cluster.state);
+}
+
+#[test]
+fn joining_is_refused_where_it_is_not_worth_it_or_makes_no_sense() {
+    let mut cluster = Cluster::formatted();
+    let session = cluster.open_session();
+    let pieces = in_pieces(&mut cluster, session);
+    let block = cluster.allocate(session, 1)[0];
+    let whole = || done(block, 12, &[1, 2, 3]);
+    let refused = |cluster: &mut Cluster, block: BlockDone, pieces: &[Joined]| {
+        let command = join(cluster, block, pieces);
+        code(cluster.by(session, command))
+    };
+    let longer = Joined { length: ByteSize::new(u64::MAX), ..pieces[3] };
+    let empty = Joined { length: ByteSize::ZERO, ..pieces[1] };
+    let mut too_many = vec![pieces[0]; crate::limits::MAX_JOINED + 1];
+    for (at, piece) in (0..).zip(&mut too_many) {
+        (piece.offset, piece.length) = (at, ByteSize::new(1));
+    }
+    for bad in [
+        vec![],
+        pieces[..3].to_vec(),
+        vec![pieces[0], pieces[2], pieces[1], pieces[3]],
+        vec![pieces[0], pieces[1], pieces[2], longer],
+        vec![pieces[0], empty, pieces[1], pieces[2], pieces[3]],
+        too_many,
+    ] {
+        assert_eq!(refused(&mut cluster, whole(), &bad), Code::InvalidArgument, "{bad:?}");
+    }
+    assert_eq!(refused(&mut cluster, done(block, 12, &[1]), &pieces), Code::NoDatanodes);
+    assert_eq!(refused(&mut cluster, done(pieces[0].block, 12, &[1, 2, 3]), &pieces), Code::NoSuchBlock);
+    // Less than half is left.
+    cluster.run(Command::Punch { place: at("/f"), offset: 2, length: 7, terms: TERMS }).expect("punched");
+    assert_eq!(refused(&mut cluster, whole(), &pieces), Code::SourceChanged);
+    assert_eq!(cluster.map("/f").len(), 2);
+    assert_eq!(cluster.by(session, Command::ReleaseBlocks { blocks: vec![block] }), Ok(Reply::Done));
     invariants::check(&cluster.state);
 }

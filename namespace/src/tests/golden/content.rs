@@ -4,7 +4,7 @@ use types::{BlockId, BlockOffset, ByteSize, GenStamp, InodeId, SessionId, Timest
 
 use super::hex;
 use crate::codec::Batch;
-use crate::command::{BlockDone, Command, ContentTerms, Edit, NewBlock, Reply, Request};
+use crate::command::{BlockDone, Command, ContentTerms, Edit, Joined, NewBlock, Reply, Request};
 use crate::error::Error;
 use crate::key;
 use crate::row::{self, ExtentRow, ResultRow};
@@ -41,9 +41,16 @@ fn commands() -> Vec<Command> {
             destination: to("/f"),
             ownership: OWNER,
             layout: LAYOUT,
-            blocks: vec![done],
+            blocks: vec![done.clone()],
             min_replicas: 2,
             mtime: None,
+        },
+        Command::JoinExtents {
+            inode: InodeId::new(42),
+            block: done,
+            pieces: vec![Joined { offset: 5, length, block, block_offset }],
+            min_replicas: 2,
+            grace_nanos: 600,
         },
     ]
 }
@@ -70,13 +77,14 @@ fn commands_and_rows_of_content_keep_their_bytes() {
 
 const GOLDEN: [&str; 5] = [
     concat!(
-        "018189831a3b9aca07f6821828820381818218655001010101010101010101010101010101831a3b9aca07f6821829818182",
+        "01818a831a3b9aca07f6821828820381818218655001010101010101010101010101010101831a3b9aca07f6821829818182",
         "182a01831a3b9aca07f682182a868201422f66818482182a010119012c815001010101010101010101010101010101818200",
         "840519012c82182a0107f5028409f519025810831a3b9aca07f682182a868201422f668081820182054568656c6c6ff50284",
         "09f519025810831a3b9aca07f682182b838201422f660c8409f519025810831a3b9aca07f682182c848201422f6601028409",
         "f519025810831a3b9aca07f682182d868201422f6601028201422f67038409f519025810831a3b9aca07f682182e83820142",
         "2f66818201422f678409f519025810831a3b9aca07f682182f85838201422f66f4f4831903e818641901a482031081848218",
-        "2a010119012c81500101010101010101010101010101010102",
+        "2a010119012c81500101010101010101010101010101010102831a3b9aca07f682183085182a8482182a010119012c815001",
+        "01010101010101010101010101010181840519012c82182a010702190258",
     ),
     "018382182a0119012c07",
     "0182038200820f81818382182a0101818218655001010101010101010101010101010101",

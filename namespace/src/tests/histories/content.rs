@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use types::{BlockId, BlockOffset, ByteSize, Code, GenStamp, SessionId};
 
 use crate::access::Caller;
-use crate::command::{BlockDone, Command, ContentTerms, Edit, NewBlock, Reply};
+use crate::command::{BlockDone, Command, ContentTerms, Edit, Joined, NewBlock, Reply};
 use crate::limits::MAX_EXTENTS;
 use crate::query::{self, Content};
 use crate::tests::{Cluster, LAYOUT, OWNER, at, invariants, locations, over, storages};
@@ -122,6 +122,13 @@ enum Step {
         to: Index,
         from: Vec<Index>,
     },
+    /// Puts one block in place of several extents, maybe after some of them are gone.
+    Join {
+        file: Index,
+        first: Index,
+        count: usize,
+        punched: Option<(u64, u64)>,
+    },
     Delete {
         file: Index,
     },
@@ -157,6 +164,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (file(), file(), 0_u64..40, 1_u64..60, prop_oneof![Just(0_u64), 0_u64..40])
             .prop_map(|(from, to, offset, length, to_offset)| Step::Clone { from, to, offset, length, to_offset }),
         2 => (file(), prop::collection::vec(file(), 1..3)).prop_map(|(to, from)| Step::Concat { to, from }),
+        4 => (file(), file(), 1_usize..5, prop::option::of((0_u64..16, 1_u64..9)))
+            .prop_map(|(file, first, count, punched)| Step::Join { file, first, count, punched }),
         1 => file().prop_map(|file| Step::Delete { file }),
         1 => (file(), 1_u8..5).prop_map(|(file, replication)| Step::Replication { file, replication }),
         1 => Just(Step::Gc),
@@ -304,17 +313,8 @@ impl History {
                     model,
                 );
             }
-            Step::Punch { file, offset, length } => {
-                let file = name(file);
-                let mut model = self.files.get(file).cloned();
-                let expected = model.as_mut().ok_or(Code::NotFound).map(|model| {
-                    let end = (offset + length).min(model.length()) as usize;
-                    model.bytes[(*offset as usize).min(end)..end].fill(Byte::Zero);
-                });
-                let (offset, length) = (*offset, *length);
-                let command = Command::Punch { place: at(file), offset, length, terms: terms() };
-                self.apply(command, expected, file, model);
-            }
+            Step::Punch { file, offset, length } => self.punch(name(file), *offset, *length),
+            Step::Join { file, first, count, punched } => self.join(name(file), first, *count, *punched),
             Step::Clone { from, to, offset, length, to_offset } => {
                 self.clone_range(name(from), name(to), *offset, *length, *to_offset);
             }
@@ -347,6 +347,62 @@ impl History {
             && let Some(model) = model
         {
             self.files.insert(name, model);
+        }
+    }
+
+    fn punch(&mut self, name: &'static str, offset: u64, length: u64) {
+        let mut model = self.files.get(name).cloned();
+        let expected = model.as_mut().ok_or(Code::NotFound).map(|model| {
+            let end = (offset + length).min(model.length()) as usize;
+            model.bytes[(offset as usize).min(end)..end].fill(Byte::Zero);
+        });
+        self.apply(Command::Punch { place: at(name), offset, length, terms: terms() }, expected, name, model);
+    }
+
+    fn join(&mut self, name: &'static str, first: &Index, count: usize, punched: Option<(u64, u64)>) {
+        let Ok(query::Opened { attributes, content: Content::Blocks { blocks, .. } }) =
+            query::open(&self.cluster.state, Caller::SYSTEM, &at(name), 0, u64::MAX)
+        else {
+            return;
+        };
+        let mut pieces: Vec<Joined> = Vec::new();
+        let mut total = 0;
+        for at in blocks.iter().skip(first.index(blocks.len().max(1))).take(count) {
+            let follows = pieces.last().is_none_or(|last| last.offset + last.length.get() == at.offset);
+            if !follows || total + at.length.get() > LAYOUT.block_size.get() {
+                break;
+            }
+            total += at.length.get();
+            let (offset, length, block, block_offset) = (at.offset, at.length, at.block, at.block_offset);
+            pieces.push(Joined { offset, length, block, block_offset });
+        }
+        let Some(start) = pieces.first().map(|piece| piece.offset) else { return };
+        let new = self.allocate(1).remove(0);
+        if let Some((into, length)) = punched {
+            self.punch(name, start + into, length);
+        }
+        let mut model = self.files[name].clone();
+        let (mut place, mut left) = (0, 0);
+        for piece in &pieces {
+            for at in 0..piece.length.get() {
+                let byte = &mut model.bytes[(piece.offset + at) as usize];
+                if *byte == Byte::Of(piece.block, piece.block_offset.get() + at) {
+                    *byte = Byte::Of(new.block, place);
+                    left += 1;
+                }
+                place += 1;
+            }
+        }
+        let expected = if 2 * left < total { Err(Code::SourceChanged) } else { Ok(()) };
+        let before = query::stat(&self.cluster.state, Caller::SYSTEM, &at(name)).expect("a file");
+        let (inode, block) = (attributes.inode, done(&new, total));
+        let command = Command::JoinExtents { inode, block, pieces, min_replicas: 2, grace_nanos: 5 };
+        self.apply(command, expected, name, Some(model));
+        let after = query::stat(&self.cluster.state, Caller::SYSTEM, &at(name)).expect("a file");
+        assert_eq!(after, before, "nobody sees it");
+        if expected.is_err() {
+            let release = Command::ReleaseBlocks { blocks: vec![new.block] };
+            assert_eq!(self.cluster.by(self.session, release), Ok(Reply::Done));
         }
     }
 
