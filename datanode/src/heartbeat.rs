@@ -224,7 +224,13 @@ impl Reporter {
         info!(pass = scrub.pass, "everything is to be checked");
         self.node.volumes.values().for_each(|volume| volume.scrub_now(scrub.pass));
         let task = Some(v1::Task { kind: Some(v1::task::Kind::Scrub(scrub)) });
-        self.node.add_result(v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None });
+        self.node.add_result(v1::TaskResult {
+            task,
+            error: None,
+            bad_sources: Vec::new(),
+            offered: None,
+            gathered: None,
+        });
     }
 
     async fn register(&mut self) {

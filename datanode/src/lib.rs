@@ -11,13 +11,16 @@
 mod connection;
 mod copy;
 mod disk;
+mod gather;
 mod heartbeat;
 mod identity;
 mod inventory;
 mod local;
+mod making;
 mod metrics;
 mod node;
 mod pace;
+mod pull;
 mod replica;
 mod scrub;
 mod server;

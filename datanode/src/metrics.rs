@@ -142,6 +142,7 @@ impl Metrics {
     pub(crate) fn did(&self, result: &v1::TaskResult) {
         let kind = match result.task.as_ref().and_then(|task| task.kind.as_ref()) {
             Some(v1::task::Kind::Copy(_)) => "copy",
+            Some(v1::task::Kind::Gather(_)) => "gather",
             Some(v1::task::Kind::Delete(_)) => "delete",
             Some(v1::task::Kind::Check(_)) => "check",
             Some(v1::task::Kind::Offer(_)) => "offer",
@@ -269,7 +270,7 @@ mod tests {
         metrics.opened_locally(None);
         metrics.heartbeat(None);
         let task = Some(v1::Task { kind: Some(v1::task::Kind::Scrub(v1::Scrub::default())) });
-        metrics.did(&v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None });
+        metrics.did(&v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None, gathered: None });
         let (volume, report) = report(1, false);
         metrics.show(volume, &report);
         let mut told = telemetry::text(&registry);
@@ -287,7 +288,7 @@ mod tests {
         metrics.wrote(None);
         metrics.read(Some(Code::NoSuchBlock));
         let task = Some(v1::Task { kind: Some(v1::task::Kind::Delete(v1::DeleteReplica::default())) });
-        metrics.did(&v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None });
+        metrics.did(&v1::TaskResult { task, error: None, bad_sources: Vec::new(), offered: None, gathered: None });
         let text = telemetry::text(&registry);
         for line in [
             "ashlar_datanode_scrub_bytes_total 7",

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use types::{BlockId, ByteSize, Code, GenStamp, StorageId, Term};
 
 use crate::copy::{self, Copy};
+use crate::gather::{self, Gather, Gathered};
 use crate::node::Node;
 use crate::store::{Offered, StoreError, Volume};
 
@@ -38,6 +39,7 @@ type Known = Arc<Mutex<BTreeSet<Key>>>;
 enum Key {
     Delete(StorageId, BlockId, GenStamp, u64),
     Copy(StorageId, BlockId, GenStamp),
+    Gather(StorageId, BlockId, GenStamp),
     Check(StorageId, BlockId, GenStamp),
     Offer(StorageId, BlockId, GenStamp),
     End(StorageId, BlockId, GenStamp, ByteSize),
@@ -81,7 +83,7 @@ impl Tasks {
         };
         let queue = match key {
             Key::Delete(..) => &self.deletes,
-            Key::Copy(..) | Key::Check(..) => &self.copies,
+            Key::Copy(..) | Key::Gather(..) | Key::Check(..) => &self.copies,
             Key::Offer(..) | Key::End(..) => &self.takeovers,
         };
         if !self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
@@ -103,6 +105,7 @@ fn key(task: &v1::Task) -> Result<Key, String> {
     let (storage, block, generation) = match &task.kind {
         Some(v1::task::Kind::Delete(task)) => (&task.storage, task.block, task.generation),
         Some(v1::task::Kind::Copy(task)) => (&task.storage, task.block, task.generation),
+        Some(v1::task::Kind::Gather(task)) => (&task.storage, task.block, task.generation),
         Some(v1::task::Kind::Check(task)) => (&task.storage, task.block, task.generation),
         Some(v1::task::Kind::Offer(task)) => (&task.storage, task.block, task.generation),
         Some(v1::task::Kind::End(task)) => (&task.storage, task.block, task.generation),
@@ -115,6 +118,7 @@ fn key(task: &v1::Task) -> Result<Key, String> {
     match &task.kind {
         Some(v1::task::Kind::Delete(task)) => Ok(Key::Delete(storage, block, generation, task.due)),
         Some(v1::task::Kind::Copy(_)) => Ok(Key::Copy(storage, block, generation)),
+        Some(v1::task::Kind::Gather(_)) => Ok(Key::Gather(storage, block, generation)),
         Some(v1::task::Kind::Check(_)) => Ok(Key::Check(storage, block, generation)),
         Some(v1::task::Kind::Offer(_)) => Ok(Key::Offer(storage, block, generation)),
         Some(v1::task::Kind::End(task)) => Ok(Key::End(storage, block, generation, ByteSize::new(task.length))),
@@ -134,7 +138,7 @@ pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
             Some(queued) = deletes.recv() => {
                 if node.is_current(queued.term) {
                     let error = delete(&node, &queued.key).await.err();
-                    node.add_result(v1::TaskResult { task: Some(queued.task), error, bad_sources: Vec::new(), offered: None });
+                    node.add_result(v1::TaskResult { task: Some(queued.task), error, ..v1::TaskResult::default() });
                 }
                 forget(&known, &queued.key);
             }
@@ -147,6 +151,7 @@ pub(crate) async fn run(node: Arc<Node>, work: Work, stop: CancellationToken) {
                 copying.spawn(async move {
                     match &queued.task.kind {
                         Some(v1::task::Kind::Check(check)) => check_task(&node, &queued, check).await,
+                        Some(v1::task::Kind::Gather(gather)) => gather_task(&node, &queued, gather).await,
                         Some(
                             v1::task::Kind::Copy(_)
                             | v1::task::Kind::Delete(_)
@@ -217,7 +222,7 @@ async fn check_task(node: &Node, queued: &Queued, check: &v1::CheckReplica) {
     if let Some(error) = &error {
         warn!(%block, %generation, %storage, reason = error.message, "a replica was looked at, and is not what it should be");
     }
-    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources: Vec::new(), offered: None });
+    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, ..v1::TaskResult::default() });
 }
 
 async fn copy_task(node: &Node, queued: &Queued) {
@@ -244,7 +249,34 @@ async fn copy_task(node: &Node, queued: &Queued) {
         Err(wrong) => (Some(proto::error(Code::InvalidArgument, wrong)), Vec::new()),
     };
     let bad_sources = bad_sources.iter().map(|storage| storage.as_bytes().to_vec()).collect();
-    node.add_result(v1::TaskResult { task: Some(queued.task.clone()), error, bad_sources, offered: None });
+    node.add_result(v1::TaskResult {
+        task: Some(queued.task.clone()),
+        error,
+        bad_sources,
+        ..v1::TaskResult::default()
+    });
+}
+
+async fn gather_task(node: &Node, queued: &Queued, task: &v1::GatherReplica) {
+    if !node.is_current(queued.term) {
+        return;
+    }
+    let (error, gathered) = match Gather::read(task) {
+        Ok(gather) => {
+            let Gathered { result, bad } = gather::run(node, &gather).await;
+            let (block, storage) = (gather.block, gather.storage);
+            match &result {
+                Ok(_) => info!(%block, %storage, parts = task.pieces.len(), "gathered a replica"),
+                Err((code, reason)) => warn!(%block, %storage, %code, reason, "a replica cannot be gathered"),
+            }
+            let checksum = *result.as_ref().unwrap_or(&0);
+            (result.err().map(|(code, reason)| proto::error(code, reason)), v1::Gathered { checksum, bad })
+        }
+        Err(wrong) => (Some(proto::error(Code::InvalidArgument, wrong)), v1::Gathered::default()),
+    };
+    let task = v1::GatherReplica { pieces: Vec::new(), ..task.clone() };
+    let task = Some(v1::Task { kind: Some(v1::task::Kind::Gather(task)) });
+    node.add_result(v1::TaskResult { task, error, gathered: Some(gathered), ..v1::TaskResult::default() });
 }
 
 /// One step of ending a replica whose writer is lost.
@@ -260,7 +292,9 @@ async fn takeover_task(node: &Node, queued: Queued, known: &Known) {
         Key::End(storage, block, generation, length) => {
             on_volume(node, storage, move |volume| volume.end(block, generation, length).map(|()| None)).await
         }
-        Key::Delete(..) | Key::Copy(..) | Key::Check(..) => unreachable!("they have queues of their own"),
+        Key::Delete(..) | Key::Copy(..) | Key::Gather(..) | Key::Check(..) => {
+            unreachable!("they have queues of their own")
+        }
     };
     match &outcome {
         Ok(offered) => info!(?key, ?offered, "a step of the recovery of a replica is done"),
@@ -273,7 +307,7 @@ async fn takeover_task(node: &Node, queued: Queued, known: &Known) {
     let offered = offered.map(|Offered { length, intact }| v1::Offered { length: length.get(), intact });
     // Forgotten first: whoever hears the result may ask for the next step at once.
     forget(known, &key);
-    node.add_result(v1::TaskResult { task: Some(task), error, bad_sources: Vec::new(), offered });
+    node.add_result(v1::TaskResult { task: Some(task), error, offered, ..v1::TaskResult::default() });
 }
 
 async fn on_volume<T: Send + 'static>(

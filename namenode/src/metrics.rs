@@ -213,6 +213,7 @@ impl Metrics {
         for task in tasks {
             let kind = match &task.kind {
                 Some(v1::task::Kind::Copy(_)) => "copy",
+                Some(v1::task::Kind::Gather(_)) => "gather",
                 Some(v1::task::Kind::Delete(_)) => "delete",
                 Some(v1::task::Kind::Check(_)) => "check",
                 Some(v1::task::Kind::Offer(_)) => "offer",

@@ -263,7 +263,10 @@ async fn a_replica_is_copied_around_a_damaged_source_and_deleted() {
     let task = copy(&[bad, good], new, content.len() as u64);
     let result = result_of(&namenode, new, task.clone()).await;
     let bad_sources = vec![bad.storage.as_bytes().to_vec()];
-    assert_eq!(result, v1::TaskResult { task: Some(task.clone()), error: None, bad_sources, offered: None });
+    assert_eq!(
+        result,
+        v1::TaskResult { task: Some(task.clone()), error: None, bad_sources, offered: None, gathered: None }
+    );
     assert!(read(new, block(1), 1, 0, content.len() as u64).await.expect("reads") == content);
     // Again is harmless.
     namenode.seen(|seen| seen.results.clear());
@@ -278,6 +281,78 @@ async fn a_replica_is_copied_around_a_damaged_source_and_deleted() {
     let result = result_of(&namenode, new, copy(&[bad], new, content.len() as u64)).await;
     assert_eq!(result.error.expect("fails").typed_code(), Code::Corrupt);
     assert!(new.complete().is_empty());
+}
+
+fn gather(from: &[&Node], to: &Node, pieces: &[(u32, u64, u64)]) -> v1::Task {
+    let location = |node: &&Node| v1::Location {
+        storage: node.storage.as_bytes().to_vec(),
+        transfer: node.address.to_string(),
+        ..Default::default()
+    };
+    let piece = |(number, offset, length): &(u32, u64, u64)| v1::GatherPiece {
+        block: Some(block(*number).into()),
+        generation: 1,
+        offset: *offset,
+        length: *length,
+        sources: from.iter().map(location).collect(),
+        token: Some((&token(block(*number), GenStamp::FIRST, Right::Copy)).into()),
+    };
+    let task = v1::GatherReplica {
+        storage: to.storage.as_bytes().to_vec(),
+        block: Some(block(9).into()),
+        generation: 1,
+        pieces: pieces.iter().map(piece).collect(),
+        rate: 0,
+    };
+    v1::Task { kind: Some(v1::task::Kind::Gather(task)) }
+}
+
+/// The result of a gathering echoes its task without the pieces.
+async fn gathered(namenode: &Namenode, node: &Node, task: v1::Task) -> v1::TaskResult {
+    namenode.seen(|seen| seen.results.clear());
+    until("the node is registered", || node.id().is_some()).await;
+    let id = node.id().expect("registered");
+    namenode.seen(|seen| seen.tasks.entry(id).or_default().push(task));
+    until("there is a result", || namenode.seen(|seen| !seen.results.is_empty())).await;
+    namenode.seen(|seen| seen.results.remove(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_gathered_of_parts_of_others_around_a_damaged_source() {
+    let namenode = Namenode::start().await;
+    let nodes = three(&namenode).await;
+    let [good, bad, new] = &nodes;
+    let content = content(900_000);
+    write(block(1), Level::Close, vec![good.hop(), bad.hop()], &content).await;
+    write(block(2), Level::Close, vec![good.hop(), bad.hop()], &content).await;
+    let file = File::options().write(true).open(&bad.complete()[0]).expect("opens");
+    let data = file.metadata().expect("a size").len() - content.len() as u64;
+    file.write_all_at(&[!content[50_000]], data + 50_000).expect("writes");
+
+    // Parts that begin and end anywhere, short and long, of two blocks.
+    let pieces = [(1, 7, 1), (2, 4095, 2), (1, 0, 300_001), (2, 100_000, 799_999), (1, 8192, 4096)];
+    let expected: Vec<u8> = pieces
+        .iter()
+        .flat_map(|(_, offset, length)| content[*offset as usize..(*offset + *length) as usize].to_vec())
+        .collect();
+    let result = gathered(&namenode, new, gather(&[bad, good], new, &pieces)).await;
+    assert_eq!(result.error, None);
+    let made = read(new, block(9), 1, 0, expected.len() as u64).await.expect("reads");
+    assert!(made == expected);
+    let Some(v1::Gathered { checksum, bad: reported }) = result.gathered else { panic!("{result:?}") };
+    assert!(!reported.is_empty() && reported.iter().all(|replica| replica.storage == bad.storage.as_bytes()));
+
+    // On another node it comes out alike. What is there already is left alone: it may be in use.
+    let elsewhere = gathered(&namenode, bad, gather(&[good], bad, &pieces)).await;
+    assert_eq!(elsewhere.gathered.map(|gathered| gathered.checksum), Some(checksum));
+    let again = gathered(&namenode, new, gather(&[good], new, &pieces)).await;
+    assert_eq!(again.error.map(|error| error.typed_code()), Some(Code::Exists));
+    assert!(read(new, block(9), 1, 0, 10).await.is_ok());
+
+    // Of what is nowhere, nothing is left.
+    let missing = gathered(&namenode, good, gather(&[bad], good, &[(1, 0, 10), (3, 0, 10)])).await;
+    assert_eq!(missing.error.map(|error| error.typed_code()), Some(Code::NoSuchBlock));
+    assert_eq!(good.complete().len(), 2);
 }
 
 /// Invariant 2.

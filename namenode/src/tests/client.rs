@@ -167,11 +167,11 @@ fn place(path: &str) -> Option<v1::Where> {
     Some(v1::Where { base: 0, path: path.as_bytes().to_vec() })
 }
 
-fn ownership() -> Option<v1::Ownership> {
+pub(crate) fn ownership() -> Option<v1::Ownership> {
     Some(v1::Ownership { uid: 1, gid: 1, mode: 0o755, umask: 0 })
 }
 
-fn destination(path: &str) -> Option<v1::Destination> {
+pub(crate) fn destination(path: &str) -> Option<v1::Destination> {
     Some(v1::Destination { place: place(path), overwrite: false, parents: false })
 }
 
@@ -262,6 +262,7 @@ impl NodeClient {
             error: None,
             bad_sources: vec![],
             offered: None,
+            gathered: None,
         };
         let mut served = Vec::new();
         let mut results = Vec::new();

@@ -103,12 +103,12 @@ impl Disk {
                 let block = proto::block_id(copy.block, "block").expect("a block");
                 self.store(block, copy.generation, copy.length);
             }
-            TaskKind::Offer(_) | TaskKind::End(_) | TaskKind::Scrub(_) => {
+            TaskKind::Offer(_) | TaskKind::End(_) | TaskKind::Scrub(_) | TaskKind::Gather(_) => {
                 panic!("no writer was lost, and nobody asked")
             }
         }
         self.tasks.push(kind);
-        v1::TaskResult { task: Some(task.clone()), error, bad_sources: vec![], offered: None }
+        v1::TaskResult { task: Some(task.clone()), error, bad_sources: vec![], offered: None, gathered: None }
     }
 }
 

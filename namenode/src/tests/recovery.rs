@@ -69,7 +69,7 @@ fn answer(task: &v1::Task, offers: Option<u64>) -> v1::TaskResult {
         (Some(Task::End(_) | Task::Delete(_)), _) => (None, None),
         other => panic!("{other:?}"),
     };
-    v1::TaskResult { task: Some(task.clone()), error, bad_sources: Vec::new(), offered }
+    v1::TaskResult { task: Some(task.clone()), error, bad_sources: Vec::new(), offered, gathered: None }
 }
 
 /// The next tasks of a node that are steps of a recovery.
