@@ -12,6 +12,7 @@
 mod audit;
 mod balance;
 mod board;
+mod compaction;
 mod expiry;
 mod inventories;
 mod jobs;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use namespace::changes::Change;
-use namespace::command::{Command, DeletedReplica, Holder, Reply, Request, Where};
+use namespace::command::{Command, DeletedReplica, Holder, Origin, Reply, Request, Where};
 use namespace::inventory::Page;
 use namespace::query;
 use namespace::row::{BlockLocation, BlockState, NodeRow};
@@ -200,6 +201,7 @@ struct Term {
     uploads: uploads::Uploads,
     audit: audit::Audit,
     recoveries: recovery::Recoveries,
+    compaction: compaction::Compaction,
     jobs: jobs::Jobs,
 }
 
@@ -210,6 +212,7 @@ struct Gathered {
     deleted: BTreeMap<StorageId, Vec<DeletedReplica>>,
     short: BTreeSet<BlockId>,
     recovered: Vec<recovery::Result>,
+    made: Vec<compaction::Gathered>,
     moved: Vec<balance::Made>,
     garbage: bool,
     told: audit::Told,
@@ -224,6 +227,7 @@ impl Term {
             || self.ageing.running()
             || self.scan.running()
             || self.audit.running()
+            || self.compaction.running()
             || self.jobs.balance.running()
     }
 }
@@ -279,6 +283,7 @@ impl Duties {
             uploads: uploads::Uploads::new(now),
             audit: audit::Audit::new(now, self.settings.digest_interval),
             recoveries: recovery::Recoveries::default(),
+            compaction: compaction::Compaction::new(now, self.settings.compaction_interval),
             jobs: jobs::Jobs::default(),
         }
     }
@@ -344,6 +349,13 @@ impl Duties {
             TaskOutcome::Ended { replica, length, error } => {
                 let done = error.map_or(Ok(recovery::Done::Ended(length)), Err);
                 gathered.recovered.push(recovery::Result { replica, done });
+            }
+            TaskOutcome::Gathered { replica: Replica { storage, block, .. }, made, bad } => {
+                for source in &bad {
+                    warn!(block = %source.block, storage = %source.storage, "a join could not use its source");
+                }
+                gathered.doubted.extend(bad);
+                gathered.made.push(compaction::Gathered { block, storage, made });
             }
             TaskOutcome::Copied { replica, error, bad_sources, instead_of } => {
                 let Replica { storage, block, generation } = replica;
@@ -413,6 +425,7 @@ impl Duties {
         }
         if !safe {
             self.recover(&mut term.recoveries, gathered.recovered);
+            self.compact(&mut term.compaction, gathered.made)?;
             self.age(&mut term.ageing)?;
             if term.expiring {
                 term.expiring = self.expire_trash();
@@ -448,13 +461,16 @@ impl Duties {
 
     /// Proposes commands and waits for their answers; empty when they were refused or took too long.
     fn propose(&self, commands: Vec<Command>) -> Vec<Result<Reply, namespace::Error>> {
+        self.propose_of(None, commands)
+    }
+
+    fn propose_of(&self, origin: Option<Origin>, commands: Vec<Command>) -> Vec<Result<Reply, namespace::Error>> {
         if commands.is_empty() {
             return Vec::new();
         }
         let (sender, receiver) = bounded(1);
         let time = wall_clock();
-        let requests =
-            commands.into_iter().map(|command| Request { time, origin: None, command, principal: None }).collect();
+        let requests = commands.into_iter().map(|command| Request { time, origin, command, principal: None }).collect();
         self.raft.propose(requests, Box::new(move |result| drop(sender.send(result))));
         match receiver.recv_timeout(PROPOSAL_TIMEOUT) {
             Ok(Ok(answers)) => answers.outcomes,

@@ -114,6 +114,11 @@ pub struct Settings {
     /// Time between two comparisons of what the disks hold with what the state says they hold.
     #[serde(with = "humantime_serde")]
     pub digest_interval: Duration,
+    /// Time between two looks for files that are in many short extents, which are joined.
+    #[serde(with = "humantime_serde")]
+    pub compaction_interval: Duration,
+    /// The most that each datanode takes in for that in a second; zero: as fast as it goes.
+    pub compaction_rate: ByteSize,
     /// Over how many racks the replicas of a block are spread.
     pub placement: Placement,
     /// A file with a host name or an IP address and its rack on each line: it goes over what datanodes say.
@@ -197,6 +202,8 @@ impl Default for Settings {
             upload_expiry: Duration::from_secs(7 * 24 * 3600),
             scan_interval: Duration::from_secs(10),
             digest_interval: Duration::from_secs(600),
+            compaction_interval: Duration::from_secs(60),
+            compaction_rate: ByteSize::mib(32),
             placement: Placement::TwoRacks,
             rack_map: None,
             rack_script: None,

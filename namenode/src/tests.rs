@@ -3,6 +3,7 @@
 mod bad_input;
 mod client;
 mod cluster;
+mod compaction;
 mod duties;
 mod follower_reads;
 mod inventories;

@@ -38,6 +38,7 @@ const FEW: usize = 64;
 /// The longest host name, rack or address.
 pub(crate) const MAX_LABEL: usize = 255;
 const MAX_STORAGES: usize = 256;
+const MAX_SOURCES: usize = 4096;
 /// Of the path of a datanode's local socket: as long as any file has.
 const MAX_SOCKET_PATH: usize = 4095;
 /// Of the value of an extended attribute.
@@ -624,6 +625,13 @@ pub(crate) enum TaskOutcome {
         /// The replica that it was made in place of, if it is to be moved.
         instead_of: Option<StorageId>,
     },
+    Gathered {
+        replica: Replica,
+        /// A checksum over what was made, or why it was not.
+        made: Result<u32, String>,
+        /// Sources that did not have what they should.
+        bad: Vec<Replica>,
+    },
     /// The code says what is wrong with the replica, or why it cannot be told.
     Checked {
         replica: Replica,
@@ -670,6 +678,14 @@ pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireErro
                 storage => Some(proto::storage_id(storage, "CopyReplica.instead_of")?),
             },
         }),
+        Kind::Gather(gather) => {
+            let v1::Gathered { checksum, bad } = wire.gathered.ok_or(wrong("TaskResult.gathered", "is missing"))?;
+            Ok(TaskOutcome::Gathered {
+                replica: replica(&gather.storage, gather.block, gather.generation, "GatherReplica")?,
+                made: error.map_or(Ok(checksum), Err),
+                bad: bad_replicas(bad)?,
+            })
+        }
         Kind::Check(check) => Ok(TaskOutcome::Checked {
             replica: replica(&check.storage, check.block, check.generation, "CheckReplica")?,
             error: code,
@@ -689,6 +705,14 @@ pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireErro
         }),
         Kind::Scrub(scrub) => Ok(TaskOutcome::Scrubs { pass: scrub.pass }),
     }
+}
+
+/// Sources of one gathering.
+fn bad_replicas(wire: Vec<v1::BadReplica>) -> Result<Vec<Replica>, WireError> {
+    if wire.len() > MAX_SOURCES {
+        return Err(wrong("Gathered.bad", "names too many"));
+    }
+    wire.into_iter().map(bad_replica).collect()
 }
 
 pub(crate) fn bad_replica(wire: v1::BadReplica) -> Result<Replica, WireError> {

@@ -54,7 +54,7 @@ impl Copy {
     }
 }
 
-/// A step of a recovery, for one replica.
+/// A step of a recovery, or a part of a file that is to be joined, for one replica.
 #[derive(Debug)]
 struct Order {
     node: NodeId,
@@ -148,13 +148,16 @@ impl Board {
     }
 
     /// Tasks that wait or run, by kind.
-    pub(crate) fn counts(&self) -> [(&'static str, usize); 5] {
+    pub(crate) fn counts(&self) -> [(&'static str, usize); 6] {
         let tasks = self.tasks();
+        let is_gather = |order: &&Order| matches!(order.task, v1::task::Kind::Gather(_));
+        let gathers = tasks.orders.values().filter(is_gather).count();
         [
             ("copy", tasks.copies.len()),
             ("check", tasks.checks.len()),
             ("delete", tasks.deletions.len()),
-            ("recover", tasks.orders.len()),
+            ("recover", tasks.orders.len() - gathers),
+            ("gather", gathers),
             ("scrub", tasks.scrubs.len()),
         ]
     }
@@ -214,7 +217,7 @@ impl Board {
         self.tasks().copies.retain(|_, copy| alive(copy.target));
     }
 
-    /// Has a node do a step of the recovery of a block, in place of an earlier step.
+    /// Has a node do a step for a replica, in place of an earlier step.
     pub(super) fn order(&self, block: BlockId, location: BlockLocation, task: v1::task::Kind) {
         let order = Order { node: location.node, task, handed: None };
         self.tasks().orders.insert((block, location.storage), order);
@@ -225,7 +228,7 @@ impl Board {
         self.tasks().orders.remove(&(block, storage));
     }
 
-    /// No step of the recovery of a block is wanted any more.
+    /// No step for a block is wanted any more.
     pub(super) fn withdraw(&self, block: BlockId) {
         self.tasks().orders.retain(|(ordered, _), _| *ordered != block);
     }

@@ -14,11 +14,20 @@ pub(crate) enum Duty {
     Trash,
     Ageing,
     Uploads,
+    Compaction,
 }
 
 impl Duty {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Repair, Self::Deletion, Self::Recovery, Self::Garbage, Self::Trash, Self::Ageing, Self::Uploads];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Repair,
+        Self::Deletion,
+        Self::Recovery,
+        Self::Garbage,
+        Self::Trash,
+        Self::Ageing,
+        Self::Uploads,
+        Self::Compaction,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -29,6 +38,7 @@ impl Duty {
             Self::Trash => "trash",
             Self::Ageing => "time-to-live",
             Self::Uploads => "uploads",
+            Self::Compaction => "compaction",
         }
     }
 
@@ -42,6 +52,7 @@ impl Duty {
             Self::Trash => "steps that empty the trash",
             Self::Ageing => "files removed for their age",
             Self::Uploads => "abandoned uploads ended",
+            Self::Compaction => "parts of files joined that were in small pieces",
         }
     }
 }

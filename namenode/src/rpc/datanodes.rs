@@ -70,13 +70,23 @@ fn invalid(error: WireError) -> v1::Error {
 }
 
 impl Datanodes {
-    /// Puts into a task to copy a block the right to read it elsewhere.
+    /// Puts into a task to copy blocks the right to read them elsewhere.
     fn let_copy(&self, task: &mut v1::Task) {
-        if let Some(v1::task::Kind::Copy(copy)) = &mut task.kind
-            && let Ok(block) = proto::block_id(copy.block, "CopyReplica.block")
-        {
-            let generation = GenStamp::new(copy.generation);
-            copy.token = self.0.datanodes.tokens.sign(block, generation, Right::Copy, wall_clock());
+        let now = wall_clock();
+        let sign = |block, generation, field| {
+            let block = proto::block_id(block, field).ok()?;
+            self.0.datanodes.tokens.sign(block, GenStamp::new(generation), Right::Copy, now)
+        };
+        match &mut task.kind {
+            Some(v1::task::Kind::Copy(copy)) => {
+                copy.token = sign(copy.block, copy.generation, "CopyReplica.block");
+            }
+            Some(v1::task::Kind::Gather(gather)) => {
+                for piece in &mut gather.pieces {
+                    piece.token = sign(piece.block, piece.generation, "GatherPiece.block");
+                }
+            }
+            _ => {}
         }
     }
 
