@@ -106,9 +106,7 @@ impl OpenFile {
         if pieces.len() + fresh.len() > REMEMBERED {
             pieces.clear();
         }
-        // What was known of this part may be of the past.
-        pieces.retain(|start, piece| piece.end() <= offset || *start >= known_to);
-        pieces.extend(fresh);
+        replace(&mut pieces, fresh, (offset, known_to));
         Ok(())
     }
 
@@ -132,6 +130,14 @@ async fn ask(client: &Client, place: v1::Where, offset: u64) -> Result<v1::Opene
     }
 }
 
+/// Puts what is known now of a range in the place of what was known before. The first of the new pieces may begin before the
+/// range: what lies there may be of the past too.
+fn replace(pieces: &mut BTreeMap<u64, Piece>, fresh: BTreeMap<u64, Piece>, (from, to): (u64, u64)) {
+    let from = fresh.keys().next().map_or(from, |first| from.min(*first));
+    pieces.retain(|start, piece| piece.end() <= from || *start >= to);
+    pieces.extend(fresh);
+}
+
 /// The pieces of a file from `from` on, of which everything is known up to `known_to`.
 fn read_map(blocks: Vec<v1::LocatedBlock>, from: u64, known_to: u64) -> Result<BTreeMap<u64, Piece>, Fault> {
     let mut pieces = BTreeMap::new();
@@ -151,4 +157,25 @@ fn read_map(blocks: Vec<v1::LocatedBlock>, from: u64, known_to: u64) -> Result<B
         pieces.insert(end, Piece::Hole { end: known_to });
     }
     Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hole(start: u64, end: u64) -> (u64, Piece) {
+        (start, Piece::Hole { end })
+    }
+
+    /// Many pieces that were joined to one, which is met in its middle.
+    #[test]
+    fn a_piece_that_begins_before_what_was_asked_for_replaces_what_lies_there() {
+        let mut pieces = BTreeMap::from([hole(0, 10), hole(10, 20), hole(20, 30), hole(30, 40), hole(40, 50)]);
+        replace(&mut pieces, BTreeMap::from([hole(5, 35)]), (30, 40));
+        assert_eq!(pieces, BTreeMap::from([hole(5, 35), hole(40, 50)]));
+        replace(&mut pieces, BTreeMap::from([hole(40, 60)]), (40, 60));
+        assert_eq!(pieces, BTreeMap::from([hole(5, 35), hole(40, 60)]));
+        replace(&mut pieces, BTreeMap::new(), (0, 100));
+        assert_eq!(pieces, BTreeMap::new());
+    }
 }
