@@ -4,6 +4,7 @@ mod bad_disks;
 mod balance;
 mod bit_rot;
 mod command_line;
+mod compaction;
 mod damaged_wire;
 mod datanode_loss;
 mod doctor;

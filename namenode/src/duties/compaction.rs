@@ -256,7 +256,17 @@ impl Duties {
 
     /// Ends the joins of which all is known, or whose time is over.
     fn finish_joins(&self, compaction: &mut Compaction) {
-        let now = Instant::now();
+        if compaction.running.is_empty() {
+            return;
+        }
+        let (now, facts) = (Instant::now(), self.datanodes.repair_facts());
+        let is_lost =
+            |storage: &StorageId| facts.members.get(storage).is_none_or(|member| member.liveness == Liveness::Dead);
+        for (storage, result) in compaction.running.values_mut().flat_map(|gathering| &mut gathering.replicas) {
+            if result.is_none() && is_lost(storage) {
+                *result = Some(Err("its datanode is lost".to_owned()));
+            }
+        }
         let is_over =
             |gathering: &Gathering| now >= gathering.given_up_at || gathering.replicas.values().all(Option::is_some);
         let over: Vec<BlockId> =
