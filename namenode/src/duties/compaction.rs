@@ -290,6 +290,7 @@ impl Duties {
         let Gathering { run, generation, least, replicas, .. } = gathering;
         let (made, failed) = sort(replicas);
         for (storage, reason) in &failed {
+            self.metrics.task_failed("gather");
             warn!(%block, %storage, reason, "a replica was not gathered");
         }
         let mut sums: Vec<u32> = made.iter().map(|(_, sum)| *sum).collect();
