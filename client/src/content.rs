@@ -9,6 +9,7 @@ use proto::v1::op::Kind as Op;
 use transfer::message::MAX_BLOCK;
 use types::{ByteSize, Code, Timestamp};
 
+use crate::directory_policy::Copies;
 use crate::error::{Error, Fault};
 use crate::metadata::{Metadata, Scope};
 use crate::object::{Attributes, CreateOptions, Durability, Kind};
@@ -74,15 +75,15 @@ enum Position {
 }
 
 impl Client {
-    /// Stores bytes as a block of no file yet, on as many datanodes as given, as durable as asked for. `commit` gives it its
+    /// Stores bytes as a block of no file yet, with the copies of the file that it is for, as durable as asked for. `commit` gives it its
     /// place.
     pub async fn store_block(
         &self,
         data: Bytes,
-        replication: u8,
+        copies: Copies,
         durability: Option<Durability>,
     ) -> Result<StoredBlock, Error> {
-        let stored = store(self, data, replication, level(self, durability)).await;
+        let stored = store(self, data, copies, level(self, durability)).await;
         stored.map_err(|fault| Error::new("store", "a block", fault))
     }
 
@@ -236,6 +237,7 @@ impl Client {
         let create = v1::Create {
             ownership: Some(wire::file_ownership(&self.0.config.user, options)),
             layout: Some(wire::layout(options)),
+            meant_for: Some(v1::Aim { kind: Some(v1::aim::Kind::Place(wire::place(to))) }),
             ..Default::default()
         };
         let (created, session) = match self.0.metadata.call(Op::Create(create), Scope::Update).await? {
@@ -386,7 +388,7 @@ impl Client {
             let piece = data.split_to(data.len().min(longest));
             let length = piece.len() as u64;
             edits.push(Edit::Block { offset, length, block: blocks.len(), block_offset: 0 });
-            blocks.push(store(self, piece, file.replication, level(self, options.durability)).await?);
+            blocks.push(store(self, piece, file.copies(), level(self, options.durability)).await?);
             offset = offset.saturating_add(length);
         }
         Ok((blocks, edits))

@@ -209,6 +209,7 @@ impl Metadata {
             v1::reply::Result::Part(_) => "a part",
             v1::reply::Result::FoundUploads(_) => "uploads",
             v1::reply::Result::Supergroup(_) => "supergroup",
+            v1::reply::Result::InForce(_) => "what a directory says",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }

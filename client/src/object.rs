@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::directory_policy::{DirectoryPolicy, Spread};
 use serde::{Deserialize, Serialize};
 use types::{ByteSize, ClusterId, DiskId, InodeId, Name, NodeId, StorageId, Timestamp};
 
@@ -55,6 +56,10 @@ pub struct Attributes {
     pub default_acl: bool,
     /// Of files: how much of the length is holes. What lives with its inode has none.
     pub holes: ByteSize,
+    /// Of files: how replicas are spread over racks; absent: as the cluster does it.
+    pub spread: Option<Spread>,
+    /// Of directories that say something of the files that are made below.
+    pub policy: Option<DirectoryPolicy>,
 }
 
 impl Attributes {
@@ -151,6 +156,8 @@ impl FromStr for Durability {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Defaults {
     pub replication: u8,
+    /// Absent: the leader does not say.
+    pub spread: Option<Spread>,
     pub block_size: ByteSize,
     /// A file up to this length lives with its inode.
     pub inline_max: ByteSize,
@@ -192,7 +199,7 @@ pub struct CreateOptions {
     /// The client's own user unless given; only the superuser may give another, or a group it is not in.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    /// The cluster's default if absent, as below.
+    /// What the directory says if absent, or else the cluster's default, as below.
     pub replication: Option<u8>,
     pub block_size: Option<ByteSize>,
     pub durability: Option<Durability>,

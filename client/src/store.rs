@@ -16,6 +16,7 @@ use types::Code;
 use crate::admin::Admin;
 use crate::config::{Config, User};
 use crate::datanode::Pool;
+use crate::directory_policy::Remembered;
 use crate::error::{Error, Fault};
 use crate::listing::{self, Listing};
 use crate::memory::Budget;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) buffers: Buffers,
     /// Blocks taken in advance.
     pub(crate) spares: Arc<Spares>,
+    pub(crate) remembered: Arc<Remembered>,
     /// The writers' tasks: each ends soon after its handle, in order.
     pub(crate) tasks: TaskTracker,
 }
@@ -78,19 +80,31 @@ impl Client {
             read_memory,
             buffers,
             spares: Arc::default(),
+            remembered: Arc::default(),
             tasks: TaskTracker::new(),
         })))
     }
 
     /// The same connection and session, on behalf of another user.
     pub(crate) fn speaking_for(&self, user: User) -> Self {
-        let Shared { config, metadata, datanodes, write_memory, read_memory, buffers, spares, tasks } = &*self.0;
+        let Shared { config, metadata, datanodes, write_memory, read_memory, buffers, spares, remembered, tasks } =
+            &*self.0;
         let metadata = metadata.speaking_for(wire::principal(&user));
         let config = Config { user, ..config.clone() };
         let (datanodes, buffers, tasks) = (Arc::clone(datanodes), buffers.clone(), tasks.clone());
         let (write_memory, read_memory) = (write_memory.clone(), read_memory.clone());
-        let spares = Arc::clone(spares);
-        Self(Arc::new(Shared { config, metadata, datanodes, write_memory, read_memory, buffers, spares, tasks }))
+        let (spares, remembered) = (Arc::clone(spares), Arc::clone(remembered));
+        Self(Arc::new(Shared {
+            config,
+            metadata,
+            datanodes,
+            write_memory,
+            read_memory,
+            buffers,
+            spares,
+            remembered,
+            tasks,
+        }))
     }
 
     /// Ends the session in order: leases that are left are free at once. Later operations of any clone fail.
@@ -337,7 +351,7 @@ impl Client {
     }
 
     /// Sends an update that is answered with the attributes of the object at `at`.
-    async fn changed(&self, op: Op, at: &Place) -> Result<Attributes, Fault> {
+    pub(crate) async fn changed(&self, op: Op, at: &Place) -> Result<Attributes, Fault> {
         match self.0.metadata.call(op, Scope::Update).await?.0 {
             v1::reply::Result::Attributes(attributes) => wire::attributes(attributes),
             v1::reply::Result::Done(_) => {

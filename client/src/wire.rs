@@ -13,6 +13,7 @@ use types::token::Token;
 use types::{BlockId, ByteSize, DiskId, GenStamp, InodeId, Name, NodeId, SessionId, StorageId, Timestamp};
 
 use crate::config::User;
+use crate::directory_policy;
 use crate::error::Fault;
 use crate::local;
 use crate::object::{
@@ -131,6 +132,8 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
         access_acl: wire.access_acl,
         default_acl: wire.default_acl,
         holes: ByteSize::new(wire.holes),
+        spread: directory_policy::from_wire(wire.spread)?,
+        policy: wire.policy.map(directory_policy::policy).transpose()?,
     })
 }
 
@@ -160,6 +163,7 @@ pub(crate) fn defaults(wire: v1::Defaults) -> Result<Defaults, Fault> {
     }
     Ok(Defaults {
         replication: byte(wire.replication, "replication")?,
+        spread: directory_policy::from_wire(wire.spread)?,
         block_size: ByteSize::new(wire.block_size),
         inline_max: ByteSize::new(wire.inline_max),
         min_replicas: byte(wire.min_replicas, "min_replicas")?,

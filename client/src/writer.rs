@@ -18,6 +18,7 @@ use transfer::message::MAX_BLOCK;
 use transfer::{Buffer, Buffers, Level};
 use types::{Code, SessionId};
 
+use crate::directory_policy::Copies;
 use crate::error::{Error, Fault};
 use crate::memory::Part;
 use crate::metadata::{Metadata, Scope};
@@ -46,6 +47,8 @@ pub struct FileWriter {
     client: Client,
     /// None if it is told when the file is closed.
     place: Option<Place>,
+    /// Where it is to be, if it has no name before it is closed.
+    meant_for: Option<v1::Aim>,
     /// As error messages show it.
     shown: String,
     options: CreateOptions,
@@ -75,23 +78,36 @@ struct Running {
 impl FileWriter {
     pub(crate) async fn create(client: Client, place: Place, options: CreateOptions) -> Result<Self, Error> {
         let shown = place.to_string();
-        Self::begin(client, Some(place), shown, options).await
+        let meant_for = options.atomic.then(|| v1::Aim { kind: Some(v1::aim::Kind::Place(wire::place(&place))) });
+        Self::begin(client, Some(place), meant_for, shown, options).await
     }
 
     /// A file that is told its name when it is closed, by [`Self::close_as`].
-    pub(crate) async fn unnamed(client: Client, shown: String, options: CreateOptions) -> Result<Self, Error> {
-        Self::begin(client, None, shown, CreateOptions { atomic: true, ..options }).await
+    pub(crate) async fn unnamed(
+        client: Client,
+        object: v1::ObjectName,
+        shown: String,
+        options: CreateOptions,
+    ) -> Result<Self, Error> {
+        let meant_for = Some(v1::Aim { kind: Some(v1::aim::Kind::Object(object)) });
+        Self::begin(client, None, meant_for, shown, CreateOptions { atomic: true, ..options }).await
     }
 
-    async fn begin(client: Client, place: Option<Place>, shown: String, options: CreateOptions) -> Result<Self, Error> {
+    async fn begin(
+        client: Client,
+        place: Option<Place>,
+        meant_for: Option<v1::Aim>,
+        shown: String,
+        options: CreateOptions,
+    ) -> Result<Self, Error> {
         let short = options.size_hint.is_none_or(|hint| hint <= client.defaults().inline_max.get());
         let state = if options.atomic && short {
             Ok(State::Held(Vec::new()))
         } else {
-            start(&client, place.as_ref(), &options).await.map(State::Running)
+            start(&client, place.as_ref(), meant_for.clone(), &options).await.map(State::Running)
         };
         match state {
-            Ok(state) => Ok(Self { client, place, shown, options, state, position: 0 }),
+            Ok(state) => Ok(Self { client, place, meant_for, shown, options, state, position: 0 }),
             Err(fault) => Err(Error::new("create", shown, fault)),
         }
     }
@@ -100,7 +116,7 @@ impl FileWriter {
         match append::start(&client, &place, options).await {
             Ok((running, position)) => {
                 let (state, options, shown) = (State::Running(running), CreateOptions::default(), place.to_string());
-                Ok(Self { client, place: Some(place), shown, options, state, position })
+                Ok(Self { client, place: Some(place), meant_for: None, shown, options, state, position })
             }
             Err(fault) => Err(Error::new("append to", &place, fault)),
         }
@@ -165,7 +181,7 @@ impl FileWriter {
 
     /// Completes the file, as durable as was asked for. Gives its attributes.
     pub async fn close(self) -> Result<Attributes, Error> {
-        let Self { client, place, shown, options, state, position: _ } = self;
+        let Self { client, place, shown, options, state, .. } = self;
         let closed = match (state, place) {
             (State::Held(content), Some(place)) => put_inline(&client, &place, content.into(), &options).await,
             (State::Held(_), None) => Err(Fault::Broken("it has no name".to_owned())),
@@ -213,10 +229,11 @@ impl FileWriter {
         if let State::Held(held) = &mut self.state
             && (held.len() + more) as u64 > inline_max
         {
-            let mut running = match start(&self.client, self.place.as_ref(), &self.options).await {
-                Ok(running) => running,
-                Err(fault) => return Err(Error::new("write", &self.shown, fault)),
-            };
+            let mut running =
+                match start(&self.client, self.place.as_ref(), self.meant_for.clone(), &self.options).await {
+                    Ok(running) => running,
+                    Err(fault) => return Err(Error::new("write", &self.shown, fault)),
+                };
             let mut tail = self.client.0.buffers.take();
             tail.bytes_mut().extend_from_slice(held);
             running.tail = Some(tail);
@@ -306,8 +323,10 @@ pub(crate) async fn put_block(
     content: Bytes,
     options: &CreateOptions,
 ) -> Result<Attributes, Fault> {
-    let replication = options.replication.unwrap_or(client.defaults().replication);
-    let block = store(client, content, replication, level(client, options.durability)).await?;
+    let default = Copies { replication: client.defaults().replication, spread: None };
+    let expected = client.0.remembered.at(place).unwrap_or(default);
+    let copies = Copies { replication: options.replication.unwrap_or(expected.replication), ..expected };
+    let block = store(client, content, copies, level(client, options.durability)).await?;
     let put = v1::PutBlocks {
         destination: Some(wire::destination(place, options)),
         ownership: Some(wire::file_ownership(&client.0.config.user, options)),
@@ -317,6 +336,9 @@ pub(crate) async fn put_block(
     };
     let stored = client.0.metadata.attributes(Op::PutBlocks(put), Scope::Lease(block.taken.session)).await?;
     block.taken.used();
+    if options.replication.is_none() {
+        client.0.remembered.note(place, stored.copies(), default);
+    }
     Ok(stored)
 }
 
@@ -346,7 +368,12 @@ pub(crate) async fn put_inline(
 }
 
 /// Opens the file at the namenode and starts the task that writes it.
-async fn start(client: &Client, place: Option<&Place>, options: &CreateOptions) -> Result<Running, Fault> {
+async fn start(
+    client: &Client,
+    place: Option<&Place>,
+    meant_for: Option<v1::Aim>,
+    options: &CreateOptions,
+) -> Result<Running, Fault> {
     let destination = place.map(|place| wire::destination(place, options));
     let create = v1::Create {
         destination: destination.clone().filter(|_| !options.atomic),
@@ -355,6 +382,7 @@ async fn start(client: &Client, place: Option<&Place>, options: &CreateOptions) 
         with_block: options.atomic || options.size_hint.is_some_and(|hint| hint > 0),
         exclude: Vec::new(),
         client_host: client.0.config.host.clone(),
+        meant_for,
     };
     let deadline = Instant::now() + TARGETS_WITHIN;
     let (created, session) = loop {

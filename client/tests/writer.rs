@@ -38,6 +38,8 @@ enum Fate {
     /// The disk of hop 2 takes seconds for a packet of the first block.
     SlowSecond,
     Healthy,
+    /// The namenode gives new files other copies than are asked for.
+    SaysOtherwise,
 }
 
 /// What the hops stored, by block, and how they were asked to.
@@ -97,6 +99,7 @@ async fn serve(mut peer: Peer, fate: Fate, stored: Arc<Mutex<Stored>>) {
             | Fate::LoseFirst(_)
             | Fate::LoseTwo(_)
             | Fate::LoseAll(_)
+            | Fate::SaysOtherwise
             | Fate::Healthy => {}
         }
         {
@@ -191,6 +194,10 @@ impl Cluster {
                 inline: Some(b"inline".to_vec()),
                 ..Default::default()
             })),
+            Op::PutBlocks(_) if fate == Fate::SaysOtherwise => {
+                let spread = v1::Spread::Wide.into();
+                Act::Answer(Answer::Attributes(v1::Attributes { replication: 2, spread, ..file(1) }))
+            }
             Op::Complete(_) | Op::PutInline(_) | Op::PutBlocks(_) => Act::Answer(Answer::Attributes(file(1))),
             Op::Extend(_) | Op::AbandonBlock(_) | Op::Abandon(_) | Op::ReleaseBlocks(_) => done(),
             _ => Act::Refuse(Code::NotSupported),
@@ -481,6 +488,41 @@ async fn an_object_of_a_block_is_one_operation_once_blocks_are_there() {
     let [block] = &put.blocks[..] else { panic!("{put:?}") };
     assert_eq!((block.length, &block.replicas), (100_000, &replicas(&[1, 2, 3])));
     assert_eq!(cluster.bytes(), [&content[..]; 4].concat());
+}
+
+#[tokio::test]
+async fn what_a_directory_says_of_copies_is_learned_from_the_first_file_in_it() {
+    let cluster = Cluster::start(Fate::SaysOtherwise).await;
+    for _ in 0..3 {
+        cluster.put(&content(100_000)).await.expect("stored");
+    }
+    let asked = |ops: Vec<Op>| -> Vec<(u32, i32)> {
+        let of = |op: &Op| match op {
+            Op::AllocateBlocks(ask) => Some((ask.replication, ask.spread)),
+            _ => None,
+        };
+        ops.iter().filter_map(of).collect()
+    };
+    let (default, said) = ((3, v1::Spread::Unspecified.into()), (2, v1::Spread::Wide.into()));
+    let all = asked(cluster.ops());
+    assert_eq!((all[0], &all[1..]), (default, &[said][..]), "two blocks of the second request serve both");
+    // Elsewhere the default is expected, and who asks for a number gets it.
+    let options = CreateOptions { replication: Some(4), ..CreateOptions::default() };
+    cluster.client.put(&path("/d/file"), content(100_000), options).await.expect("stored");
+    assert_eq!(asked(cluster.ops()).last(), Some(&(4, v1::Spread::Unspecified.into())));
+}
+
+/// Where a file without a name is to be, its first request says.
+#[tokio::test]
+async fn a_file_that_gets_its_name_at_the_end_says_where_it_is_meant_for() {
+    let cluster = Cluster::start(Fate::Healthy).await;
+    cluster.stream(&content(300_000)).await.expect("stored");
+    let ops = cluster.ops();
+    let Some(Op::Create(v1::Create { destination: None, meant_for: Some(aim), .. })) = ops.first() else {
+        panic!("{ops:?}")
+    };
+    let file = v1::Where { base: 1, path: b"/file".to_vec() };
+    assert_eq!(aim.kind, Some(v1::aim::Kind::Place(file)));
 }
 
 /// Invariants 3 and 7.

@@ -1,7 +1,7 @@
 //! How a batch gets into the cluster: first its bytes, side by side with other batches, and then, in its turn, one commit.
 
 use bytes::{Bytes, BytesMut};
-use client::{Attributes, Client, ContentOptions, Edit, StoredBlock};
+use client::{Attributes, Client, ContentOptions, Copies, Edit, StoredBlock};
 use futures::future::try_join_all;
 use types::{Code, InodeId};
 
@@ -19,7 +19,7 @@ pub(crate) struct Target {
     inode: InodeId,
     /// As it was last told.
     length: u64,
-    replication: u8,
+    copies: Copies,
     block_size: usize,
 }
 
@@ -27,7 +27,7 @@ impl Target {
     pub(crate) fn of(attributes: &Attributes) -> Self {
         let block_size = usize::try_from(attributes.block_size.get()).unwrap_or(usize::MAX);
         let (inode, length) = (attributes.inode, attributes.length.get());
-        Self { inode, length, replication: attributes.replication, block_size }
+        Self { inode, length, copies: attributes.copies(), block_size }
     }
 }
 
@@ -56,7 +56,7 @@ async fn store(
 ) -> Result<Vec<(Vec<StoredBlock>, Vec<Edit>)>, Failure> {
     let commits = runs.chunks(EDITS).map(async |runs| {
         let packed = pack(runs, SHARED.min(target.block_size));
-        let blocks = packed.blocks.into_iter().map(|data| client.store_block(data, target.replication, None));
+        let blocks = packed.blocks.into_iter().map(|data| client.store_block(data, target.copies, None));
         Ok::<_, Failure>((try_join_all(blocks).await?, packed.edits))
     });
     try_join_all(commits).await

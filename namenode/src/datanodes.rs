@@ -18,7 +18,7 @@ use tracing::warn;
 use types::{ByteSize, ClusterId, NodeId, StorageId};
 
 use crate::raft::wall_clock;
-use crate::settings::{Placement, Settings};
+use crate::settings::Settings;
 use crate::tokens::Tokens;
 
 use racks::Racks;
@@ -135,6 +135,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) block_size: ByteSize,
     pub(crate) exclude: &'a [u64],
     pub(crate) writer_host: Option<&'a str>,
+    /// How they are spread over racks; absent: as the configuration says.
+    pub(crate) spread: Option<Policy>,
     pub(crate) seed: u64,
 }
 
@@ -160,10 +162,7 @@ impl Datanodes {
             repair_after: settings.repair_after,
             tokens: Tokens::new(cluster, settings),
             hold_down: settings.hold_down,
-            policy: match settings.placement {
-                Placement::TwoRacks => Policy::TwoRacks,
-                Placement::Spread => Policy::Spread,
-            },
+            policy: settings.placement.policy(),
             racks,
         }
     }
@@ -295,7 +294,13 @@ impl Datanodes {
             .map(|(_, _, candidate)| candidate)
             .collect();
         drop(known);
-        placement::place(&candidates, usize::from(wish.replicas), wish.writer_host, self.policy, wish.seed)
+        placement::place(
+            &candidates,
+            usize::from(wish.replicas),
+            wish.writer_host,
+            wish.spread.unwrap_or(self.policy),
+            wish.seed,
+        )
     }
 
     /// What the repair planner works from: a node is lost when it has been silent for `repair_after`.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use namespace::command::Principal;
+use namespace::directory_policy;
 use namespace::key_listing::{self, KeyQuery};
 use namespace::query::{self, UploadQuery};
 use namespace::view::{View, ViewError};
@@ -115,6 +116,7 @@ impl Reader {
             Query::Xattr { place, name } => query::xattr(state, caller, place, name).map(wire::xattr),
             Query::Access { place, mask } => query::access(state, caller, place, *mask).map(|()| wire::done()),
             Query::XattrNames(place) => query::xattr_names(state, caller, place).map(wire::xattr_names),
+            Query::DirectoryPolicy(place) => directory_policy::in_force(state, caller, place).map(wire::in_force),
             Query::Extents { place, offset, limit } => {
                 query::extents(state, caller, place, *offset, *limit).map(|map| wire::extents(&map))
             }

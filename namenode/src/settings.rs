@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use namespace::placement::Policy;
 use serde::{Deserialize, Serialize};
 use types::{ByteSize, ClusterId};
 
@@ -44,6 +45,15 @@ impl Durability {
 pub enum Placement {
     TwoRacks,
     Spread,
+}
+
+impl Placement {
+    pub(crate) const fn policy(self) -> Policy {
+        match self {
+            Self::TwoRacks => Policy::TwoRacks,
+            Self::Spread => Policy::Spread,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

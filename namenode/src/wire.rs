@@ -1,6 +1,7 @@
 //! Between RPC messages and what the state machine speaks. Every field that arrives is checked here.
 
 mod content;
+mod inherited;
 mod inventory;
 mod keys;
 mod reply;
@@ -13,7 +14,9 @@ use std::time::Duration;
 use namespace::command::{
     AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, TimeKind, UploadName, Where, XattrMode,
 };
+use namespace::directory_policy::DirectorySetting;
 use namespace::lock::{LockKind, LockWish};
+use namespace::placement;
 use namespace::row::{self, NodeRow, Quota, Service};
 use proto::{WireError, v1};
 use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp, TrashId};
@@ -22,10 +25,12 @@ use crate::datanodes::{Heartbeat, StorageReport};
 use crate::settings::Settings;
 
 pub(crate) use content::size;
+pub(crate) use inherited::{aim, inherit, is_nameless, spread};
 pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
 pub(crate) use reply::{
-    done, extents, listing, opened, refusal, renewed, reply, stated, supergroup, xattr, xattr_names,
+    done, extents, in_force, listing, opened, refusal, renewed, reply, spread_of, stated, supergroup, xattr,
+    xattr_names,
 };
 pub(crate) use sessions::{changes, lock_holder, lock_query};
 pub(crate) use trash::trash_page;
@@ -84,6 +89,8 @@ pub(crate) enum Asked {
 pub(crate) struct Targets {
     pub(crate) exclude: Vec<u64>,
     pub(crate) client_host: String,
+    /// How the blocks are to be spread, where the command does not say it.
+    pub(crate) spread: Option<placement::Policy>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +116,7 @@ pub(crate) enum Query {
         name: Vec<u8>,
     },
     XattrNames(Where),
+    DirectoryPolicy(Where),
     Extents {
         place: Where,
         offset: u64,
@@ -247,7 +255,11 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::SetSupergroup(v1::SetSupergroup { gid }) => Command::SetSupergroup { gid },
         Kind::FindSupergroup(v1::FindSupergroup {}) => return Ok(Asked::Query(Query::Supergroup)),
         Kind::Create(create) => {
-            let targets = Targets { exclude: few(create.exclude, "Create.exclude")?, client_host: create.client_host };
+            let targets = Targets {
+                exclude: few(create.exclude, "Create.exclude")?,
+                client_host: create.client_host,
+                spread: None,
+            };
             let command = Command::Create {
                 destination: create.destination.map(|wire| destination(wire, "Create.destination")).transpose()?,
                 ownership: ownership(create.ownership)?,
@@ -257,7 +269,8 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             return Ok(Asked::Command(command, create.with_block.then_some(targets)));
         }
         Kind::AddBlock(add) => {
-            let targets = Targets { exclude: few(add.exclude, "AddBlock.exclude")?, client_host: add.client_host };
+            let targets =
+                Targets { exclude: few(add.exclude, "AddBlock.exclude")?, client_host: add.client_host, spread: None };
             let command = Command::AddBlock {
                 inode: inode(add.inode, "AddBlock.inode")?,
                 previous: add.previous.map(|wire| block_done(wire, "AddBlock.previous")).transpose()?,
@@ -306,6 +319,10 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
             holder: None,
         },
         Kind::SetTtl(set) => Command::SetTtl { place: place(set.place, "SetTtl.place")?, ttl_nanos: set.ttl },
+        Kind::SetDirectoryPolicy(set) => set_directory_policy(set)?,
+        Kind::FindDirectoryPolicy(find) => {
+            return Ok(Asked::Query(Query::DirectoryPolicy(place(find.place, "FindDirectoryPolicy.place")?)));
+        }
         Kind::ListTrash(list) => return Ok(Asked::Query(trash::list(&list)?)),
         Kind::Trash(wire) => trash::trash(wire, settings)?,
         Kind::RestoreTrash(restore) => trash::restore(restore)?,
@@ -474,7 +491,28 @@ fn layout(wire: Option<v1::Layout>, settings: &Settings) -> Result<Layout, WireE
         return Err(wrong("Layout.block_size", "is not a multiple of 4096"));
     }
     let replication = if count == 0 { settings.replication } else { replication(count, "Layout.replication")? };
-    Ok(Layout { replication, block_size })
+    Ok(Layout { replication, block_size, spread: None })
+}
+
+fn set_directory_policy(set: v1::SetDirectoryPolicy) -> Result<Command, WireError> {
+    use v1::set_directory_policy::Setting;
+    let setting = match set.setting.ok_or(wrong("SetDirectoryPolicy.setting", "is missing"))? {
+        Setting::Replication(0) => DirectorySetting::Replication { count: None },
+        Setting::Replication(count) => {
+            let count = replication(count, "SetDirectoryPolicy.replication")?;
+            DirectorySetting::Replication { count: Some(count) }
+        }
+        Setting::Spread(rule) => DirectorySetting::Spread { rule: spread_rule(rule, "SetDirectoryPolicy.spread")? },
+    };
+    Ok(Command::SetDirectoryPolicy { place: place(set.place, "SetDirectoryPolicy.place")?, setting })
+}
+
+fn spread_rule(wire: i32, field: &'static str) -> Result<Option<placement::Policy>, WireError> {
+    match v1::Spread::try_from(wire).map_err(|_| wrong(field, "is not known"))? {
+        v1::Spread::Unspecified => Ok(None),
+        v1::Spread::TwoRacks => Ok(Some(placement::Policy::TwoRacks)),
+        v1::Spread::Wide => Ok(Some(placement::Policy::Spread)),
+    }
 }
 
 fn replication(count: u32, field: &'static str) -> Result<u8, WireError> {
@@ -776,7 +814,7 @@ mod tests {
         else {
             panic!("must be taken");
         };
-        assert_eq!(layout, Layout { replication: 3, block_size: ByteSize::mib(128) });
+        assert_eq!(layout, Layout { replication: 3, block_size: ByteSize::mib(128), spread: None });
         assert_eq!(destination.place.base, InodeId::ROOT);
         put.content = vec![0; (16 << 10) + 1].into();
         assert_eq!(code(Some(Kind::PutInline(put.clone()))), Code::TooLarge);

@@ -320,7 +320,8 @@ pub(crate) fn prune<V: View>(txn: &mut Transaction<'_, V>, top: InodeId, directo
     let mut at = directory;
     while at != top {
         let row: DirectoryRow = txn.rows.need(&key::directory(at))?;
-        if !row.implicit || row.usage.entries > 0 {
+        // One that has a policy was made for more than the keys by now.
+        if !row.implicit || row.usage.entries > 0 || row.policy.is_some() {
             break;
         }
         let slot = Slot { directory: row.parent, name: row.name };

@@ -15,6 +15,7 @@ use types::{BlockId, GenStamp, InodeId, NodeId, Sequence, SessionId, StorageId, 
 use crate::access_key::AccessKeyRow;
 use crate::ageing::Aged;
 use crate::bucket::{BucketSetting, Condition};
+use crate::directory_policy::DirectorySetting;
 use crate::job::JobOrder;
 use crate::lock::LockWish;
 use crate::policy::Policy;
@@ -762,6 +763,14 @@ pub enum Command {
         policy: Policy,
         #[n(1)]
         value: Option<u64>,
+    },
+    /// Has a directory say something of the files that are made below it. Only the superuser does.
+    #[n(243)]
+    SetDirectoryPolicy {
+        #[n(0)]
+        place: Where,
+        #[n(1)]
+        setting: DirectorySetting,
     },
     /// The leader's: a copy of a block was made and read back, in place of another replica, which goes.
     #[n(241)]

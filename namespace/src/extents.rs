@@ -8,7 +8,7 @@ use types::{BlockId, BlockOffset, ByteSize, InodeId, Timestamp};
 
 use crate::apply::Effect;
 use crate::key::{self, Range};
-use crate::row::{self, BlockRow, BlockState, ExtentRow};
+use crate::row::{self, BlockRow, BlockState, ExtentRow, Wanted};
 use crate::rows::Rows;
 use crate::transaction::Transaction;
 use crate::view::{View, ViewError};
@@ -122,13 +122,12 @@ pub(crate) fn within(
     Ok(found)
 }
 
-/// A block is held by one more extent, of a file that wants so many replicas. It never wants fewer than another file
-/// does.
+/// A block is held by one more extent, of a file that asks this of it. It never wants less than another file does.
 pub(crate) fn hold<V: View>(
     txn: &mut Transaction<'_, V>,
     block: BlockId,
     bytes: ByteSize,
-    wanted: u8,
+    wanted: Wanted,
 ) -> Result<(), ViewError> {
     let mut row: BlockRow = txn.rows.need(&key::block(block))?;
     row.live = ByteSize::new(row.live.get() + bytes.get());
@@ -137,9 +136,9 @@ pub(crate) fn hold<V: View>(
     Ok(())
 }
 
-/// A block is in a file that wants so many replicas.
-pub(crate) fn raise<V: View>(txn: &mut Transaction<'_, V>, block: BlockId, row: &mut BlockRow, wanted: u8) {
-    row.wanted = row.wanted.max(wanted);
+/// A block is in a file that asks this of it.
+pub(crate) fn raise<V: View>(txn: &mut Transaction<'_, V>, block: BlockId, row: &mut BlockRow, wanted: Wanted) {
+    row.set_wanted(row.wanted().and(wanted));
     if row.replicas.len() < usize::from(row.wanted) {
         txn.effect(Effect::ReplicationShort(block));
     }

@@ -69,6 +69,8 @@ pub enum Broken {
     LiveBytes { offset: u64, block: BlockId, live: ByteSize, held: ByteSize },
     #[error("{block} is wanted on {wanted} datanodes, and the file asks for {asked}")]
     Wanted { block: BlockId, wanted: u8, asked: u8 },
+    #[error("the file asks for {block} to be in more racks than the block does")]
+    Spread { block: BlockId },
     #[error("it says that it has {stored} extents, and has {counted}")]
     Extents { stored: u64, counted: u64 },
 }
@@ -396,6 +398,8 @@ impl<V: View, T: FnMut(Told)> Check<'_, V, T> {
         }
         if row.wanted < file.replication {
             self.broken(path, inode, Broken::Wanted { block, wanted: row.wanted, asked: file.replication });
+        } else if !row.wanted().covers(file.wanted()) {
+            self.broken(path, inode, Broken::Spread { block });
         }
         let health = repair::health(&row, self.facts);
         let what = What::Block { offset, length, block, row, health };

@@ -183,6 +183,7 @@ pub fn check(state: &MemoryView) {
     check_locks(&rows);
     check_trash(&rows);
     check_ageing(&rows);
+    check_policies(&rows);
     check_fsck(state);
 }
 
@@ -305,6 +306,13 @@ fn check_ageing(rows: &Rows) {
     assert_eq!(rows.ageing, with_ttl.map(|(inode, _)| *inode).collect(), "directories with a time to live");
 }
 
+/// Invariant 3 of module `directory_policy`.
+fn check_policies(rows: &Rows) {
+    let with_policy = rows.directories.values().filter(|row| row.policy.is_some()).count() as u64;
+    let counted = rows.system.as_ref().and_then(|system| system.policies);
+    assert_eq!(counted, (with_policy > 0).then_some(with_policy), "directories with a policy");
+}
+
 /// Invariant 1 of module `trash`.
 fn check_trash(rows: &Rows) {
     let due = rows.trash.iter().map(|((uid, item), row)| key::trash_due(row.due, *uid, *item));
@@ -339,7 +347,7 @@ fn check_files(rows: &Rows) {
             assert_eq!(writing, extent.length.get() == 0, "an extent of {inode} at {offset} is empty");
             let visible = if writing { block.length.get() } else { extent.length.get() };
             assert!(extent.block_offset.get() + visible <= block.length.get(), "behind the end of {}", extent.block);
-            assert!(block.wanted >= file.replication, "{} wants fewer replicas than {inode}", extent.block);
+            assert!(block.wanted().covers(file.wanted()), "{} wants less than {inode}", extent.block);
             end = offset + visible;
             count += 1;
             held += visible;
@@ -381,7 +389,7 @@ fn check_parts(rows: &Rows) {
             assert!(*offset >= end && extent.length.get() > 0, "extents of the part {inode} at {offset}");
             assert_eq!(block.state, BlockState::Committed, "{}", extent.block);
             assert!(extent.block_offset.get() + extent.length.get() <= block.length.get(), "behind {}", extent.block);
-            assert!(block.wanted >= part.replication, "{} wants fewer replicas than {inode}", extent.block);
+            assert!(block.wanted().covers(part.wanted()), "{} wants less than {inode}", extent.block);
             end = offset + extent.length.get();
             count += 1;
         }

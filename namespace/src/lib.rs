@@ -31,6 +31,7 @@ pub mod command;
 mod commands;
 pub mod compaction;
 mod content;
+pub mod directory_policy;
 mod error;
 mod exactly_once;
 mod extents;

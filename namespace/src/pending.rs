@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::extents;
 use crate::key;
 use crate::limits::{MAX_ALLOCATED, MAX_PENDING};
-use crate::row::{BlockLocation, BlockRow, BlockState};
+use crate::row::{BlockLocation, BlockRow, BlockState, Wanted};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::view::{View, ViewError};
@@ -46,6 +46,7 @@ pub(crate) fn allocate<V: View>(
             leaving: Vec::new(),
             recovery: None,
             live: ByteSize::ZERO,
+            spread: None,
         };
         txn.put_block(block, &row);
         txn.mark(key::pending(session, block));
@@ -58,7 +59,7 @@ pub(crate) fn allocate<V: View>(
 /// How a block that becomes part of a file must be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
-    pub(crate) wanted: u8,
+    pub(crate) wanted: Wanted,
     pub(crate) min_replicas: u8,
     pub(crate) longest: ByteSize,
 }
@@ -74,10 +75,10 @@ pub(crate) fn commit<V: View>(txn: &mut Transaction<'_, V>, done: &BlockDone, te
         return Err(Error::BlockLength { block, length: done.length, limit: terms.longest }.into());
     }
     let (kept, unfinished) = Transaction::<V>::split(&row, block, &done.replicas)?;
-    writer::check_finished(block, kept.len(), terms.min_replicas, terms.wanted)?;
+    writer::check_finished(block, kept.len(), terms.min_replicas, terms.wanted.replicas)?;
     row.state = BlockState::Committed;
     row.length = done.length;
-    row.wanted = terms.wanted;
+    row.set_wanted(terms.wanted);
     row.replicas = kept;
     let generation = row.generation;
     txn.give_up(block, &mut row, generation, unfinished);

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 
+use minicbor::{Decode, Encode};
 use types::{ByteSize, NodeId, StorageId};
 
 use crate::row::BlockLocation;
@@ -23,12 +24,15 @@ pub struct Candidate {
 }
 
 /// How replicas are spread over racks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Policy {
     /// Over two, as HDFS does it: the third replica is next to the second.
     #[default]
+    #[n(0)]
     TwoRacks,
     /// Over as many as there are.
+    #[n(1)]
     Spread,
 }
 
@@ -38,6 +42,14 @@ impl Policy {
         match self {
             Self::TwoRacks => replicas.min(2),
             Self::Spread => replicas,
+        }
+    }
+
+    /// As it is called in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TwoRacks => "two-racks",
+            Self::Spread => "spread",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! 3. A replica is never copied onto a storage that holds, or is still giving up, one of the same block.
 //! 4. What is on a node that leaves is a source and does not count. What is on one in maintenance counts although it does
 //!    not answer, and nothing is taken away because of it.
-//! 5. A block whose replicas are enough, and in fewer racks than the policy wants, gets one more in another rack; then one
+//! 5. A block whose replicas are enough, and in fewer racks than its policy wants, gets one more in another rack; then one
 //!    of those that share a rack is too many.
 
 pub mod drain;
@@ -61,6 +61,7 @@ pub struct Facts {
     pub members: BTreeMap<StorageId, Member>,
     /// Of nodes that are not in service.
     pub standings: BTreeMap<NodeId, Standing>,
+    /// Of blocks that say nothing else.
     pub policy: Policy,
 }
 
@@ -168,6 +169,11 @@ impl Facts {
         self.members.get(&location.storage).filter(counts)
     }
 
+    /// How the replicas of a block are to be spread.
+    pub fn rule(&self, row: &BlockRow) -> Policy {
+        row.spread.unwrap_or(self.policy)
+    }
+
     pub fn standing(&self, node: NodeId) -> Standing {
         self.standings.get(&node).copied().unwrap_or(Standing::InService)
     }
@@ -184,7 +190,7 @@ fn spread(
     let used: BTreeSet<&str> = sure.iter().map(|member| member.candidate.rack.as_str()).collect();
     let elsewhere =
         |member: &Member| member.liveness == Liveness::Alive && !used.contains(member.candidate.rack.as_str());
-    let enough = used.len() >= facts.policy.racks(row.wanted.into());
+    let enough = used.len() >= facts.rule(row).racks(row.wanted.into());
     // One more at a time: what makes up for this one is taken away first.
     if enough || sure.len() > usize::from(row.wanted) {
         None
@@ -217,7 +223,7 @@ fn copy(
         counted.iter().map(|member| Neighbour { host: &member.candidate.host, rack: &member.candidate.rack }).collect();
     // Blocks differ in their seed, or all copies of a lost disk would go to one place.
     let seed = seed ^ block.inode().get().rotate_left(32) ^ u64::from(block.number());
-    let target = *placement::extend(&candidates, &neighbours, 1, None, facts.policy, seed).first()?;
+    let target = *placement::extend(&candidates, &neighbours, 1, None, facts.rule(row), seed).first()?;
     let mut sources = live.to_vec();
     sources.sort_by_key(|member| (member.liveness, member.candidate.writers, member.candidate.location.storage));
     let sources = sources.iter().map(|member| member.candidate.location).collect();

@@ -11,10 +11,11 @@ use std::time::Duration;
 use minicbor::{Decode, Encode};
 use types::{ClusterId, InodeId, NodeId, SessionId, Timestamp};
 
+use crate::directory_policy::DirectoryPolicy;
 use crate::key;
 use crate::view::ViewError;
 
-pub use block::{BlockLocation, BlockRow, BlockState, LocatedBlock};
+pub use block::{BlockLocation, BlockRow, BlockState, LocatedBlock, Wanted};
 pub(crate) use block::{ExtentRow, LeaseRow, ShortBlock};
 pub use inode::{Attributes, Kind, Lists};
 pub(crate) use inode::{Body, Data, EntryRow, FileBody, InodeRow, SpecialBody, SymlinkBody, Xattr, XattrRow};
@@ -92,6 +93,9 @@ pub(crate) struct SystemRow {
     /// The group whose members may do what uid 0 may.
     #[n(7)]
     pub(crate) supergroup: Option<u32>,
+    /// Directories that have a policy (module `directory_policy`); absent rather than zero.
+    #[n(8)]
+    pub(crate) policies: Option<u64>,
 }
 
 /// What a directory is to those around it.
@@ -121,6 +125,9 @@ pub(crate) struct DirectoryRow {
     /// After so many nanoseconds without a change, what is below goes (module `ageing`).
     #[n(8)]
     pub(crate) ttl_nanos: Option<u64>,
+    /// What it says of files that are made below; absent rather than empty.
+    #[n(9)]
+    pub(crate) policy: Option<DirectoryPolicy>,
 }
 
 impl DirectoryRow {

@@ -17,7 +17,7 @@ use crate::row::BlockLocation;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bytes(*b"cluster of tests");
 pub(crate) const OWNER: Ownership = Ownership { uid: 1000, gid: 100, mode: 0o644, umask: None };
-pub(crate) const LAYOUT: Layout = Layout { replication: 3, block_size: ByteSize::new(16) };
+pub(crate) const LAYOUT: Layout = Layout { replication: 3, block_size: ByteSize::new(16), spread: None };
 const START: u64 = 1_000_000;
 
 pub(crate) fn at(path: &str) -> Where {

@@ -48,6 +48,7 @@ impl<'a, V: View> Transaction<'a, V> {
             blocks: 0,
             sessions: 0,
             supergroup: None,
+            policies: None,
         });
         Ok(Self {
             rows: Overlay::new(view),

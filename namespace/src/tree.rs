@@ -6,6 +6,7 @@ use crate::access::Right;
 use crate::ageing;
 use crate::apply::Effect;
 use crate::command::{Destination, Layout, Ownership, Where};
+use crate::directory_policy;
 use crate::error::Error;
 use crate::handles;
 use crate::home::Home;
@@ -219,6 +220,7 @@ pub(crate) fn add_directory<V: View>(
         implicit: false,
         subdirectories: Some(0),
         ttl_nanos: None,
+        policy: None,
     };
     txn.put_directory(inode, &directory);
     account(txn, slot.directory, Entries::added(&row.body), Delta::directory(&Usage::default()))?;
@@ -417,6 +419,7 @@ pub(crate) fn detach<V: View>(
             let mut directory: DirectoryRow = txn.rows.need(&key::directory(row.inode))?;
             if directory.usage.entries == 0 {
                 ageing::forget(txn, row.inode, &directory);
+                directory_policy::forget(txn, &directory);
                 txn.remove(key::directory(row.inode));
             } else if recursive {
                 directory.parent = InodeId::NONE;
@@ -625,6 +628,7 @@ pub(crate) fn new_file<V: View>(txn: &mut Transaction<'_, V>, new: NewFile) -> O
         data: new.data,
         changes: 0,
         holes: None,
+        spread: new.layout.spread,
     };
     let ownership = txn.caller.ownership(new.ownership);
     Ok(InodeRow::new(txn.next_inode(), ownership, txn.now, Body::File(file)))

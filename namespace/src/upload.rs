@@ -17,9 +17,10 @@ use crate::error::{Error, QueryError};
 use crate::extents;
 use crate::key;
 use crate::limits::{MAX_OBJECT_EXTENTS, MAX_PART_LIST, MAX_PARTS, MAX_XATTR_VALUE};
+use crate::placement;
 use crate::publication::Source;
 use crate::resolve::Slot;
-use crate::row::{Body, GarbageRow, InodeRow};
+use crate::row::{Body, GarbageRow, InodeRow, Wanted};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
@@ -79,6 +80,9 @@ pub enum PartContent {
         /// Wanted replicas of each block.
         #[n(3)]
         replication: u8,
+        /// How they are spread over racks; absent: as the cluster does it.
+        #[n(4)]
+        spread: Option<placement::Policy>,
     },
 }
 
@@ -164,6 +168,15 @@ pub(crate) struct PartRow {
     #[n(6)]
     #[cbor(with = "minicbor::bytes")]
     pub(crate) properties: Vec<u8>,
+    /// How the replicas of its blocks are spread over racks at least; absent: as the cluster does it.
+    #[n(7)]
+    pub(crate) spread: Option<placement::Policy>,
+}
+
+impl PartRow {
+    pub(crate) const fn wanted(&self) -> Wanted {
+        Wanted { replicas: self.replication, spread: self.spread }
+    }
 }
 
 /// An upload that the caller can get to.
@@ -274,7 +287,7 @@ pub(crate) fn share<V: View>(
     from: InodeId,
     (start, end): (u64, u64),
     to: InodeId,
-    wanted: u8,
+    wanted: Wanted,
 ) -> Outcome<u64> {
     let found = extents::within(&txn.rows, from, (start, end), MAX_OBJECT_EXTENTS + 1)?;
     if found.len() > MAX_OBJECT_EXTENTS {

@@ -116,6 +116,7 @@ impl OpenFile {
             leaving: Vec::new(),
             live: ByteSize::ZERO,
             recovery: None,
+            spread: file.spread,
         };
         txn.put_block(block, &row);
         let extent = ExtentRow { block, length: ByteSize::ZERO, block_offset: BlockOffset::ZERO };

@@ -7,7 +7,7 @@ use types::{ByteSize, InodeId, NodeId, StorageId, TrashId};
 use crate::dice::Dice;
 
 const OWNER: Ownership = Ownership { uid: 1000, gid: 100, mode: 0o755, umask: None };
-const LAYOUT: Layout = Layout { replication: 2, block_size: ByteSize::new(1 << 20) };
+const LAYOUT: Layout = Layout { replication: 2, block_size: ByteSize::new(1 << 20), spread: None };
 /// What is removed may be had back for so long.
 const KEEP_NANOS: u64 = 300_000_000;
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];

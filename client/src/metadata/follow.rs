@@ -147,7 +147,13 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
     }
     let places: [Option<&mut v1::Where>; 2] = match op {
         Op::Mkdir(op) => [op.place.as_mut(), None],
-        Op::Create(op) => [of(&mut op.destination), None],
+        Op::Create(op) => {
+            let meant_for = match op.meant_for.as_mut().and_then(|aim| aim.kind.as_mut()) {
+                Some(v1::aim::Kind::Place(place)) => Some(place),
+                Some(v1::aim::Kind::Object(_)) | None => None,
+            };
+            [of(&mut op.destination), meant_for]
+        }
         Op::PutInline(op) => [of(&mut op.destination), None],
         Op::Complete(op) => [of(&mut op.publish), None],
         Op::Rename(op) => [op.from.as_mut(), op.to.as_mut()],
@@ -157,6 +163,8 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         Op::Trash(op) => [op.place.as_mut(), None],
         Op::RestoreTrash(op) => [op.to.as_mut(), None],
         Op::SetAttr(op) => [op.place.as_mut(), None],
+        Op::SetDirectoryPolicy(op) => [op.place.as_mut(), None],
+        Op::FindDirectoryPolicy(op) => [op.place.as_mut(), None],
         Op::SetTtl(op) => [op.place.as_mut(), None],
         Op::SetQuota(op) => [op.place.as_mut(), None],
         Op::SetXattr(op) => [op.place.as_mut(), None],

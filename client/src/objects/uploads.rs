@@ -182,7 +182,8 @@ impl Objects {
     pub async fn part_writer(&self, upload: &UploadName, number: u16) -> Result<PartWriter, Error> {
         // A part is always of blocks: bytes that live with an inode could not be put behind those of other parts.
         let options = CreateOptions { mode: FILE_MODE, size_hint: Some(u64::MAX), ..CreateOptions::default() };
-        let file = FileWriter::unnamed(self.client().clone(), upload.show(), options).await?;
+        let object = v1::ObjectName { bucket: upload.bucket.clone(), key: upload.key.clone() };
+        let file = FileWriter::unnamed(self.client().clone(), object, upload.show(), options).await?;
         Ok(PartWriter { upload: upload.clone(), number, file })
     }
 

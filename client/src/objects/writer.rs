@@ -32,7 +32,8 @@ impl ObjectWriter {
         size_hint: Option<u64>,
     ) -> Result<Self, Error> {
         let options = CreateOptions { mode: FILE_MODE, size_hint, ..CreateOptions::default() };
-        let file = FileWriter::unnamed(client, show(bucket, key), options).await?;
+        let object = v1::ObjectName { bucket: bucket.to_owned(), key: key.to_vec() };
+        let file = FileWriter::unnamed(client, object, show(bucket, key), options).await?;
         Ok(Self { bucket: bucket.to_owned(), key: key.to_vec(), file })
     }
 

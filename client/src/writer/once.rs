@@ -12,6 +12,7 @@ use types::{ByteSize, NodeId};
 use super::file::{NO_TARGETS, SETUPS, setups_within};
 use super::pipeline::{FileFacts, FinishedBlock, Pipeline, PipelineError};
 use super::spares::Taken;
+use crate::directory_policy::Copies;
 use crate::error::Fault;
 use crate::store::Client;
 use crate::wire;
@@ -39,22 +40,22 @@ impl StoredBlock {
 }
 
 /// Writes a block of these bytes, at least one and at most [`MAX_BLOCK`].
-pub(crate) async fn store(client: &Client, data: Bytes, replication: u8, level: Level) -> Result<StoredBlock, Fault> {
+pub(crate) async fn store(client: &Client, data: Bytes, copies: Copies, level: Level) -> Result<StoredBlock, Fault> {
     if data.is_empty() || data.len() as u64 > MAX_BLOCK.get() {
         let length = data.len();
         return Err(Fault::Broken(format!("a block holds 1 byte to {MAX_BLOCK}, and not {length}")));
     }
-    let min_replicas = usize::from(client.defaults().min_replicas.min(replication).max(1));
+    let min_replicas = usize::from(client.defaults().min_replicas.min(copies.replication).max(1));
     let mut excluded: Vec<NodeId> = Vec::new();
     let (mut chains, mut began) = (0, None);
     loop {
-        let taken = client.0.spares.take(client, replication, &excluded).await?;
+        let taken = client.0.spares.take(client, copies, &excluded).await?;
         let facts = FileFacts {
             inode: taken.new.block.inode(),
             session: taken.session,
             level,
             block_size: MAX_BLOCK,
-            replicas: replication.into(),
+            replicas: copies.replication.into(),
             min_replicas,
             once: true,
         };

@@ -16,6 +16,7 @@ use tracing::debug;
 use types::{Code, NodeId, SessionId};
 
 use super::file::{NO_TARGETS, TARGETS_WITHIN};
+use crate::directory_policy::{self, Copies};
 use crate::error::Fault;
 use crate::metadata::{Metadata, Scope};
 use crate::store::Client;
@@ -44,7 +45,7 @@ struct State {
 struct Spare {
     new: NewBlock,
     session: SessionId,
-    wanted: u8,
+    copies: Copies,
     since: Instant,
 }
 
@@ -96,9 +97,9 @@ impl Spares {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block for a file that wants so many replicas, on none of the nodes in `exclude`.
-    pub(crate) async fn take(&self, client: &Client, wanted: u8, exclude: &[NodeId]) -> Result<Taken, Fault> {
-        if let Some(taken) = self.ready(client, wanted, exclude) {
+    /// A block for a file that wants these copies, on none of the nodes in `exclude`.
+    pub(crate) async fn take(&self, client: &Client, copies: Copies, exclude: &[NodeId]) -> Result<Taken, Fault> {
+        if let Some(taken) = self.ready(client, copies, exclude) {
             return Ok(taken);
         }
         let count = {
@@ -114,7 +115,7 @@ impl Spares {
         client.0.tasks.spawn({
             let client = client.clone();
             async move {
-                let answer = allocate(&client, count, wanted, &exclude).await;
+                let answer = allocate(&client, count, copies, &exclude).await;
                 client.0.spares.take_in(&client, answer, count, sender);
             }
         });
@@ -158,19 +159,19 @@ impl Spares {
     }
 
     /// One that lies here (invariant 2).
-    fn ready(&self, client: &Client, wanted: u8, exclude: &[NodeId]) -> Option<Taken> {
+    fn ready(&self, client: &Client, copies: Copies, exclude: &[NodeId]) -> Option<Taken> {
         let mut stale = Vec::new();
         let mut state = self.state();
         let mut found = None;
         let mut at = 0;
         while found.is_none() && at < state.ready.len() {
-            let Spare { new, wanted: of, since, .. } = &state.ready[at];
+            let Spare { new, copies: of, since, .. } = &state.ready[at];
             let is_bad =
                 new.targets.iter().any(|hop| exclude.contains(&hop.node) || client.0.datanodes.is_suspect(hop.address));
             if since.elapsed() >= AGE || is_bad {
                 stale.extend(state.ready.remove(at));
                 state.batch = 0;
-            } else if *of == wanted {
+            } else if *of == copies {
                 found = state.ready.remove(at);
             } else {
                 at += 1;
@@ -194,20 +195,21 @@ fn give_back_later(client: &Client) {
 }
 
 /// Asks for blocks. A leader that has just begun may not have heard of the datanodes yet.
-async fn allocate(client: &Client, count: usize, wanted: u8, exclude: &[NodeId]) -> Result<Vec<Spare>, Fault> {
+async fn allocate(client: &Client, count: usize, copies: Copies, exclude: &[NodeId]) -> Result<Vec<Spare>, Fault> {
     let deadline = Instant::now() + TARGETS_WITHIN;
     let mut exclude: Vec<u64> = exclude.iter().map(|node| node.get()).collect();
     loop {
         let allocate = v1::AllocateBlocks {
             count: u32::try_from(count).expect("few are asked for"),
-            replication: wanted.into(),
+            replication: copies.replication.into(),
+            spread: directory_policy::to_wire(copies.spread).into(),
             exclude: exclude.clone(),
             client_host: client.0.config.host.clone(),
         };
         match client.0.metadata.call(Op::AllocateBlocks(allocate), Scope::Update).await {
             Ok((v1::reply::Result::Blocks(v1::NewBlocks { blocks }), session)) => {
                 let since = Instant::now();
-                let spare = |wire| Ok(Spare { new: wire::new_block(wire)?, session, wanted, since });
+                let spare = |wire| Ok(Spare { new: wire::new_block(wire)?, session, copies, since });
                 return blocks.into_iter().map(spare).collect();
             }
             Ok((other, _)) => return Err(Metadata::unexpected(&other)),

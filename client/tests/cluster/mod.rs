@@ -176,6 +176,7 @@ fn greeting(points_to: Option<&str>) -> v1::ReplyBatch {
         session_timeout_ms: 30_000,
         durability: "close".to_owned(),
         trash_ms: 0,
+        spread: v1::Spread::Unspecified.into(),
     };
     let welcome = v1::Welcome { cluster: CLUSTER.as_bytes().to_vec(), term: 1, defaults: Some(defaults) };
     v1::ReplyBatch { welcome: Some(welcome), ..Default::default() }

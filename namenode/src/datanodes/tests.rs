@@ -49,7 +49,7 @@ fn heartbeat(node: u64, free: u64) -> Heartbeat {
 }
 
 fn wish(replicas: u8, exclude: &[u64]) -> Wish<'_> {
-    Wish { replicas, least: 2, block_size: ByteSize::new(100), exclude, writer_host: None, seed: 1 }
+    Wish { replicas, least: 2, block_size: ByteSize::new(100), exclude, writer_host: None, spread: None, seed: 1 }
 }
 
 #[test]

@@ -162,7 +162,8 @@ impl Duties {
         drop(held);
         let (replicas, least) = (file.replication, self.settings.min_replicas_of(file.replication));
         let seed = run.inode.get() ^ run.pieces[0].offset;
-        let wish = Wish { replicas, least, block_size: run.bytes(), exclude: &[], writer_host: None, seed };
+        let (block_size, spread) = (run.bytes(), file.spread);
+        let wish = Wish { replicas, least, block_size, exclude: &[], writer_host: None, spread, seed };
         let targets = match self.datanodes.targets(&wish) {
             Ok(targets) => targets,
             Err(reason) => {

@@ -59,7 +59,7 @@ impl Fixture {
             let put = Command::PutInline {
                 destination: Destination { place, overwrite: false, parents: false },
                 ownership: Ownership { uid: 0, gid: 0, mode: 0o600, umask: None },
-                layout: Layout { replication: 1, block_size: ByteSize::new(4096) },
+                layout: Layout { replication: 1, block_size: ByteSize::new(4096), spread: None },
                 content: Vec::new(),
                 mtime: None,
             };

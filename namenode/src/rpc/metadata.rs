@@ -12,12 +12,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use namespace::command::{Command, Holder, Origin, Principal, Reply, Request, Where};
+use namespace::directory_policy::{self, DirectoryPolicy};
 use namespace::lock::{LockKind, LockOwner, LockWish};
 use namespace::query;
-use namespace::{Caller, QueryError};
+use namespace::{Caller, Error, QueryError};
 use prost::Message as _;
 use proto::v1;
 use proto::v1::metadata_server;
+use proto::v1::op::Kind;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
@@ -219,6 +221,7 @@ impl Client {
             min_replicas: u32::from(settings.min_replicas_of(settings.replication)),
             session_timeout_ms: u64::try_from(settings.session_timeout.as_millis()).unwrap_or(u64::MAX),
             durability: settings.durability.name().to_owned(),
+            spread: wire::spread_of(Some(settings.placement.policy())).into(),
             trash_ms: u64::try_from(settings.trash_expiry.as_millis()).unwrap_or(u64::MAX),
         };
         let cluster = cluster.as_bytes().to_vec();
@@ -285,7 +288,26 @@ impl Client {
         let settings = self.service.effective.now();
         for op in ops {
             let tag = op.tag;
-            let result = wire::asked(op.kind, &settings).and_then(|asked| {
+            let mut kind = op.kind;
+            let inherited = match self.inherited(kind.as_ref(), op.principal.as_ref()) {
+                Ok(inherited) => inherited,
+                Err(refusal) => {
+                    let applied = self.service.progress.applied.get();
+                    sorted.answered.push(v1::Reply {
+                        tag,
+                        applied,
+                        result: Some(v1::reply::Result::Error(wire::refusal(&refusal))),
+                    });
+                    continue;
+                }
+            };
+            if let (Some(kind), Some(policy)) = (&mut kind, inherited) {
+                wire::inherit(kind, policy);
+            }
+            let result = wire::asked(kind, &settings).and_then(|mut asked| {
+                if let (Asked::Command(command, _), Some(policy)) = (&mut asked, inherited) {
+                    wire::spread(command, policy.spread);
+                }
                 let principal = self.principal.clone();
                 self.asked.insert(tag, Asking { deed: Deed::of(&asked), since: Instant::now(), principal });
                 let principal = self.speaks_for(op.principal)?;
@@ -307,6 +329,27 @@ impl Client {
         self.propose(sorted.updates);
         self.read(sorted.reads);
         self.reply(sorted.answered).await
+    }
+
+    /// What the file has from the directories above it that an operation makes, if it makes one. As this member's state has
+    /// it: what was set before the operation was sent is in it.
+    fn inherited(&self, kind: Option<&Kind>, named: Option<&v1::Principal>) -> Result<Option<DirectoryPolicy>, Error> {
+        let Some(aim) = kind.and_then(wire::aim) else { return Ok(None) };
+        // A principal that makes no sense is refused with the operation.
+        let Ok(Some(principal)) = self.speaks_for(named.cloned()) else { return Ok(None) };
+        let store = &*self.service.store;
+        let caller = Caller::of_query(store, Some(&principal)).map_err(QueryError::View);
+        match caller.and_then(|caller| directory_policy::of_new_file(store, caller, &aim)) {
+            Ok(policy) => Ok(Some(policy)),
+            // Without a name nothing else would lead its client to where the file is to be.
+            Err(QueryError::Refused(refusal)) if wire::is_nameless(kind) => Err(refusal),
+            Err(QueryError::Refused(_)) => Ok(None),
+            Err(QueryError::View(error)) => {
+                // What cannot be read stops the process elsewhere.
+                warn!(%error, "what a directory says cannot be read");
+                Ok(None)
+            }
+        }
     }
 
     /// On whose behalf an operation is: its own principal's, which only a stream of the superuser may name, or the
@@ -469,15 +512,20 @@ impl Client {
     /// Puts the targets of the blocks to come into a command.
     fn choose(&self, command: &mut Command, wanted: &Targets) -> Result<(), TooFew> {
         let block_size = self.service.effective.now().block_size;
+        let mut spread = wanted.spread;
         let (replicas, block_size, chains) = match command {
             Command::Create { layout, targets, .. } => {
+                spread = layout.spread;
                 (layout.replication, layout.block_size, std::slice::from_mut(targets))
             }
             Command::AllocateBlocks { wanted, targets } => (*wanted, block_size, targets.as_mut_slice()),
             Command::AddBlock { inode, targets, .. } => {
                 let place = Where { base: *inode, path: Vec::new() };
                 match query::stat(&*self.service.store, Caller::SYSTEM, &place) {
-                    Ok(row) => (row.replication, row.block_size, std::slice::from_mut(targets)),
+                    Ok(row) => {
+                        spread = row.spread;
+                        (row.replication, row.block_size, std::slice::from_mut(targets))
+                    }
                     // Refused without targets too, and by the one who decides.
                     Err(QueryError::Refused(_)) => return Ok(()),
                     Err(QueryError::View(error)) => {
@@ -495,6 +543,7 @@ impl Client {
                 block_size,
                 exclude: &wanted.exclude,
                 writer_host: Some(wanted.client_host.as_str()).filter(|host| !host.is_empty()),
+                spread,
                 seed: self.service.next_seed(),
             })?;
         }

@@ -5,7 +5,8 @@ use proto::{WireError, v1};
 use types::{BlockOffset, ByteSize, Code, Timestamp};
 
 use super::{
-    Asked, PAGE, Query, Refused, Targets, block_done, destination, few, layout, ownership, place, replication, wrong,
+    Asked, PAGE, Query, Refused, Targets, block_done, destination, few, layout, ownership, place, replication,
+    spread_rule, wrong,
 };
 use crate::settings::Settings;
 
@@ -24,8 +25,9 @@ pub(super) fn allocate(allocate: v1::AllocateBlocks, settings: &Settings) -> Res
         count => replication(count, "AllocateBlocks.replication")?,
     };
     let exclude = few(allocate.exclude, "AllocateBlocks.exclude")?;
+    let spread = spread_rule(allocate.spread, "AllocateBlocks.spread")?;
     let command = Command::AllocateBlocks { wanted, targets: vec![Vec::new(); count] };
-    Ok(Asked::Command(command, Some(Targets { exclude, client_host: allocate.client_host })))
+    Ok(Asked::Command(command, Some(Targets { exclude, client_host: allocate.client_host, spread })))
 }
 
 pub(super) fn release(release: v1::ReleaseBlocks) -> Result<Command, WireError> {
@@ -187,11 +189,12 @@ mod tests {
         let long = v1::Edit { content: vec![0; (16 << 10) + 1], ..Default::default() };
         assert_eq!(refused(write(vec![long])), Err(Code::TooLarge));
         assert_eq!(refused(write(vec![v1::Edit::default(); MANY + 1])), Err(Code::InvalidArgument));
-        let allocate = |count, replication| {
-            Kind::AllocateBlocks(v1::AllocateBlocks { count, replication, exclude: vec![], client_host: String::new() })
-        };
+        let allocate =
+            |count, replication| Kind::AllocateBlocks(v1::AllocateBlocks { count, replication, ..Default::default() });
         assert_eq!(refused(allocate(u32::MAX, 3)), Err(Code::InvalidArgument));
         assert_eq!(refused(allocate(1, 256)), Err(Code::InvalidArgument));
+        let unknown = v1::AllocateBlocks { count: 1, spread: 9, ..Default::default() };
+        assert_eq!(refused(Kind::AllocateBlocks(unknown)), Err(Code::InvalidArgument));
         let Ok(Asked::Command(Command::AllocateBlocks { wanted: 3, targets }, Some(_))) = asked(allocate(2, 0)) else {
             panic!("must be taken");
         };

@@ -1,6 +1,8 @@
 //! Answers for the wire.
 
 use namespace::command::{NewBlock, Reply};
+use namespace::directory_policy::InForce;
+use namespace::placement;
 use namespace::query::{Content, ExtentMap, Listing, Opened};
 use namespace::row::{self, BlockState, LocatedBlock};
 use proto::v1;
@@ -124,10 +126,34 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
         device: row.device.unwrap_or(0),
         target: row.target.clone().unwrap_or_default(),
         ttl: row.ttl_nanos,
+        spread: spread_of(row.spread).into(),
+        policy: row.policy.map(|policy| v1::DirectoryPolicy {
+            replication: policy.replication.map(u32::from),
+            spread: spread_of(policy.spread).into(),
+        }),
         access_acl: matches!(row.lists, Some(row::Lists::Access | row::Lists::Both)),
         default_acl: matches!(row.lists, Some(row::Lists::Default | row::Lists::Both)),
         holes: row.holes.unwrap_or_default().get(),
     }
+}
+
+pub(crate) const fn spread_of(rule: Option<placement::Policy>) -> v1::Spread {
+    match rule {
+        None => v1::Spread::Unspecified,
+        Some(placement::Policy::TwoRacks) => v1::Spread::TwoRacks,
+        Some(placement::Policy::Spread) => v1::Spread::Wide,
+    }
+}
+
+pub(crate) fn in_force(found: InForce) -> Answer {
+    let (replication, replication_from) = found.replication.unzip();
+    let (rule, spread_from) = found.spread.unzip();
+    Answer::InForce(v1::InForce {
+        replication: replication.map(u32::from),
+        replication_from: replication_from.unwrap_or_default(),
+        spread: spread_of(rule).into(),
+        spread_from: spread_from.unwrap_or_default(),
+    })
 }
 
 pub(crate) const fn supergroup(gid: Option<u32>) -> Answer {

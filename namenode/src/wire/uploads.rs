@@ -64,7 +64,7 @@ pub(super) fn put_part(wire: v1::PutPart, settings: &Settings) -> Result<Command
         Content::Shared(v1::put_part::Range { source: from, offset, length, replication }) => {
             let wanted = v1::Layout { replication, block_size: 0 };
             let replication = layout(Some(wanted), settings)?.replication;
-            PartContent::Shared { source: source(from)?, offset, length, replication }
+            PartContent::Shared { source: source(from)?, offset, length, replication, spread: None }
         }
     };
     let part = NewPart { content, etag: label(wire.etag, "PutPart.etag")?, properties: wire.properties };

@@ -43,6 +43,7 @@ fn row(replicas: &[u8], length: u64) -> BlockRow {
         leaving: Vec::new(),
         live: ByteSize::new(length),
         recovery: None,
+        spread: None,
     }
 }
 

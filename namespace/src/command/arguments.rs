@@ -3,6 +3,9 @@
 use minicbor::{Decode, Encode};
 use types::{BlockId, BlockOffset, ByteSize, GenStamp, InodeId, SessionId, StorageId, Timestamp};
 
+use crate::placement;
+use crate::row::Wanted;
+
 /// Where an object is: a path seen from a directory, or that inode itself when the path is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Where {
@@ -38,6 +41,15 @@ pub struct Layout {
     /// No block that is written into the file is longer.
     #[n(1)]
     pub block_size: ByteSize,
+    /// How the replicas are spread over racks; absent: as the cluster does it.
+    #[n(2)]
+    pub spread: Option<placement::Policy>,
+}
+
+impl Layout {
+    pub(crate) const fn wanted(&self) -> Wanted {
+        Wanted { replicas: self.replication, spread: self.spread }
+    }
 }
 
 /// A place in the namespace that something is to be put at.

@@ -53,7 +53,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, cloning: &Cloning<'_>) 
     target.check_can_hold_extents(if to_offset == 0 { step } else { 0 })?;
     let mut splice = target.splice(txn, terms)?;
     let reached = splice.clear(txn, to_offset, step)?;
-    let wanted = target.file()?.replication;
+    let wanted = target.file()?.wanted();
     for (at, extent) in found {
         let at = to_offset + (at - offset);
         if at + extent.length.get() > reached {

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::extents;
 use crate::key;
 use crate::limits::{MAX_FILE, MAX_OBJECT_EXTENTS, MAX_PARTS};
-use crate::row::{self, BlockRow, Data, ExtentRow, InodeRow};
+use crate::row::{self, BlockRow, Data, ExtentRow, InodeRow, Wanted};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree::{self, NewFile};
@@ -25,7 +25,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, completion: &Completion
         return completed_before(completion, found, &key);
     }
     bucket::check(completion.condition.as_ref(), found.as_ref(), &key)?;
-    let (length, extents) = assemble(txn, name.id, &completion.parts, completion.layout.replication)?;
+    let (length, extents) = assemble(txn, name.id, &completion.parts, completion.layout.wanted())?;
     upload::end(txn, upload_key, name.id)?;
     let new = NewFile {
         ownership: completion.ownership,
@@ -61,7 +61,7 @@ fn assemble<V: View>(
     txn: &mut Transaction<'_, V>,
     object: InodeId,
     parts: &[PartName],
-    wanted: u8,
+    wanted: Wanted,
 ) -> Outcome<(u64, u64)> {
     let ascend = parts.windows(2).all(|two| two[0].number < two[1].number);
     if parts.is_empty() || parts.len() > usize::from(MAX_PARTS) || !ascend {
@@ -93,14 +93,14 @@ fn move_extents<V: View>(
     part: &PartRow,
     object: InodeId,
     start: u64,
-    wanted: u8,
+    wanted: Wanted,
 ) -> Outcome<()> {
     for (key, value) in txn.rows.page(&key::extents(part.inode), MAX_OBJECT_EXTENTS)? {
         let extent: ExtentRow = row::decode(&key, &value)?;
         let offset = start + key::offset_of(&key)?;
         txn.remove(key);
         txn.put(key::extent(object, offset), &extent);
-        if part.replication < wanted {
+        if !part.wanted().covers(wanted) {
             let mut block: BlockRow = txn.rows.need(&key::block(extent.block))?;
             extents::raise(txn, extent.block, &mut block, wanted);
             txn.put_block(extent.block, &block);

@@ -8,7 +8,7 @@ use crate::handles;
 use crate::home::Home;
 use crate::key;
 use crate::limits::{MAX_CONCATENATED, MAX_EXTENTS};
-use crate::row::{self, BlockRow, Body, Data, ExtentRow, InodeRow};
+use crate::row::{self, BlockRow, Body, Data, ExtentRow, InodeRow, Wanted};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
@@ -68,7 +68,7 @@ fn take_over<V: View>(
     }
     *room -= page.len();
     let mut splice = target.splice(txn, terms)?;
-    let wanted = target.file()?.replication;
+    let wanted = target.file()?.wanted();
     for (key, value) in page {
         let offset = start + key::offset_of(&key)?;
         let extent: ExtentRow = row::decode(&key, &value)?;
@@ -83,10 +83,10 @@ fn move_in<V: View>(
     splice: &mut Splice,
     offset: u64,
     extent: ExtentRow,
-    wanted: u8,
+    wanted: Wanted,
 ) -> Outcome<()> {
     let mut row: BlockRow = txn.rows.need(&key::block(extent.block))?;
-    if row.wanted < wanted {
+    if !row.wanted().covers(wanted) {
         extents::raise(txn, extent.block, &mut row, wanted);
         txn.put_block(extent.block, &row);
     }

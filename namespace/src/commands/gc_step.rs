@@ -4,6 +4,7 @@ use types::{InodeId, Timestamp};
 
 use crate::ageing;
 use crate::command::Reply;
+use crate::directory_policy;
 use crate::extents;
 use crate::key;
 use crate::limits::MAX_STEP;
@@ -85,6 +86,7 @@ fn free_directory<V: View>(
         (true, true) => {
             let row: DirectoryRow = txn.rows.need(&key::directory(directory))?;
             ageing::forget(txn, directory, &row);
+            directory_policy::forget(txn, &row);
             txn.remove(key::directory(directory));
             txn.remove(key::garbage(directory));
             *budget -= 1;

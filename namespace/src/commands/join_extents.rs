@@ -33,7 +33,7 @@ pub(crate) fn run<V: View>(txn: &mut Transaction<'_, V>, inode: InodeId, join: &
         return Err(Error::ExtentsReplaced { inode }.into());
     }
     let file = content.file()?;
-    let (wanted, longest, length) = (file.replication, file.block_size, file.length.get());
+    let (wanted, longest, length) = (file.wanted(), file.block_size, file.length.get());
     pending::commit(txn, join.block, &pending::Terms { wanted, min_replicas: join.min_replicas, longest })?;
     let mut splice = content.splice_after(txn, Duration::from_nanos(join.grace_nanos))?;
     for (offset, length, block_offset) in left {

@@ -56,6 +56,7 @@ pub(crate) mod report_bad_replica;
 pub(crate) mod restore_trash;
 pub(crate) mod set_attr;
 pub(crate) mod set_bucket_setting;
+pub(crate) mod set_directory_policy;
 pub(crate) mod set_lock;
 pub(crate) mod set_policy;
 pub(crate) mod set_quota;

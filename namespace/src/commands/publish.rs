@@ -77,7 +77,7 @@ fn copy<V: View>(
     let mut row = tree::new_file(txn, NewFile { ownership, layout, mtime, writing: false, length, data })?;
     let inode = row.inode;
     if let Data::Blocks { extents, .. } = &mut row.need_file_mut()?.data {
-        *extents = upload::share(txn, from.inode, (0, length.get()), inode, layout.replication)?;
+        *extents = upload::share(txn, from.inode, (0, length.get()), inode, layout.wanted())?;
     }
     if bucket::is_as_given(&from)? {
         let list = upload::part_list(&txn.rows, &from)?;

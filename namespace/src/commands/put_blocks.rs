@@ -46,11 +46,11 @@ pub(crate) fn run<V: View>(
     if blocks.is_empty() || blocks.len() > MAX_EDITS {
         return Err(Error::BadEdits { inode, limit: MAX_EDITS as u32 }.into());
     }
-    let terms = pending::Terms { wanted: layout.replication, min_replicas, longest: layout.block_size };
+    let terms = pending::Terms { wanted: layout.wanted(), min_replicas, longest: layout.block_size };
     let mut offset = 0;
     for done in blocks {
         pending::commit(txn, done, &terms)?;
-        extents::hold(txn, done.block, done.length, layout.replication)?;
+        extents::hold(txn, done.block, done.length, layout.wanted())?;
         let extent = ExtentRow { block: done.block, length: done.length, block_offset: BlockOffset::ZERO };
         txn.put(key::extent(inode, offset), &extent);
         offset += done.length.get();

@@ -5,7 +5,7 @@ use crate::commands::complete;
 use crate::error::Error;
 use crate::key;
 use crate::limits::{MAX_PARTS, MAX_XATTR_VALUE};
-use crate::row::Data;
+use crate::row::{Data, Wanted};
 use crate::rows::Rows;
 use crate::transaction::{Outcome, Transaction};
 use crate::tree;
@@ -19,7 +19,7 @@ struct Held {
     inode: InodeId,
     length: ByteSize,
     extents: u64,
-    replication: u8,
+    wanted: Wanted,
 }
 
 /// Adds a part to an upload, in place of one with the same number.
@@ -40,17 +40,19 @@ pub(crate) fn run<V: View>(
     }
     let held = match &part.content {
         PartContent::Written { inode, last, min_replicas } => written(txn, *inode, last.as_ref(), *min_replicas)?,
-        PartContent::Shared { source, offset, length, replication } => {
-            shared(txn, source, (*offset, *length), *replication)?
+        PartContent::Shared { source, offset, length, replication, spread } => {
+            let wanted = Wanted { replicas: *replication, spread: *spread };
+            shared(txn, source, (*offset, *length), wanted)?
         }
     };
     let part_key = key::part(name.id, number);
     if let Some(former) = txn.rows.row::<PartRow>(&part_key)? {
         upload::free(txn, &former);
     }
-    let Held { inode, length, extents, replication } = held;
+    let Held { inode, length, extents, wanted } = held;
+    let Wanted { replicas: replication, spread } = wanted;
     let (modified, etag, properties) = (txn.now, part.etag.clone(), part.properties.clone());
-    txn.put(part_key, &PartRow { inode, length, extents, replication, modified, etag, properties });
+    txn.put(part_key, &PartRow { inode, length, extents, replication, modified, etag, properties, spread });
     Ok(Reply::Part { inode, length, modified })
 }
 
@@ -72,8 +74,7 @@ fn written<V: View>(
     let file = open.row.need_file()?;
     match &file.data {
         Data::Blocks { extents, .. } => {
-            let (length, extents, replication) = (file.length, *extents, file.replication);
-            Ok(Held { inode, length, extents, replication })
+            Ok(Held { inode, length: file.length, extents: *extents, wanted: file.wanted() })
         }
         Data::Inline { content, .. } => {
             let length = ByteSize::new(content.len() as u64);
@@ -87,9 +88,9 @@ fn shared<V: View>(
     txn: &mut Transaction<'_, V>,
     source: &Source,
     (offset, length): (u64, u64),
-    replication: u8,
+    wanted: Wanted,
 ) -> Outcome<Held> {
-    tree::check_replication(replication)?;
+    tree::check_replication(wanted.replicas)?;
     let (_, row) = upload::source(txn, source)?;
     let file = row.need_file()?;
     if let Data::Inline { content, .. } = &file.data {
@@ -99,6 +100,6 @@ fn shared<V: View>(
     let end = offset.checked_add(length).filter(|end| *end <= file.length.get());
     let end = end.ok_or_else(|| Error::SourceChanged { place: row.inode.to_string() })?;
     let inode = txn.next_inode();
-    let extents = upload::share(txn, row.inode, (offset, end), inode, replication)?;
-    Ok(Held { inode, length: ByteSize::new(length), extents, replication })
+    let extents = upload::share(txn, row.inode, (offset, end), inode, wanted)?;
+    Ok(Held { inode, length: ByteSize::new(length), extents, wanted })
 }

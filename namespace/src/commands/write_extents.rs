@@ -83,7 +83,7 @@ fn put_blocks<V: View>(
     length: u64,
 ) -> Outcome<()> {
     let file = content.file()?;
-    let (wanted, min_replicas, longest) = (file.replication, writing.min_replicas, file.block_size);
+    let (wanted, min_replicas, longest) = (file.wanted(), writing.min_replicas, file.block_size);
     content.check_can_hold_extents(covered(ranges))?;
     for done in writing.blocks {
         pending::commit(txn, done, &pending::Terms { wanted, min_replicas, longest })?;

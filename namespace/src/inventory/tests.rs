@@ -36,6 +36,7 @@ fn row(replicas: &[u8], bad: &[u8], leaving: &[u8]) -> BlockRow {
         leaving: list(leaving),
         live: ByteSize::new(10),
         recovery: None,
+        spread: None,
     }
 }
 

@@ -42,6 +42,7 @@ fn row(replicas: &[u8], bad: &[u8], leaving: &[u8]) -> BlockRow {
         leaving: list(leaving),
         live: ByteSize::new(10),
         recovery: None,
+        spread: None,
     }
 }
 
@@ -144,6 +145,19 @@ fn spreading_wants_a_rack_for_each() {
 }
 
 #[test]
+fn a_block_with_a_rule_of_its_own_is_spread_by_that_one() {
+    let mut all = facts(&[(1, Alive), (2, Alive), (3, Alive), (4, Alive)]);
+    all.members.get_mut(&location(4).storage).expect("known").candidate.rack = "/third".to_owned();
+    let of = |spread| BlockRow { spread, ..row(&[1, 2, 3], &[], &[]) };
+    let is_spread = |work| matches!(work, Some(Work::Copy { target, .. }) if target == location(4));
+    assert!(is_spread(work(&of(Some(Policy::Spread)), &all)));
+    assert_eq!(work(&of(Some(Policy::TwoRacks)), &all), None);
+    all.policy = Policy::Spread;
+    assert!(is_spread(work(&of(None), &all)) && is_spread(work(&of(Some(Policy::Spread)), &all)));
+    assert_eq!(work(&of(Some(Policy::TwoRacks)), &all), None, "two racks are enough for this one");
+}
+
+#[test]
 fn a_storage_without_room_gets_no_copy() {
     let mut all = facts(&[(1, Alive), (2, Alive), (3, Alive)]);
     assert!(work_of(&[1, 2], &all).is_some());
@@ -182,11 +196,12 @@ fn liveness() -> impl Strategy<Value = Liveness> {
 fn case() -> impl Strategy<Value = (Facts, BlockRow)> {
     let members = prop::collection::vec((0_u8..6, liveness()), 1..10);
     let lists = prop::collection::vec(0_u8..5, 10);
-    (members, lists, 1_u8..4).prop_map(|(members, lists, wanted)| {
+    let rules = prop::sample::select(vec![None, Some(Policy::TwoRacks), Some(Policy::Spread)]);
+    (members, lists, 1_u8..4, rules).prop_map(|(members, lists, wanted, spread)| {
         let of = |list: u8| (0..10).filter(|id| lists[usize::from(*id)] == list).collect::<Vec<u8>>();
         let members =
             (0..).zip(&members).map(|(id, (host, liveness))| (location(id).storage, member(id, *host, *liveness)));
-        let row = BlockRow { wanted, ..row(&of(0), &of(1), &of(2)) };
+        let row = BlockRow { wanted, spread, ..row(&of(0), &of(1), &of(2)) };
         (Facts { members: members.collect(), ..Facts::default() }, row)
     })
 }
@@ -211,7 +226,7 @@ proptest! {
                 let rack = |at: &BlockLocation| &facts.members[&at.storage].candidate.rack;
                 let racks: BTreeSet<_> = good.iter().map(rack).collect();
                 let is_spread = good.len() == usize::from(row.wanted)
-                    && racks.len() < facts.policy.racks(good.len())
+                    && racks.len() < facts.rule(&row).racks(good.len())
                     && !racks.contains(rack(&target));
                 prop_assert!(hosts(good.iter().map(member)) < usize::from(row.wanted) || is_spread, "invariant 5");
                 prop_assert_eq!(sources.iter().map(|at| at.storage).collect::<BTreeSet<_>>(),

@@ -3,6 +3,8 @@
 use minicbor::{Decode, Encode};
 use types::{BlockId, BlockOffset, ByteSize, GenStamp, NodeId, SessionId, StorageId};
 
+use crate::placement;
+
 /// One storage that holds, or is to hold, a replica, and the node it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct BlockLocation {
@@ -54,9 +56,47 @@ pub struct BlockRow {
     /// older than this may change the block any more.
     #[n(8)]
     pub recovery: Option<GenStamp>,
+    /// How the replicas are spread over racks; absent: as the cluster does it, and in rows of before.
+    #[n(9)]
+    pub spread: Option<placement::Policy>,
+}
+
+/// What a file asks of the blocks that hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub replicas: u8,
+    /// Absent: as the cluster does it.
+    pub spread: Option<placement::Policy>,
+}
+
+impl Wanted {
+    /// What does for both. That of the cluster may be either rule, so it does for two racks.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let strictness = |spread: &Option<placement::Policy>| match spread {
+            Some(placement::Policy::TwoRacks) => 0,
+            None => 1,
+            Some(placement::Policy::Spread) => 2,
+        };
+        let spread = std::cmp::max_by_key(self.spread, other.spread, strictness);
+        Self { replicas: self.replicas.max(other.replicas), spread }
+    }
+
+    /// Whether this does for `other` too.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.and(other) == self
+    }
 }
 
 impl BlockRow {
+    pub(crate) const fn wanted(&self) -> Wanted {
+        Wanted { replicas: self.wanted, spread: self.spread }
+    }
+
+    pub(crate) const fn set_wanted(&mut self, Wanted { replicas, spread }: Wanted) {
+        self.wanted = replicas;
+        self.spread = spread;
+    }
+
     /// The highest generation that a replica of the block may have.
     pub fn newest_generation(&self) -> GenStamp {
         self.recovery.map_or(self.generation, |recovery| recovery.max(self.generation))

@@ -4,9 +4,11 @@ use minicbor::{Decode, Encode};
 use types::acl::Acl;
 use types::{ByteSize, InodeId, Timestamp};
 
-use super::{DirectoryRow, Quota, Usage};
+use super::{DirectoryRow, Quota, Usage, Wanted};
 use crate::acl;
 use crate::command::Ownership;
+use crate::directory_policy::DirectoryPolicy;
+use crate::placement;
 use crate::view::ViewError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -81,6 +83,12 @@ pub struct Attributes {
     /// Of files: the bytes of the length that are holes; absent if there are none.
     #[n(19)]
     pub holes: Option<ByteSize>,
+    /// Of files: how replicas are spread over racks; absent: as the cluster does it.
+    #[n(20)]
+    pub spread: Option<placement::Policy>,
+    /// Of directories that say something of the files that are made below.
+    #[n(21)]
+    pub policy: Option<DirectoryPolicy>,
 }
 
 /// The access control lists of an object, where it has any.
@@ -229,6 +237,15 @@ pub(crate) struct FileBody {
     /// Bytes of the length that no extent holds; absent if there are none. Programs before this one did not count them.
     #[n(8)]
     pub(crate) holes: Option<ByteSize>,
+    /// How replicas are spread over racks; absent: as the cluster does it.
+    #[n(9)]
+    pub(crate) spread: Option<placement::Policy>,
+}
+
+impl FileBody {
+    pub(crate) const fn wanted(&self) -> Wanted {
+        Wanted { replicas: self.replication, spread: self.spread }
+    }
 }
 
 impl InodeRow {
@@ -318,6 +335,8 @@ impl InodeRow {
             ttl_nanos: directory.and_then(|row| row.ttl_nanos),
             lists: acl::lists(self),
             holes: None,
+            spread: None,
+            policy: directory.and_then(|row| row.policy),
         };
         if let Some(directory) = directory {
             attributes.mtime = directory.mtime;
@@ -336,6 +355,7 @@ impl InodeRow {
                 attributes.block_size = file.block_size;
                 attributes.writing = file.writing;
                 attributes.holes = file.holes;
+                attributes.spread = file.spread;
             }
             Body::Symlink(link) => {
                 attributes.kind = Kind::Symlink;

@@ -7,6 +7,7 @@ mod bad_input;
 mod buckets;
 mod changes;
 mod content;
+mod directory_policies;
 mod exactly_once;
 mod fsck;
 mod garbage;

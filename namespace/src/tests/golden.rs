@@ -3,6 +3,7 @@
 
 mod acl;
 mod content;
+mod directory_policies;
 mod jobs;
 mod policies;
 mod service;
@@ -117,6 +118,7 @@ fn rows_keep_their_bytes() {
             data: Data::Blocks { next_block: 2, extents: 2 },
             changes: 3,
             holes: None,
+            spread: None,
         }),
         xattrs: None,
         names: None,
@@ -138,6 +140,7 @@ fn rows_keep_their_bytes() {
         implicit: true,
         subdirectories: None,
         ttl_nanos: None,
+        policy: None,
     };
     let bounded =
         DirectoryRow { quota: Some(Quota { raw_bytes: Some(1 << 40), inodes: Some(9) }), ..directory.clone() };
@@ -157,6 +160,7 @@ fn rows_keep_their_bytes() {
         leaving: vec![location(2)],
         live: ByteSize::new(200),
         recovery: None,
+        spread: None,
     };
     let system = SystemRow {
         cluster: Some(CLUSTER),
@@ -166,6 +170,7 @@ fn rows_keep_their_bytes() {
         next_node: NodeId::new(103),
         blocks: 1,
         sessions: 1,
+        policies: None,
         supergroup: None,
     };
     let denied = Error::AccessDenied { place: "/x".to_owned(), uid: 1000, right: Right::Search };

@@ -77,6 +77,7 @@ fn rows_of_uploads_keep_their_bytes() {
         modified: initiated,
         etag: "e".to_owned(),
         properties,
+        spread: None,
     };
     let keys = [key::upload(InodeId::new(7), b"a/b", InodeId::new(42)), key::part(InodeId::new(42), 3)];
     assert_eq!(key::upload_of(&keys[0]), Ok((InodeId::new(7), &b"a/b"[..], InodeId::new(42))));
@@ -91,7 +92,7 @@ fn commands_on_uploads_keep_their_bytes() {
     let upload = || UploadName { bucket: "b".to_owned(), key: b"k".to_vec(), id: InodeId::new(42) };
     let part = |content| NewPart { content, etag: "e".to_owned(), properties: b"p".to_vec() };
     let written = PartContent::Written { inode: InodeId::new(43), last: None, min_replicas: 2 };
-    let shared = PartContent::Shared { source: source(), offset: 1, length: 2, replication: 3 };
+    let shared = PartContent::Shared { source: source(), offset: 1, length: 2, replication: 3, spread: None };
     let completion = Completion {
         upload: upload(),
         parts: vec![PartName { number: 1, inode: InodeId::new(43) }],

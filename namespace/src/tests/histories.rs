@@ -21,9 +21,11 @@ use crate::command::{
     AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, Reply, Request, TimeKind, Where,
     XattrMode,
 };
+use crate::directory_policy::DirectorySetting;
 use crate::error::{Error, QueryError};
 use crate::memory::MemoryView;
 use crate::overlay::Overlay;
+use crate::placement;
 use crate::query::{self, Content};
 use crate::row::{BlockRow, LocatedBlock, Quota};
 
@@ -45,6 +47,7 @@ enum Step {
     Delete { place: Place, recursive: bool },
     SetAttr { place: Place, change: AttrChange },
     SetQuota { place: Place, quota: Quota },
+    SetPolicy { place: Place, setting: DirectorySetting },
     SetXattr { place: Place, name: &'static str, length: usize, mode: XattrMode },
     RemoveXattr { place: Place, name: &'static str },
     Replica { block: Index, kind: Replicas, storage: u8 },
@@ -195,6 +198,14 @@ fn caller() -> impl Strategy<Value = Option<Principal>> {
     ]
 }
 
+fn setting() -> impl Strategy<Value = DirectorySetting> {
+    let rules = [None, Some(placement::Policy::TwoRacks), Some(placement::Policy::Spread)];
+    prop_oneof![
+        prop::option::of(0_u8..34).prop_map(|count| DirectorySetting::Replication { count }),
+        prop::sample::select(rules.to_vec()).prop_map(|rule| DirectorySetting::Spread { rule }),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let replicas = prop_oneof![Just(Replicas::Add), Just(Replicas::Remove), Just(Replicas::Bad)];
     prop_oneof![
@@ -213,6 +224,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (place(), change()).prop_map(|(place, change)| Step::SetAttr { place, change }),
         2 => (place(), prop::option::of(0_u64..300), prop::option::of(0_u64..12))
             .prop_map(|(place, raw_bytes, inodes)| Step::SetQuota { place, quota: Quota { raw_bytes, inodes } }),
+        2 => (place(), setting()).prop_map(|(place, setting)| Step::SetPolicy { place, setting }),
         4 => (place(), name(), prop::sample::select(vec![0_usize, 100, 250, 300]), xattr_mode())
             .prop_map(|(place, name, length, mode)| Step::SetXattr { place, name, length, mode }),
         2 => (place(), name()).prop_map(|(place, name)| Step::RemoveXattr { place, name }),
@@ -350,7 +362,7 @@ impl History {
             }
             Step::PutInline { destination, length } => {
                 let destination = self.destination(destination);
-                let layout = Layout { replication: 2, ..LAYOUT };
+                let layout = Layout { replication: 2, spread: Some(placement::Policy::Spread), ..LAYOUT };
                 let content = vec![7; *length];
                 self.client(who, Command::PutInline { destination, ownership: OWNER, layout, content, mtime: None });
             }
@@ -375,6 +387,10 @@ impl History {
             Step::SetQuota { place, quota } => {
                 let place = self.place(place);
                 self.client(who, Command::SetQuota { place, quota: *quota });
+            }
+            Step::SetPolicy { place, setting } => {
+                let place = self.place(place);
+                self.client(who, Command::SetDirectoryPolicy { place, setting: *setting });
             }
             Step::SetXattr { place, name, length, mode } => {
                 let (place, name, value) = (self.place(place), name.as_bytes().to_vec(), vec![7; *length]);

@@ -16,6 +16,8 @@ use crate::command::{
     AttrChange, BlockDone, Command, Destination, NewBlock, Ownership, Principal, Reply, Request, TimeKind, Where,
     XattrMode,
 };
+use crate::directory_policy::{DirectoryPolicy, DirectorySetting};
+use crate::placement;
 use crate::row::{Attributes, BlockLocation, BlockRow, BlockState, Kind, Quota, Usage};
 
 type Outcome<T> = Result<T, Code>;
@@ -42,6 +44,7 @@ pub(crate) enum Body {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct File {
     replication: u8,
+    spread: Option<placement::Policy>,
     block_size: ByteSize,
     pub(crate) writer: Option<SessionId>,
     pub(crate) inline: Option<Vec<u8>>,
@@ -83,6 +86,7 @@ pub(crate) struct Model {
     pub(crate) objects: BTreeMap<InodeId, Object>,
     pub(crate) doomed: BTreeSet<InodeId>,
     quotas: BTreeMap<InodeId, Quota>,
+    policies: BTreeMap<InodeId, DirectoryPolicy>,
     pub(crate) names: Names,
 }
 
@@ -115,6 +119,7 @@ impl Model {
             objects: BTreeMap::from([(InodeId::ROOT, root)]),
             doomed: BTreeSet::new(),
             quotas: BTreeMap::new(),
+            policies: BTreeMap::new(),
             names: Names::default(),
         }
     }
@@ -172,6 +177,7 @@ impl Model {
                 let inode = self.take_inode();
                 let file = File {
                     replication: layout.replication,
+                    spread: layout.spread,
                     block_size: layout.block_size,
                     writer: Some(session),
                     inline: None,
@@ -192,6 +198,7 @@ impl Model {
                 let inode = self.take_inode();
                 let file = File {
                     replication: layout.replication,
+                    spread: layout.spread,
                     block_size: layout.block_size,
                     writer: None,
                     inline: Some(content.clone()),
@@ -298,6 +305,23 @@ impl Model {
                     return Err(if self.is_symlink(inode) { Code::SymbolicLink } else { Code::NotDirectory });
                 }
                 self.quotas.insert(inode, *quota);
+                self.object_mut(inode).ctime = self.now;
+                Ok(self.attributes_reply(inode))
+            }
+            Command::SetDirectoryPolicy { place, setting } => {
+                let (_, _, inode) = self.find(place)?;
+                if self.restricted().is_some() {
+                    return Err(Code::NotPermitted);
+                }
+                if !self.is_directory(inode) {
+                    return Err(if self.is_symlink(inode) { Code::SymbolicLink } else { Code::NotDirectory });
+                }
+                let policy = self.policies.entry(inode).or_default();
+                match setting {
+                    DirectorySetting::Replication { count: Some(0 | 33..) } => return Err(Code::InvalidArgument),
+                    DirectorySetting::Replication { count } => policy.replication = *count,
+                    DirectorySetting::Spread { rule } => policy.spread = *rule,
+                }
                 self.object_mut(inode).ctime = self.now;
                 Ok(self.attributes_reply(inode))
             }
@@ -599,6 +623,7 @@ impl Model {
             leaving: Vec::new(),
             live: ByteSize::ZERO,
             recovery: None,
+            spread: file.spread,
         };
         file.blocks.insert(block, row);
         NewBlock { block, generation: GenStamp::FIRST, targets: targets.to_vec() }
@@ -909,6 +934,8 @@ impl Model {
             device: other.map(|other| other.device).filter(|device| *device != 0),
             target,
             ttl_nanos: None,
+            spread: file.and_then(|file| file.spread),
+            policy: self.policies.get(&inode).copied().filter(|policy| *policy != DirectoryPolicy::default()),
             lists: None,
             holes: None,
             quota: self.quotas.get(&inode).copied().filter(|quota| *quota != Quota::default()),

@@ -302,6 +302,8 @@ mod tests {
             gid: 0,
             length: types::ByteSize::new(length),
             holes: types::ByteSize::ZERO,
+            spread: None,
+            policy: None,
             atime: mtime,
             mtime,
             ctime: mtime,

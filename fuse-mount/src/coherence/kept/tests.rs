@@ -29,6 +29,8 @@ fn attributes(inode: InodeId, kind: Kind, links: u32) -> Attributes {
         access_acl: false,
         default_acl: false,
         holes: ByteSize::ZERO,
+        spread: None,
+        policy: None,
     }
 }
 

@@ -119,7 +119,7 @@ proptest! {
             Some(Work::Copy { sources, target }) => {
                 let counted = || row.replicas.iter().filter_map(|at| facts.counted(at));
                 let racks: BTreeSet<_> = counted().map(|member| &member.candidate.rack).collect();
-                let is_spread = racks.len() < facts.policy.racks(row.wanted.into())
+                let is_spread = racks.len() < facts.rule(&row).racks(row.wanted.into())
                     && !racks.contains(&facts.members[&target.storage].candidate.rack);
                 prop_assert!(hosts(counted()) < usize::from(row.wanted) || is_spread, "invariants 4 and 5");
                 prop_assert_eq!(sources.iter().map(|at| at.storage).collect::<BTreeSet<_>>(),

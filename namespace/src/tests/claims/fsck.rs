@@ -5,6 +5,7 @@ use crate::access::Caller;
 use crate::error::QueryError;
 use crate::fsck::{Broken, Fsck, Looked, Told, What};
 use crate::key;
+use crate::placement;
 use crate::repair::{Facts, Health};
 use crate::row::{self, BlockRow, DirectoryRow, ExtentRow, Usage};
 use crate::rows::Rows;
@@ -128,6 +129,10 @@ fn content_that_is_not_whole_is_told() {
     let mut fewer = cluster.clone();
     fewer.change(key::block(block), |row: &mut BlockRow| row.wanted = 2);
     assert_eq!(broken(&fewer), only(Broken::Wanted { block, wanted: 2, asked: 3 }));
+
+    let mut closer = cluster.clone();
+    closer.change(key::block(block), |row: &mut BlockRow| row.spread = Some(placement::Policy::TwoRacks));
+    assert_eq!(broken(&closer), only(Broken::Spread { block }));
 
     let over = ExtentRow { block, length: ByteSize::new(2), block_offset: BlockOffset::ZERO };
     cluster.damage(key::extent(inode, 9), Some(row::encode(&over)));

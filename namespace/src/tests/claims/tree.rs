@@ -100,7 +100,7 @@ fn time_never_runs_backwards() {
 #[test]
 fn impossible_requests_are_refused_by_name() {
     let mut cluster = Cluster::formatted();
-    let layout = |replication, block_size| Layout { replication, block_size: ByteSize::new(block_size) };
+    let layout = |replication, block_size| Layout { replication, block_size: ByteSize::new(block_size), spread: None };
     let put_with = |layout, mode, length| Command::PutInline {
         destination: to("/f"),
         ownership: Ownership { mode, ..OWNER },

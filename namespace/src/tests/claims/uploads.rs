@@ -389,7 +389,7 @@ fn a_part_can_share_a_range_of_an_object() {
     let from = source(&cluster, b"from");
     let upload = begin(&mut cluster, b"to");
     let shared = |offset, length| {
-        let content = PartContent::Shared { source: from.clone(), offset, length, replication: 3 };
+        let content = PartContent::Shared { source: from.clone(), offset, length, replication: 3, spread: None };
         let part = NewPart { content, etag: "e".to_owned(), properties: Vec::new() };
         Command::PutPart { upload: upload.clone(), number: 2, part }
     };
@@ -407,7 +407,7 @@ fn a_part_can_share_a_range_of_an_object() {
     assert_eq!(content(&cluster, BUCKET, b"to"), [(6, block, 0), (2, first, 8), (3, second, 0)]);
     cluster.run(put(over("/bucket/small"), b"hello")).expect("put");
     let small = source(&cluster, b"small");
-    let content = PartContent::Shared { source: small, offset: 0, length: 5, replication: 3 };
+    let content = PartContent::Shared { source: small, offset: 0, length: 5, replication: 3, spread: None };
     let part = NewPart { content, etag: "e".to_owned(), properties: Vec::new() };
     let upload = begin(&mut cluster, b"again");
     assert_eq!(code(cluster.run(Command::PutPart { upload, number: 1, part })), Code::StoredOtherwise);

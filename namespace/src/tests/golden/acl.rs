@@ -32,6 +32,7 @@ fn rows_with_lists_keep_their_bytes() {
         next_node: types::NodeId::new(103),
         blocks: 1,
         sessions: 1,
+        policies: None,
         supergroup: Some(500),
     };
     let bad = Error::BadAcl { place: "/x".to_owned(), reason: "r".to_owned() };

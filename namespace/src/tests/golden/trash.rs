@@ -50,6 +50,7 @@ fn the_trash_keeps_its_bytes() {
         implicit: false,
         subdirectories: Some(0),
         ttl_nanos: Some(1_000_000_000),
+        policy: None,
     };
     let result = |result| row::encode(&ResultRow { sequence: Sequence::new(3), result });
     let rows = [

@@ -7,8 +7,9 @@ use proptest::sample::Index;
 use types::{BlockId, BlockOffset, ByteSize, Code, GenStamp, SessionId};
 
 use crate::access::Caller;
-use crate::command::{BlockDone, Command, ContentTerms, Edit, Joined, NewBlock, Reply};
+use crate::command::{BlockDone, Command, ContentTerms, Edit, Joined, Layout, NewBlock, Reply};
 use crate::limits::MAX_EXTENTS;
+use crate::placement;
 use crate::query::{self, Content};
 use crate::tests::{Cluster, LAYOUT, OWNER, at, invariants, locations, over, storages};
 
@@ -266,7 +267,8 @@ impl History {
                 let bytes = blocks.iter().flat_map(|done| (0..done.length.get()).map(|at| Byte::Of(done.block, at)));
                 let bytes = bytes.collect();
                 let destination = over(name(file));
-                let (ownership, layout, min_replicas, mtime) = (OWNER, LAYOUT, 2, None);
+                let layout = Layout { spread: Some(placement::Policy::Spread), ..LAYOUT };
+                let (ownership, min_replicas, mtime) = (OWNER, 2, None);
                 let command = Command::PutBlocks { destination, ownership, layout, blocks, min_replicas, mtime };
                 assert!(self.change(command, Ok(())));
                 self.files.insert(name(file), File { bytes, inline: false, had_blocks: false });

@@ -10,9 +10,10 @@ use super::super::{Cluster, LAYOUT, OWNER, at, invariants, locations, storages};
 use crate::access::Caller;
 use crate::bucket::Condition;
 use crate::command::{
-    BlockDone, Command, Completion, Content, NewPart, Ownership, PartContent, PartName, Publication, Reply, Source,
-    UploadName,
+    BlockDone, Command, Completion, Content, Layout, NewPart, Ownership, PartContent, PartName, Publication, Reply,
+    Source, UploadName,
 };
+use crate::placement;
 use crate::query::{self, UploadItem, UploadQuery};
 
 const BUCKET: &str = "bucket";
@@ -129,7 +130,7 @@ impl History {
             }
             Step::Share { upload, number, from, range: (offset, length) } => {
                 let (Some(upload), Some(source)) = (self.upload(&upload), self.source(from)) else { return };
-                let content = PartContent::Shared { source, offset, length, replication: 3 };
+                let content = PartContent::Shared { source, offset, length, replication: 3, spread: None };
                 let object = &self.objects[&from];
                 match object.get(offset as usize..(offset + length) as usize).map(<[_]>::to_vec) {
                     Some(bytes) => self.put_part(upload, number, content, bytes),
@@ -148,7 +149,8 @@ impl History {
             }
             Step::Copy { from, to } => {
                 let Some(source) = self.source(from) else { return };
-                let content = Content::Copied { ownership: OWNER, layout: LAYOUT, source };
+                let layout = Layout { spread: Some(placement::Policy::TwoRacks), ..LAYOUT };
+                let content = Content::Copied { ownership: OWNER, layout, source };
                 let (bucket, key, etag) = (BUCKET.to_owned(), KEYS[to].to_vec(), Some("c".to_owned()));
                 let (properties, attributes, condition) = (Vec::new(), Vec::new(), None);
                 let publication = Publication { bucket, key, content, etag, properties, attributes, condition };
@@ -215,7 +217,7 @@ impl History {
             upload,
             parts: used.iter().map(|(part, _)| *part).collect(),
             ownership: OWNER,
-            layout: LAYOUT,
+            layout: Layout { spread: Some(placement::Policy::Spread), ..LAYOUT },
             etag: format!("{id}-{}", used.len()),
             properties: Vec::new(),
             attributes: Vec::new(),
