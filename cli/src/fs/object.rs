@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use client::{Attributes, Kind, Quota, Usage};
+use client::{Attributes, DirectoryPolicy, Kind, Quota, Spread, Usage};
 use serde::Serialize;
 use types::Path;
 
@@ -32,6 +32,12 @@ pub(crate) struct Object {
     writing: bool,
     usage: Option<Usage>,
     quota: Option<Quota>,
+    /// Of files whose copies are not spread as the cluster does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<Spread>,
+    /// Of directories that have one of their own: what they say of the files that are made below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<DirectoryPolicy>,
     /// Of directories that have one of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
@@ -70,6 +76,8 @@ impl Object {
             writing: attributes.writing,
             usage: attributes.usage,
             quota: attributes.quota,
+            spread: attributes.spread,
+            policy: attributes.policy,
             ttl_ms: attributes.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             acl: attributes.access_acl,
             default_acl: attributes.default_acl,

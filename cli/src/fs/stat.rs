@@ -1,6 +1,6 @@
 //! `ashlar fs stat`
 
-use client::{Client, Kind};
+use client::{Client, DirectoryPolicy, Kind};
 use types::ByteSize;
 
 use super::Failures;
@@ -80,6 +80,14 @@ fn table(Found { attributes, .. }: &Found, sizes: Sizes) -> Table {
             row("replication", attributes.replication.to_string());
             row("block size", attributes.block_size.to_string());
         }
+    }
+    if let Some(spread) = attributes.spread {
+        row("copies spread", spread.to_string());
+    }
+    if let Some(DirectoryPolicy { replication, spread }) = attributes.policy {
+        let copies = replication.map(|count| format!("replication {count}"));
+        let said = copies.into_iter().chain(spread.map(|spread| format!("spread {spread}")));
+        row("for what is made below", said.collect::<Vec<_>>().join(", "));
     }
     if let Some(ttl) = attributes.ttl {
         row("time to live", format!("{} after the last modification", humantime::format_duration(ttl)));
