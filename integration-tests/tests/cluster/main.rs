@@ -7,6 +7,7 @@ mod command_line;
 mod compaction;
 mod damaged_wire;
 mod datanode_loss;
+mod directory_policies;
 mod doctor;
 mod drain;
 mod finishing;
