@@ -138,11 +138,14 @@ pub fn plan(block: BlockId, row: &BlockRow, facts: &Facts, seed: u64) -> Option<
         return Some((urgency(false), copy.or_else(|| make_room(row))?));
     }
     // Invariant 4: only what answers, and stays, makes up for something.
-    let sure: Vec<&Member> = counted.into_iter().filter(|member| member.liveness != Liveness::Dead).collect();
+    let sure: Vec<&Member> = counted.iter().copied().filter(|member| member.liveness != Liveness::Dead).collect();
     if hosts(sure.iter().copied()) < wanted {
         return None;
     }
-    if let Some(work) = spread(block, row, facts, (&live, &sure), seed) {
+    // What is away for a while is in its rack still.
+    if sure.len() <= wanted
+        && let Some(work) = spread(block, row, facts, (&live, &counted), seed)
+    {
         return Some((urgency(false), work));
     }
     Some((urgency(true), tidy(row, facts, &sure, wanted)?))
@@ -179,24 +182,20 @@ impl Facts {
     }
 }
 
-/// Enough copies are on `sure` storages: one more in another rack, if they share too few (invariant 5).
+/// Enough copies are there: one more in another rack, if those that count share too few (invariant 5). One at a time: what
+/// makes up for this one is taken away first.
 fn spread(
     block: BlockId,
     row: &BlockRow,
     facts: &Facts,
-    (live, sure): (&[&Member], &[&Member]),
+    (live, counted): (&[&Member], &[&Member]),
     seed: u64,
 ) -> Option<Work> {
-    let used: BTreeSet<&str> = sure.iter().map(|member| member.candidate.rack.as_str()).collect();
+    let used: BTreeSet<&str> = counted.iter().map(|member| member.candidate.rack.as_str()).collect();
     let elsewhere =
         |member: &Member| member.liveness == Liveness::Alive && !used.contains(member.candidate.rack.as_str());
     let enough = used.len() >= facts.rule(row).racks(row.wanted.into());
-    // One more at a time: what makes up for this one is taken away first.
-    if enough || sure.len() > usize::from(row.wanted) {
-        None
-    } else {
-        copy(block, row, facts, (live, sure), &elsewhere, seed)
-    }
+    if enough { None } else { copy(block, row, facts, (live, counted), &elsewhere, seed) }
 }
 
 /// One more copy, if there is a place for it that will do.

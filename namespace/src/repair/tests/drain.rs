@@ -54,6 +54,19 @@ fn nothing_is_copied_for_a_node_in_maintenance_and_nothing_removed_on_its_word()
 }
 
 #[test]
+fn what_a_node_in_maintenance_has_is_in_its_rack_still() {
+    let mut all = facts(&[(1, Dead), (2, Alive), (3, Alive), (4, Alive), (5, Alive)]);
+    let mut rack =
+        |id, name: &str| all.members.get_mut(&location(id).storage).expect("known").candidate.rack = name.to_owned();
+    (1..=4).for_each(|id| rack(id, if id == 1 { "/away" } else { "/here" }));
+    rack(5, "/there");
+    let away = standing(all.clone(), &[(1, Maintenance)]);
+    assert_eq!(work(&row(&[1, 2, 3, 4], &[], &[]), &away), None, "it comes back");
+    let spread = Some(Work::Copy { sources: vec![location(2), location(3), location(4)], target: location(5) });
+    assert_eq!(work(&row(&[2, 3, 4], &[], &[]), &away), spread);
+}
+
+#[test]
 fn maintenance_ends_by_itself() {
     let service = Service::Maintenance { until: Timestamp::from_nanos(10) };
     assert_eq!(service.standing(Timestamp::from_nanos(9)), Maintenance);
