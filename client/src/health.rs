@@ -7,10 +7,13 @@ mod overview;
 #[doc(hidden)]
 pub mod sample;
 
-use serde::Serialize;
-use types::count;
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::object::{DatanodeReport, Held, Liveness, MemberStatus, Service};
+use serde::Serialize;
+use types::{Timestamp, count};
+
+use crate::object::{DatanodeReport, Held, Liveness, MemberStatus, SafeMode, Service};
 
 pub use look::leader_first;
 pub use overview::{Blocks, Datanodes, MemberLine, Overview, Space};
@@ -25,7 +28,7 @@ const LOW_PERCENT: u64 = 5;
 pub enum Health {
     /// Nothing is wrong.
     Healthy,
-    /// It serves, with less redundancy or room than it should have.
+    /// It serves, with less redundancy or room than it should have, or does less than it should because an operator said so.
     Degraded,
     /// It cannot take writes, or nobody can tell.
     Unavailable,
@@ -76,10 +79,17 @@ impl Facts {
         self.namenodes.iter().find(leads).map(|answer| answer.address.clone())
     }
 
+    /// The member that speaks for the state: the leader, or without one whoever has seen most of it.
+    pub fn state(&self) -> Option<&MemberStatus> {
+        let answers = || self.namenodes.iter().filter_map(|answer| answer.status.as_ref().ok());
+        self.leader().or_else(|| answers().max_by_key(|member| member.applied))
+    }
+
     /// The word, and every reason for it, the worst first.
     pub fn health(&self) -> (Health, Vec<String>) {
         let mut reasons = Vec::new();
         self.judge_namenodes(&mut reasons);
+        self.judge_orders(&mut reasons);
         self.judge_datanodes(&mut reasons);
         self.judge_blocks(&mut reasons);
         reasons.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
@@ -106,6 +116,14 @@ impl Facts {
                 }
                 (Ok(_), None) => {}
             }
+        }
+    }
+
+    /// What operators said that keeps the cluster from its work.
+    fn judge_orders(&self, reasons: &mut Vec<(Health, String)>) {
+        if let Some(safe_mode) = self.state().and_then(|member| member.safe_mode.as_ref()) {
+            let reason = format!("{safe_mode}: nothing is changed or repaired; ashlar admin safemode leave ends it");
+            reasons.push((Health::Degraded, reason));
         }
     }
 
@@ -168,6 +186,25 @@ impl Facts {
             reasons.push(blocks(redundancy.under_replicated, "with too few replicas"));
         }
     }
+}
+
+impl fmt::Display for SafeMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("safe mode is on")?;
+        if let Some(since) = self.since {
+            write!(f, " since {}", moment(since))?;
+        }
+        match &self.by {
+            Some(by) => write!(f, ", by {by}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `2026-05-14 09:30:21 UTC`
+fn moment(time: Timestamp) -> String {
+    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(time.nanos())).to_string();
+    text.replace('T', " ").replace('Z', " UTC")
 }
 
 fn count_of_namenodes(number: usize) -> String {

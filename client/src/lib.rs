@@ -79,7 +79,7 @@ pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,
     Held, HeldLock, Kind, Liveness, LockFamily, LockKind, LockRequest, LogStatistics, Member, MemberStatus,
-    MkdirOptions, NewHandleFile, NodeOptions, ParseDurabilityError, Quota, Redundancy, ScrubPass, Service,
+    MkdirOptions, NewHandleFile, NodeOptions, ParseDurabilityError, Quota, Redundancy, SafeMode, ScrubPass, Service,
     StorageReport, Tally, Usage, XattrMode,
 };
 pub use place::Place;

@@ -290,6 +290,17 @@ pub struct MemberStatus {
     pub removed: Vec<NodeId>,
     /// The member's disk does not finish a write.
     pub stalled: bool,
+    /// Nothing is changed in the cluster, as this member's state has it.
+    pub safe_mode: Option<SafeMode>,
+}
+
+/// An operator's word that nothing is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SafeMode {
+    /// Not known of one that an older program began.
+    pub since: Option<Timestamp>,
+    /// Who said so, for people.
+    pub by: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -18,7 +18,7 @@ use crate::error::Fault;
 use crate::local;
 use crate::object::{
     AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Entry, Held, HeldLock, Kind, Liveness, LockKind,
-    LogStatistics, Member, MemberStatus, Quota, Redundancy, ScrubPass, Service, StorageReport, Tally, Usage,
+    LogStatistics, Member, MemberStatus, Quota, Redundancy, SafeMode, ScrubPass, Service, StorageReport, Tally, Usage,
 };
 use crate::place::Place;
 
@@ -326,6 +326,10 @@ pub(crate) fn status(wire: v1::StatusReply) -> Result<MemberStatus, Fault> {
             .collect::<Result<_, Fault>>()?,
         removed: wire.removed.into_iter().map(NodeId::new).collect(),
         stalled: wire.stalled,
+        safe_mode: wire.safe_mode.map(|v1::SafeMode { since, by }| SafeMode {
+            since: (since != 0).then(|| Timestamp::from_nanos(since)),
+            by: (!by.is_empty()).then_some(by),
+        }),
     })
 }
 

@@ -59,6 +59,7 @@ struct Observed {
     persisted: Gauge,
     last_index: Gauge,
     stalled: Gauge,
+    safe_mode: Gauge,
     files: Gauge,
     directories: Gauge,
     bytes: Gauge,
@@ -163,6 +164,7 @@ impl Metrics {
         to.register("persisted_index", "The last log index in the state on disk", observed.persisted.clone());
         to.register("last_index", "The last log index", observed.last_index.clone());
         to.register("stalled", "1 while the disk does not finish a write", observed.stalled.clone());
+        to.register("safe_mode", "1 while nothing is changed, because an operator said so", observed.safe_mode.clone());
         to.register("files", "Files in the namespace", observed.files.clone());
         to.register("directories", "Directories in the namespace", observed.directories.clone());
         to.register("file_bytes", "Lengths of all files", observed.bytes.clone());
@@ -239,6 +241,7 @@ impl Metrics {
         observed.persisted.set(gauge(persisted));
         observed.last_index.set(gauge(status.last_index));
         observed.stalled.set(i64::from(status.stalled));
+        observed.safe_mode.set(i64::from(status.safe_mode.is_some()));
         observed.files.set(gauge(status.files));
         observed.directories.set(gauge(status.directories));
         observed.bytes.set(gauge(status.bytes));
@@ -325,6 +328,7 @@ mod tests {
         metrics.answered(&stat, Some(Code::Denied), Duration::from_millis(2));
         metrics.refuse(Refusal::Busy, 3);
         let status = v1::StatusReply { files: 7, term: 2, stalled: true, datanodes_dead: 1, ..Default::default() };
+        let status = v1::StatusReply { safe_mode: Some(v1::SafeMode::default()), ..status };
         metrics.set(&status, 5, true, &[("copy", 4)]);
         let _waits = metrics.queues.apply.enter();
         let text = telemetry::text(&registry);
@@ -336,6 +340,7 @@ mod tests {
             "ashlar_namenode_refusals_total{kind=\"busy\"} 3",
             "ashlar_namenode_files 7",
             "ashlar_namenode_leads 1",
+            "ashlar_namenode_safe_mode 1",
             "ashlar_namenode_datanodes{state=\"dead\"} 1",
             "ashlar_namenode_tasks{kind=\"copy\"} 4",
             "ashlar_namenode_queue_depth{queue=\"apply\"} 1",

@@ -166,7 +166,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         }
         Command::Job { order } => job::run(txn, order),
         Command::SetDirectoryPolicy { place, setting } => set_directory_policy::run(txn, place, *setting),
-        Command::SetPolicy { policy, value } => set_policy::run(txn, *policy, *value),
+        Command::SetPolicy { policy, value, by } => set_policy::run(txn, *policy, *value, by.as_deref()),
         Command::MoveReplica { block, generation, source, target } => {
             move_replica::run(txn, *block, *generation, *source, *target)
         }

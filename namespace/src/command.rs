@@ -763,6 +763,9 @@ pub enum Command {
         policy: Policy,
         #[n(1)]
         value: Option<u64>,
+        /// Who says so, for people.
+        #[n(2)]
+        by: Option<String>,
     },
     /// Has a directory say something of the files that are made below it. Only the superuser does.
     #[n(243)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
+use types::Timestamp;
 use types::checksum::CHUNK;
 
 use crate::key;
@@ -75,15 +76,32 @@ pub(crate) struct PolicyRow {
     pub(crate) values: Vec<PolicyValue>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct PolicyValue {
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PolicyValue {
     #[n(0)]
-    pub(crate) policy: Policy,
+    pub policy: Policy,
     #[n(1)]
-    pub(crate) value: u64,
+    pub value: u64,
+    /// When it became what it is; not known of one that an older program set.
+    #[n(2)]
+    pub since: Option<Timestamp>,
+    /// Who said so, for people.
+    #[n(3)]
+    pub by: Option<String>,
 }
 
 pub fn all(view: &impl View) -> Result<BTreeMap<Policy, u64>, ViewError> {
+    Ok(set(view)?.into_iter().map(|PolicyValue { policy, value, .. }| (policy, value)).collect())
+}
+
+/// Those that are set, in the order of the policies, with who set them.
+pub fn set(view: &impl View) -> Result<Vec<PolicyValue>, ViewError> {
     let row: PolicyRow = view.row(key::POLICY)?.unwrap_or_default();
-    Ok(row.values.into_iter().map(|PolicyValue { policy, value }| (policy, value)).collect())
+    Ok(row.values)
+}
+
+/// The word that nothing is to be changed, if it holds.
+pub fn safe_mode(view: &impl View) -> Result<Option<PolicyValue>, ViewError> {
+    let is_on = |value: &PolicyValue| value.policy == Policy::SafeMode && value.value != 0;
+    Ok(set(view)?.into_iter().find(is_on))
 }

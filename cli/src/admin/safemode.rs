@@ -40,6 +40,11 @@ pub(crate) async fn run(config: Config, args: SafemodeArgs) -> Result<(), Failur
     }
     let policies = admin.policies().await?;
     let on = policies.iter().any(|policy| policy.name == NAME && policy.set.is_some_and(|on| on != 0));
-    out.line(if on { "safe mode is on: nothing is changed" } else { "safe mode is off" })?;
+    out.line(match Facts::ask_namenodes(&config).await.state().and_then(|member| member.safe_mode.as_ref()) {
+        Some(safe_mode) if on => format!("{safe_mode}: nothing is changed"),
+        // Whoever was asked last may not have heard of it yet.
+        None if on => "safe mode is on: nothing is changed".to_owned(),
+        _ => "safe mode is off".to_owned(),
+    })?;
     out.flush()
 }

@@ -69,8 +69,7 @@ impl Overview {
         let (health, reasons) = facts.health();
         let leader = facts.leader();
         let answers = || facts.namenodes.iter().filter_map(|answer| answer.status.as_ref().ok());
-        // Without a leader, whoever has seen most speaks for the state.
-        let state = leader.or_else(|| answers().max_by_key(|member| member.applied));
+        let state = facts.state();
         let sum = |value: fn(&MemberStatus) -> u64| state.map_or(0, value);
         let mut status = Self {
             health,

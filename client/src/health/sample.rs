@@ -47,6 +47,7 @@ pub fn member(node: u64, term: u64, leader: Option<u64>) -> MemberStatus {
         founders: Vec::new(),
         removed: Vec::new(),
         stalled: false,
+        safe_mode: None,
     }
 }
 

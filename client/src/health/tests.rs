@@ -1,4 +1,4 @@
-use types::{ByteSize, NodeId};
+use types::{ByteSize, NodeId, Timestamp};
 
 use super::sample::{healthy, member};
 use super::*;
@@ -100,4 +100,19 @@ fn a_datanode_that_has_left_or_was_announced_to_be_away_is_no_trouble() {
     facts.replication = Some(3);
     let too_few = "2 datanodes are alive, files want 3 replicas".to_owned();
     assert_eq!(verdict(&facts), (Health::Degraded, vec![too_few]));
+}
+
+#[test]
+fn safe_mode_is_a_reason_that_names_who_began_it_and_the_way_out() {
+    let mut facts = healthy();
+    let on = SafeMode { since: Some(Timestamp::from_nanos(1_000_000_000)), by: Some("ann".to_owned()) };
+    facts.namenodes[0].status.as_mut().expect("it answers").safe_mode = Some(on.clone());
+    assert_eq!(verdict(&facts), (Health::Healthy, vec![]), "a follower may lag behind");
+    facts.namenodes[1].status.as_mut().expect("it answers").safe_mode = Some(on);
+    let rest = "nothing is changed or repaired; ashlar admin safemode leave ends it";
+    let reason = format!("safe mode is on since 1970-01-01 00:00:01 UTC, by ann: {rest}");
+    assert_eq!(verdict(&facts), one(Health::Degraded, &reason));
+    let unknown = SafeMode { since: None, by: None };
+    facts.namenodes[1].status.as_mut().expect("it answers").safe_mode = Some(unknown);
+    assert_eq!(verdict(&facts), one(Health::Degraded, &format!("safe mode is on: {rest}")));
 }

@@ -1,8 +1,11 @@
 //! Values for the whole cluster hold at once, outlive the leader, and go over what namenodes are configured with.
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::http::get;
 use integration_tests::{Cluster, Options, until};
 use serde_json::Value;
+
+use crate::web;
 
 fn policy(cluster: &Cluster, name: &str) -> Result<Value> {
     let all: Value = serde_json::from_str(&cluster.ashlar(&["admin", "policy", "ls", "--json"])?)?;
@@ -56,6 +59,7 @@ async fn in_safe_mode_everything_is_read_and_nothing_changed() -> Result<()> {
     cluster.ashlar(&["fs", "rm", "--skip-trash", "/removed"])?;
     until("what was removed is gone", async || Ok(replicas(&cluster)? == 3)).await?;
     ensure!(cluster.ashlar(&["admin", "safemode", "enter"])?.contains("is on"));
+    health_names_safe_mode(&cluster).await?;
     let refused = cluster.ashlar_raw(&["fs", "mkdir", "/new"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(refused.status.code() == Some(1) && said.contains("admin safemode leave"), "{said}");
@@ -90,7 +94,33 @@ async fn in_safe_mode_everything_is_read_and_nothing_changed() -> Result<()> {
     cluster.ashlar(&["fs", "mkdir", "/new"])?;
     cluster.spawn(holder)?;
     cluster.spawn(&leader)?;
+    cluster.until_healthy().await?;
     cluster.finish(&[]).await
+}
+
+/// Whoever asks how the cluster is hears of it, and of the way out: the command line, a probe, a scrape, the doctor.
+async fn health_names_safe_mode(cluster: &Cluster) -> Result<()> {
+    let status = cluster.ashlar_raw(&["admin", "status", "--json"]);
+    let told: Value = serde_json::from_slice(&status.stdout)?;
+    let reasons = |told: &Value| Ok::<_, anyhow::Error>(told["reasons"].as_array().context("reasons")?.clone());
+    let named = |reasons: &[Value]| {
+        let reason =
+            reasons.iter().filter_map(Value::as_str).find(|reason| reason.starts_with("safe mode is on since"));
+        reason.is_some_and(|reason| reason.contains(", by ") && reason.contains("ashlar admin safemode leave"))
+    };
+    ensure!(status.status.code() == Some(3) && told["health"] == "degraded" && named(&reasons(&told)?), "{told}");
+    let door = web::door(&cluster.root().join("node-nn1.toml"))?;
+    // What is told over HTTP may be a second old.
+    until("a probe and a scrape of any member say so", async || {
+        let probe: Value = serde_json::from_slice(&get(door, "/healthz", &[]).await?.body)?;
+        let numbers = get(door, "/metrics", &[]).await?.text();
+        Ok(named(&reasons(&probe)?) && numbers.lines().any(|line| line == "ashlar_namenode_safe_mode 1"))
+    })
+    .await?;
+    let doctor = cluster.ashlar_raw(&["admin", "doctor", "--json"]);
+    let found: Value = serde_json::from_slice(&doctor.stdout)?;
+    ensure!(doctor.status.code() == Some(3) && found[0]["cause"] == "safe-mode", "{found}");
+    Ok(())
 }
 
 /// On all disks.

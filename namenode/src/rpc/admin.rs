@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 use namespace::QueryError;
 use namespace::command::{Command, Where};
 use namespace::job::{JobOrder, JobPlan};
+use namespace::policy;
 use namespace::query;
 use namespace::view::ViewError;
 use proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::info;
-use types::{Code, InodeId, NodeId};
+use types::{Code, InodeId, NodeId, Timestamp};
 
 use super::Service;
 use crate::audit::Entry;
@@ -291,6 +292,7 @@ pub(crate) async fn status(service: &Service) -> Result<v1::StatusReply, Status>
         founders: service.founders.iter().map(founder).collect(),
         removed: raft.group.removed,
         stalled: service.raft.stalled(),
+        safe_mode: counted.safe_mode,
     })
 }
 
@@ -305,12 +307,15 @@ struct Counted {
     bytes: u64,
     blocks: u64,
     sessions: u64,
+    safe_mode: Option<v1::SafeMode>,
 }
 
 fn count(store: &Store) -> Result<Counted, ViewError> {
     let held = store.state();
     let state = held.snapshot();
     let root = Where { base: InodeId::ROOT, path: Vec::new() };
+    let safe_mode = policy::safe_mode(&state)?
+        .map(|on| v1::SafeMode { since: on.since.map_or(0, Timestamp::nanos), by: on.by.unwrap_or_default() });
     let usage = match query::stat(&state, namespace::Caller::SYSTEM, &root) {
         Ok(row) => row.usage.unwrap_or_default(),
         // Not formatted yet.
@@ -323,5 +328,6 @@ fn count(store: &Store) -> Result<Counted, ViewError> {
         bytes: usage.bytes,
         blocks: query::totals(&state)?.blocks,
         sessions: query::sessions(&state, None, MAX_SESSIONS)?.len() as u64,
+        safe_mode,
     })
 }

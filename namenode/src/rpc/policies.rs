@@ -24,7 +24,7 @@ pub(super) async fn set(service: &Service, request: v1::SetPolicyRequest) -> Res
     let known = Policy::ALL.into_iter().find(|policy| policy.name() == name);
     let policy = known.ok_or_else(|| Status::invalid_argument(format!("there is no policy {name:?}")))?;
     let by = jobs::by(by)?;
-    jobs::order(service, Command::SetPolicy { policy, value }).await?;
+    jobs::order(service, Command::SetPolicy { policy, value, by: Some(by.clone()) }).await?;
     info!(name, ?value, by, "an operator sets a policy");
     Ok(())
 }

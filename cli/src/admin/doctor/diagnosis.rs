@@ -28,6 +28,7 @@ const NO_RACK: &str = "/default";
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Cause {
     NoMajority,
+    SafeMode,
     LostNamenode,
     StalledNamenode,
     ClockSkew,
@@ -48,6 +49,7 @@ impl Cause {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::NoMajority => "no majority",
+            Self::SafeMode => "safe mode",
             Self::LostNamenode => "lost namenode",
             Self::StalledNamenode => "stalled namenode",
             Self::ClockSkew => "clock skew",
@@ -73,7 +75,8 @@ impl Cause {
             | Self::FullVolume
             | Self::DamagedReplicas
             | Self::SlowDatanode
-            | Self::NoMajority => true,
+            | Self::NoMajority
+            | Self::SafeMode => true,
             Self::LostNamenode
             | Self::StalledNamenode
             | Self::ClockSkew
@@ -113,6 +116,7 @@ impl Chart<'_> {
     pub(super) fn diagnose(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         self.look_at_namenodes(&mut found);
+        self.look_at_orders(&mut found);
         self.look_at_clocks(&mut found);
         self.look_at_versions(&mut found);
         for datanode in self.datanodes() {
@@ -179,6 +183,16 @@ impl Chart<'_> {
                 member.node.get()
             );
             found.push(Finding::new(Cause::StalledNamenode, what, "look at its disk; it does not lead meanwhile"));
+        }
+    }
+
+    /// What operators said that keeps the cluster from its work.
+    fn look_at_orders(&self, found: &mut Vec<Finding>) {
+        if let Some(safe_mode) = self.facts.state().and_then(|member| member.safe_mode.as_ref()) {
+            let way_out = "ashlar admin safemode leave, when what it was for is over";
+            let mut finding = Finding::new(Cause::SafeMode, safe_mode.to_string(), way_out);
+            finding.explains.push("clients are refused what would change something; nothing is repaired".to_owned());
+            found.push(finding);
         }
     }
 

@@ -13,15 +13,21 @@ use crate::row::{self, ResultRow};
 #[test]
 fn policies_keep_their_bytes() {
     let commands = [
-        Command::SetPolicy { policy: Policy::BlockSize, value: Some(4096) },
-        Command::SetPolicy { policy: Policy::DeleteGrace, value: None },
+        Command::SetPolicy { policy: Policy::BlockSize, value: Some(4096), by: None },
+        Command::SetPolicy { policy: Policy::DeleteGrace, value: None, by: None },
+        Command::SetPolicy { policy: Policy::SafeMode, value: Some(1), by: Some("r".to_owned()) },
     ];
     let request = |command| Request { time: Timestamp::from_nanos(9), origin: None, command, principal: None };
     let batch = Batch { requests: commands.into_iter().map(request).collect() };
     assert_eq!(Batch::decode(&batch.encode()), Ok(batch.clone()));
     let values = vec![
-        PolicyValue { policy: Policy::Replication, value: 2 },
-        PolicyValue { policy: Policy::TrashExpiry, value: 0 },
+        PolicyValue { policy: Policy::Replication, value: 2, since: None, by: None },
+        PolicyValue {
+            policy: Policy::TrashExpiry,
+            value: 0,
+            since: Some(Timestamp::from_nanos(9)),
+            by: Some("r".to_owned()),
+        },
     ];
     let refused = Error::BadPolicy { policy: "p".to_owned(), reason: "r".to_owned() };
     let found = [
@@ -33,5 +39,9 @@ fn policies_keep_their_bytes() {
     assert_eq!(found, GOLDEN);
 }
 
-const GOLDEN: [&str; 4] =
-    ["0181828309f68218f282011910008309f68218f28103", "018182820002820200", "50", "01820382018218f88261706172"];
+const GOLDEN: [&str; 4] = [
+    "0181838309f68218f282011910008309f68218f281038309f68218f28304016172",
+    "018182820002840200096172",
+    "50",
+    "01820382018218f88261706172",
+];

@@ -80,6 +80,14 @@ fn each_trouble_has_its_name() {
     );
     assert_eq!(
         causes(&|facts, _| {
+            let leader = facts.namenodes[1].status.as_mut().expect("it leads");
+            leader.safe_mode = Some(client::SafeMode { since: None, by: None });
+            short(facts);
+        }),
+        [Cause::SafeMode]
+    );
+    assert_eq!(
+        causes(&|facts, _| {
             for at in [0, 2] {
                 facts.namenodes[at].status = Err("refused".to_owned());
             }
