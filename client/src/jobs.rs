@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proto::v1;
 use serde::Serialize;
-use types::{ByteSize, Code, JobId, NodeId, Timestamp};
+use types::{BlockId, ByteSize, Code, JobId, NodeId, SessionId, Timestamp};
 
 use crate::admin::Admin;
 use crate::error::{Error, Fault};
@@ -90,6 +90,96 @@ pub struct Job {
     pub note: String,
     /// How it ended.
     pub result: Option<String>,
+    /// Of a datanode that leaves, some of the blocks that hold it back, what does not end by itself first; `held_total` is
+    /// how many do.
+    pub held: Vec<HeldBlock>,
+    pub held_total: u64,
+}
+
+/// A block that holds back a datanode that is to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldBlock {
+    pub block: BlockId,
+    /// Of the file, by one of its names; what is not UTF-8 in it is replaced.
+    pub path: Option<String>,
+    pub length: ByteSize,
+    pub reason: HoldReason,
+    /// No other datanode has a good copy that can be read.
+    pub last: bool,
+    /// Who writes it, and what that client says that it is.
+    pub session: Option<SessionId>,
+    pub client: Option<String>,
+    /// Where no copy can be read: datanodes that had good ones when they were heard last.
+    pub silent: Vec<NodeId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldReason {
+    /// It is being written.
+    Written,
+    /// It is allocated for a writer, and of no file yet.
+    Allocated,
+    /// It is copied, or waits for its turn.
+    Waiting,
+    /// Every host in service has a copy.
+    NoHost,
+    /// Datanodes without a copy have too little room.
+    NoRoom,
+    /// No copy can be read.
+    NoSource,
+}
+
+impl HoldReason {
+    /// Whether it ends without anybody's doing.
+    pub const fn passes(self) -> bool {
+        match self {
+            Self::Waiting => true,
+            Self::Written | Self::Allocated | Self::NoHost | Self::NoRoom | Self::NoSource => false,
+        }
+    }
+}
+
+impl HeldBlock {
+    /// Why it holds the datanode back, and what would help.
+    pub fn why(&self) -> String {
+        let mut why = match self.reason {
+            HoldReason::Written => match self.session {
+                Some(session) => {
+                    let client = self.client.as_ref().map(|client| format!(" ({client})")).unwrap_or_default();
+                    format!("being written by session {}{client}", session.get())
+                }
+                None => "its writer is lost; the file is closed by itself".to_owned(),
+            },
+            HoldReason::Allocated => "allocated for a writer that has not committed it yet".to_owned(),
+            HoldReason::Waiting => "to be copied".to_owned(),
+            HoldReason::NoHost => {
+                "every host in service has a copy: add a datanode, or lower its replication".to_owned()
+            }
+            HoldReason::NoRoom => {
+                format!("no datanode without a copy has room for {}: add one, or free space", self.length.human())
+            }
+            HoldReason::NoSource => {
+                let silent: Vec<String> = self.silent.iter().map(|node| node.get().to_string()).collect();
+                match silent[..] {
+                    [] => "no good copy is left".to_owned(),
+                    _ => format!("no copy can be read: bring back datanode {}", silent.join(" or ")),
+                }
+            }
+        };
+        if self.last {
+            why.push_str("; the last good copy is here");
+        }
+        why
+    }
+
+    /// The block and its file, if it is in one.
+    pub fn name(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{path} ({})", self.block),
+            None => self.block.to_string(),
+        }
+    }
 }
 
 /// What the leader does unasked, in numbers.
@@ -180,6 +270,28 @@ fn background(wire: v1::JobsReply) -> Result<Background, Fault> {
     })
 }
 
+fn held(wire: v1::HeldBlock) -> Result<HeldBlock, Fault> {
+    let reason = match wire.reason() {
+        v1::HoldReason::Written => HoldReason::Written,
+        v1::HoldReason::Allocated => HoldReason::Allocated,
+        v1::HoldReason::Waiting => HoldReason::Waiting,
+        v1::HoldReason::NoHost => HoldReason::NoHost,
+        v1::HoldReason::NoRoom => HoldReason::NoRoom,
+        v1::HoldReason::NoSource => HoldReason::NoSource,
+        v1::HoldReason::Unspecified => return Err(broken("a block holds a datanode back for no reason")),
+    };
+    Ok(HeldBlock {
+        block: proto::block_id(wire.block, "HeldBlock.block")?,
+        path: (!wire.path.is_empty()).then(|| String::from_utf8_lossy(&wire.path).into_owned()),
+        length: ByteSize::new(wire.length),
+        reason,
+        last: wire.last,
+        session: (wire.session != 0).then(|| SessionId::new(wire.session)),
+        client: (!wire.client.is_empty()).then_some(wire.client),
+        silent: wire.silent.into_iter().map(NodeId::new).collect(),
+    })
+}
+
 fn job(wire: v1::Job) -> Result<Job, Fault> {
     let state = match wire.state() {
         v1::JobState::Running => JobState::Running,
@@ -213,6 +325,8 @@ fn job(wire: v1::Job) -> Result<Job, Fault> {
         eta: wire.eta_ms.map(Duration::from_millis),
         note: wire.note,
         result: (!wire.result.is_empty()).then_some(wire.result),
+        held: wire.held.into_iter().map(held).collect::<Result<_, _>>()?,
+        held_total: wire.held_total,
     })
 }
 
@@ -223,6 +337,31 @@ mod tests {
     fn wire() -> v1::Job {
         let plan = Some(v1::job::Plan::Scrub(v1::ScrubPlan { node: 0, pass: 7 }));
         v1::Job { id: 3, plan, state: v1::JobState::Running.into(), eta_ms: Some(1500), ..Default::default() }
+    }
+
+    #[test]
+    fn a_block_that_holds_a_datanode_back_says_why_and_what_helps() {
+        let wire = |reason: v1::HoldReason| v1::HeldBlock {
+            block: Some(v1::BlockId { inode: 17, number: 2, ..Default::default() }),
+            path: b"/a/b".to_vec(),
+            length: 1 << 20,
+            reason: reason.into(),
+            session: 5,
+            client: "web".to_owned(),
+            silent: vec![101, 103],
+            ..Default::default()
+        };
+        let why = |wire| held(wire).expect("it makes sense").why();
+        assert_eq!(why(wire(v1::HoldReason::Written)), "being written by session 5 (web)");
+        let lost = v1::HeldBlock { session: 0, client: String::new(), ..wire(v1::HoldReason::Written) };
+        assert!(why(lost).contains("its writer is lost"));
+        assert!(why(wire(v1::HoldReason::NoRoom)).contains("has room for 1.00MiB"));
+        assert_eq!(why(wire(v1::HoldReason::NoSource)), "no copy can be read: bring back datanode 101 or 103");
+        let last = v1::HeldBlock { last: true, ..wire(v1::HoldReason::Waiting) };
+        assert_eq!(why(last), "to be copied; the last good copy is here");
+        assert_eq!(held(wire(v1::HoldReason::NoHost)).expect("it makes sense").name(), "/a/b (blk_17.2)");
+        assert!(held(wire(v1::HoldReason::Unspecified)).is_err(), "of a later version");
+        assert!(held(v1::HeldBlock { block: None, ..wire(v1::HoldReason::NoHost) }).is_err());
     }
 
     #[test]

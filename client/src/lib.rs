@@ -74,7 +74,7 @@ pub use directory_policy::{Copies, DirectoryPolicy, DirectorySetting, InForce, P
 pub use error::Error;
 pub use examine::{DatanodeSigns, Examined, StuckFile};
 pub use fsck::{CheckedBlock, Finding, Found, Fsck, Looked, ReplicaPlace};
-pub use jobs::{Background, Job, JobAction, JobPlan, JobState, StandingJob};
+pub use jobs::{Background, HeldBlock, HoldReason, Job, JobAction, JobPlan, JobState, StandingJob};
 pub use listing::Listing;
 pub use object::{
     AppendOptions, AttrChange, Attributes, CreateOptions, DatanodeReport, Defaults, Durability, Entry, HandleOptions,

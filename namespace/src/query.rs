@@ -391,11 +391,16 @@ pub fn open_files(
     view.page(&range, limit)?.iter().map(|(key, _)| key::inode_of_session(key)).collect()
 }
 
+/// Who writes a file, if a client does.
+pub fn writer(view: &impl View, inode: InodeId) -> Result<Option<SessionId>, ViewError> {
+    let lease = view.lease(inode)?;
+    Ok(lease.filter(|lease| !lease.is_recovering()).map(|lease| lease.session))
+}
+
 /// Who writes the file at a place, if a client does.
 pub fn holder(view: &impl View, caller: Caller<'_>, place: &Where) -> Result<Option<SessionId>, QueryError> {
     let row = find(view, caller, place)?;
-    let lease = view.lease(row.inode)?;
-    Ok(lease.filter(|lease| !lease.is_recovering()).map(|lease| lease.session))
+    Ok(writer(view, row.inode)?)
 }
 
 /// At most `limit` replicas that a storage has to delete by now, the longest due first.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use client::health::{Facts, leader_first};
-use client::{Admin, Config, Job, JobAction, JobPlan, JobState, StandingJob};
+use client::{Admin, Config, HeldBlock, HoldReason, Job, JobAction, JobPlan, JobState, StandingJob};
 use serde::Serialize;
 use types::JobId;
 
 use crate::exit::Failure;
-use crate::output::{Align, Output, Sizes, Table, local_minutes, rfc3339, thousands};
+use crate::output::{Align, Output, Sizes, Table, count, local_minutes, rfc3339, thousands};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct JobArgs {
@@ -94,7 +94,12 @@ pub(crate) async fn run(config: Config, args: JobArgs) -> Result<(), Failure> {
         }
         Command::Show { job, json } => {
             let job = admin.job(job).await?;
-            if json { out.json(&Shown::of(&job))? } else { details(&job).print(&mut out)? }
+            if json {
+                out.json(&Shown::of(&job))?;
+            } else {
+                details(&job).print(&mut out)?;
+                held_back(&job).into_iter().try_for_each(|line| out.line(line))?;
+            }
         }
         Command::Pause { job } => {
             admin.control_job(job, JobAction::Pause).await?;
@@ -130,6 +135,39 @@ pub(super) struct Shown<'a> {
     eta_ms: Option<u64>,
     note: &'a str,
     result: Option<&'a str>,
+    /// Blocks that hold back a datanode that leaves: some of them, and how many there are.
+    held: Vec<Block<'a>>,
+    held_total: u64,
+}
+
+/// A block that holds a datanode back. The keys are an interface.
+#[derive(Debug, Serialize)]
+struct Block<'a> {
+    block: String,
+    path: Option<&'a str>,
+    length: u64,
+    reason: HoldReason,
+    why: String,
+    last: bool,
+    session: Option<u64>,
+    client: Option<&'a str>,
+    silent: Vec<u64>,
+}
+
+impl<'a> Block<'a> {
+    fn of(held: &'a HeldBlock) -> Self {
+        Self {
+            block: held.block.to_string(),
+            path: held.path.as_deref(),
+            length: held.length.get(),
+            reason: held.reason,
+            why: held.why(),
+            last: held.last,
+            session: held.session.map(|session| session.get()),
+            client: held.client.as_deref(),
+            silent: held.silent.iter().map(|node| node.get()).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -169,6 +207,8 @@ impl<'a> Shown<'a> {
             eta_ms: job.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
             note: &job.note,
             result: job.result.as_deref(),
+            held: job.held.iter().map(Block::of).collect(),
+            held_total: job.held_total,
         }
     }
 }
@@ -265,6 +305,28 @@ fn details(job: &Job) -> Table {
     table
 }
 
+/// The blocks that hold a datanode back, each with its reason.
+fn held_back(job: &Job) -> Vec<String> {
+    let mut lines: Vec<String> = job.held.iter().map(held_line).collect();
+    let more = job.held_total.saturating_sub(job.held.len() as u64);
+    if more > 0 && !job.held.is_empty() {
+        lines.push(format!("  and {}", count(more, "more block", "more blocks")));
+    }
+    lines
+}
+
+/// `  /a/b (blk_17.0): to be copied`
+pub(super) fn held_line(held: &HeldBlock) -> String {
+    format!("  {}: {}", printable(&held.name()), held.why())
+}
+
+/// Names are chosen by users: what would move the cursor is escaped.
+fn printable(name: &str) -> String {
+    name.chars()
+        .flat_map(|letter| if letter.is_control() { letter.escape_default().collect() } else { vec![letter] })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use types::{ByteSize, NodeId, Timestamp};
@@ -285,6 +347,8 @@ mod tests {
             eta: Some(Duration::from_millis(61_900)),
             note: String::new(),
             result: None,
+            held: Vec::new(),
+            held_total: 0,
         }
     }
 
@@ -309,6 +373,21 @@ mod tests {
             (&"running".into(), &"blocks".into(), &61900.into())
         );
         assert_eq!(json["started"], "1970-01-01T00:00:01Z");
+        let held = HeldBlock {
+            block: types::BlockId::new(types::InodeId::new(17), 0),
+            path: Some("/a\u{1b}b".to_owned()),
+            length: ByteSize::mib(1),
+            reason: HoldReason::NoSource,
+            last: false,
+            session: None,
+            client: None,
+            silent: vec![NodeId::new(103)],
+        };
+        let stuck = Job { held: vec![held], held_total: 3, ..leaving.clone() };
+        let line = "  /a\\u{1b}b (blk_17.0): no copy can be read: bring back datanode 103";
+        assert_eq!(held_back(&stuck), [line, "  and 2 more blocks"]);
+        let json = serde_json::to_value(Shown::of(&stuck)).expect("plain values");
+        assert_eq!((&json["held"][0]["reason"], &json["held_total"]), (&"no-source".into(), &3.into()));
         assert!(!details(&leaving).lines().iter().any(|line| line.starts_with("done")), "nobody knows yet");
     }
 }

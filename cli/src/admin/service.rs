@@ -1,10 +1,11 @@
 //! `ashlar admin decommission`, `recommission` and `maintenance`: whether a datanode takes part.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
 use client::health::{Facts, leader_first};
-use client::{Admin, Config, DatanodeReport, Service, Tally};
+use client::{Admin, Config, DatanodeReport, HeldBlock, Job, JobPlan, Service, Tally};
 use types::NodeId;
 
 use crate::exit::Failure;
@@ -77,6 +78,7 @@ pub(crate) async fn decommission(config: Config, args: DecommissionArgs) -> Resu
         return out.flush();
     }
     let mut said = String::new();
+    let mut named = BTreeSet::new();
     loop {
         let now = find(&config, &datanode.node.get().to_string()).await?;
         let line = match now.service {
@@ -94,6 +96,14 @@ pub(crate) async fn decommission(config: Config, args: DecommissionArgs) -> Resu
             out.line(&line)?;
             out.flush()?;
             said = line;
+        }
+        // What only waits for its turn is counted; what does not end by itself is named, once.
+        for held in held_back(&config, now.node).await?.iter().filter(|held| !held.reason.passes()) {
+            let line = super::job::held_line(held);
+            if named.insert(line.clone()) {
+                out.line(line)?;
+                out.flush()?;
+            }
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -128,6 +138,13 @@ pub(crate) async fn maintenance(config: Config, args: MaintenanceArgs) -> Result
         }
     }
     out.flush()
+}
+
+/// Blocks that keep a datanode from leaving, as many as the leader names.
+async fn held_back(config: &Config, node: NodeId) -> Result<Vec<HeldBlock>, Failure> {
+    let jobs = Admin::unconnected(&leading(config.clone()).await).jobs().await?;
+    let leaves = |job: &Job| job.plan == JobPlan::Decommission { node } && !job.state.has_ended();
+    Ok(jobs.into_iter().find(leaves).map(|job| job.held).unwrap_or_default())
 }
 
 /// The configuration with the leader in front, which knows what depends on a datanode.

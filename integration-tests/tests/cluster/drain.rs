@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use client::{Client, CreateOptions};
-use integration_tests::{Cluster, Options, Pattern, check_content, until};
+use integration_tests::{Cluster, Options, Pattern, check_content, until, until_some};
 use serde_json::Value;
 use types::{ByteSize, Path};
 
@@ -54,6 +54,49 @@ async fn write(client: Client, writer: u64, stop: Arc<AtomicBool>) -> Result<u64
         files += 1;
     }
     Ok(files)
+}
+
+/// The newest job, as `admin job show` has it.
+fn job(cluster: &Cluster) -> Result<Value> {
+    let jobs: Value = serde_json::from_str(&cluster.ashlar(&["admin", "job", "ls", "--json"])?)?;
+    let newest = jobs.as_array().and_then(|jobs| jobs.last()).context("a job")?["id"].to_string();
+    Ok(serde_json::from_str(&cluster.ashlar(&["admin", "job", "show", "--json", &newest])?)?)
+}
+
+/// The blocks that hold back the datanode that was told to leave last.
+fn held(cluster: &Cluster) -> Result<Vec<Value>> {
+    Ok(job(cluster)?["held"].as_array().context("an array")?.clone())
+}
+
+/// Each block that keeps a datanode from leaving is named with its file and its reason, until what is behind it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_a_datanode_back_is_named_with_its_file_and_the_reason() -> Result<()> {
+    let cluster = Cluster::start(Options { namenodes: 1, ..Options::default() }.fast_repair()).await?;
+    let client = cluster.client().await?;
+    put_all(&client, 3, 1).await?;
+    let options = CreateOptions { block_size: Some(BLOCK), replication: Some(3), ..CreateOptions::default() };
+    let mut open = client.create(&path("/open"), options).await?;
+    open.write_all(&pattern(9, 1).bytes(0, 1000)).await?;
+    open.flush().await?;
+    cluster.ashlar(&["admin", "decommission", "--yes", "--no-wait", "dn3"])?;
+    let of = |held: &[Value], path: &str| held.iter().find(|held| held["path"] == path).cloned();
+    let (closed, open_one) = until_some("both files are named", async || {
+        let held = held(&cluster)?;
+        Ok(of(&held, "/0").zip(of(&held, "/open")))
+    })
+    .await?;
+    ensure!(closed["reason"] == "no-host" && closed["last"] == false, "{closed}");
+    ensure!(open_one["reason"] == "written" && open_one["session"].is_u64(), "{open_one}");
+    let number = job(&cluster)?["id"].to_string();
+    let said = cluster.ashlar(&["admin", "job", "show", &number])?;
+    ensure!(said.contains("/0 (blk_") && said.contains("every host in service has a copy"), "{said}");
+    ensure!(said.contains("/open (blk_") && said.contains("being written by session"), "{said}");
+    open.close().await?;
+    cluster.ashlar(&["fs", "setrep", "2", "/0", "/open"])?;
+    until("nothing holds it back", async || Ok(datanode(&cluster, "dn3")?["service"] == "decommissioned")).await?;
+    ensure!(held(&cluster)?.is_empty());
+    client.close().await?;
+    cluster.finish(&[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,6 +231,14 @@ async fn a_dead_datanode_with_the_only_copy_of_something_is_not_through_until_it
     })
     .await?;
     ensure!(datanode(&cluster, holder)?["service"] == "decommissioning");
+    // Until nobody hopes for it any more, it is about to be copied from there.
+    let held = until_some("the block is named as stuck", async || {
+        Ok(held(&cluster)?.into_iter().find(|held| held["reason"] == "no-source"))
+    })
+    .await?;
+    let number = &datanode(&cluster, holder)?["node"];
+    ensure!(held["path"] == "/0" && held["silent"][0] == *number, "{held}");
+    ensure!(job(&cluster)?["held_total"].as_u64() > Some(0));
     cluster.spawn(holder)?;
     until("it is through", async || Ok(datanode(&cluster, holder)?["service"] == "decommissioned")).await?;
     cluster.stop(holder).await?;

@@ -1,12 +1,12 @@
 //! The scan over all blocks: counts redundancy, and plans copies and removals.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use namespace::command::Command;
 use namespace::query;
-use namespace::repair::drain::{self, Tally};
+use namespace::repair::drain::{Counts, Tally};
 use namespace::repair::{self, Facts, Liveness, Urgency, Work};
 use namespace::row::{BlockLocation, BlockRow, BlockState, Service};
 use namespace::view::ViewError;
@@ -35,7 +35,7 @@ struct Running {
     started: Instant,
     after: Option<BlockId>,
     counted: Counted,
-    tallies: BTreeMap<NodeId, Tally>,
+    counts: Counts,
     /// Nodes that are to leave.
     leaving: BTreeSet<NodeId>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Redundancy(Mutex<Option<Found>>);
 #[derive(Debug, Clone)]
 struct Found {
     counted: Counted,
-    tallies: BTreeMap<NodeId, Tally>,
+    counts: Counts,
     copies: usize,
     at: Instant,
 }
@@ -65,15 +65,22 @@ impl Redundancy {
         *self.0.lock().expect("no holder of this lock panics") = None;
     }
 
-    fn found(&self, counted: Counted, tallies: BTreeMap<NodeId, Tally>, copies: usize) {
-        let found = Found { counted, tallies, copies, at: Instant::now() };
+    fn found(&self, counted: Counted, counts: Counts, copies: usize) {
+        let found = Found { counted, counts, copies, at: Instant::now() };
         *self.0.lock().expect("no holder of this lock panics") = Some(found);
     }
 
     /// What was counted of a node, if a whole scan was made in this term.
     pub(crate) fn tally(&self, node: NodeId) -> Option<Tally> {
         let found = self.0.lock().expect("no holder of this lock panics");
-        Some(found.as_ref()?.tallies.get(&node).copied().unwrap_or_default())
+        Some(found.as_ref()?.counts.tallies.get(&node).copied().unwrap_or_default())
+    }
+
+    /// Some of the blocks that held back a node that is to leave, what does not end by itself first.
+    pub(crate) fn held(&self, node: NodeId) -> Vec<BlockId> {
+        let found = self.0.lock().expect("no holder of this lock panics");
+        let held = found.as_ref().and_then(|found| found.counts.held.get(&node));
+        held.into_iter().flatten().map(|held| held.block).collect()
     }
 
     pub(crate) fn wire(&self) -> Option<v1::Redundancy> {
@@ -106,9 +113,9 @@ impl Duties {
         let now = Instant::now();
         if scan.running.is_none() && now >= scan.due {
             let leaving = self.look_at_services();
-            let (counted, tallies) = (Counted::default(), BTreeMap::new());
+            let (counted, counts) = (Counted::default(), Counts::default());
             let facts = self.datanodes.repair_facts();
-            scan.running = Some(Running { started: now, after: None, counted, tallies, leaving });
+            scan.running = Some(Running { started: now, after: None, counted, counts, leaving });
             let dead = |liveness| liveness == Liveness::Dead;
             self.board.give_up(|storage| facts.members.get(&storage).is_some_and(|member| !dead(member.liveness)));
         }
@@ -130,17 +137,17 @@ impl Duties {
             let counting = self.datanodes.health_facts();
             for (block, row) in &page {
                 running.counted.add(row, &counting);
-                drain::count(*block, row, &facts, &mut running.tallies);
+                running.counts.add(*block, row, &facts);
                 removals.extend(self.plan(*block, row, &facts));
             }
             running.after = page.last().map(|(block, _)| *block);
             if page.len() < PAGE {
-                let Running { counted, tallies, leaving, .. } = &mut *running;
-                let clear = |node: &NodeId| tallies.get(node).is_none_or(|tally| tally.left() == 0);
+                let Running { counted, counts, leaving, .. } = &mut *running;
+                let clear = |node: &NodeId| counts.tallies.get(node).is_none_or(|tally| tally.left() == 0);
                 let clear: BTreeSet<NodeId> = leaving.iter().copied().filter(clear).collect();
                 left = clear.intersection(&scan.clear).copied().collect();
                 scan.clear = clear;
-                self.redundancy.found(*counted, std::mem::take(tallies), self.board.copies());
+                self.redundancy.found(*counted, std::mem::take(counts), self.board.copies());
                 let took = running.started.elapsed();
                 debug!(counted = ?running.counted, ?took, "a scan has ended");
                 scan.due = Instant::now() + pause(self.settings.scan_interval, took);

@@ -1,11 +1,18 @@
 //! What operators ask of jobs.
 
+use std::sync::Arc;
+
 use namespace::command::{Command, Reply};
 use namespace::job::{self, JobOrder, JobPlan, JobState, Numbered};
+use namespace::query;
+use namespace::repair::Facts;
+use namespace::repair::drain::{self, Hold};
+use namespace::row::BlockState;
+use namespace::view::{View, ViewError};
 use proto::v1;
 use tonic::Status;
 use tracing::info;
-use types::JobId;
+use types::{BlockId, JobId, NodeId, SessionId};
 
 use super::Service;
 use crate::duties::Count;
@@ -36,13 +43,13 @@ pub(super) fn by(text: String) -> Result<String, Status> {
     Ok(text)
 }
 
-pub(super) async fn list(service: &Service) -> Result<v1::JobsReply, Status> {
-    let store = service.store.clone();
-    let read = tokio::task::spawn_blocking(move || job::all(&store.state().snapshot())).await;
+pub(super) async fn list(service: &Arc<Service>) -> Result<v1::JobsReply, Status> {
+    let leads = service.raft.leadership().serving;
+    let reader = service.clone();
+    let read = tokio::task::spawn_blocking(move || read(&reader, leads)).await;
     let jobs = read
         .map_err(|error| Status::internal(error.to_string()))?
         .map_err(|error| Status::internal(error.to_string()))?;
-    let leads = service.raft.leadership().serving;
     let (since, standing) = service.standing.read().filter(|_| leads).unwrap_or_default();
     let standing = standing.into_iter().map(|(duty, Count { done, failed, left })| v1::StandingJob {
         name: duty.name().to_owned(),
@@ -52,10 +59,60 @@ pub(super) async fn list(service: &Service) -> Result<v1::JobsReply, Status> {
         left,
     });
     Ok(v1::JobsReply {
-        jobs: jobs.into_iter().map(|job| wire(service, leads, job)).collect(),
+        jobs: jobs.into_iter().map(|(job, held)| v1::Job { held, ..wire(service, leads, job) }).collect(),
         standing: standing.collect(),
         standing_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// All jobs; from the leader with what holds datanodes back that are to leave.
+fn read(service: &Service, leads: bool) -> Result<Vec<(Numbered, Vec<v1::HeldBlock>)>, ViewError> {
+    let held = service.store.state();
+    let state = held.snapshot();
+    let facts = service.datanodes.repair_facts();
+    let with_held = |job: Numbered| match job.1.plan {
+        JobPlan::Decommission { node } if leads && !job.1.state.has_ended() => {
+            let blocks = held_back(&state, service.redundancy.held(node), &facts, node)?;
+            Ok((job, blocks))
+        }
+        _ => Ok((job, Vec::new())),
+    };
+    job::all(&state)?.into_iter().map(with_held).collect()
+}
+
+/// Why each of the blocks holds a node back, if it still does.
+fn held_back(
+    state: &impl View,
+    blocks: Vec<BlockId>,
+    facts: &Facts,
+    node: NodeId,
+) -> Result<Vec<v1::HeldBlock>, ViewError> {
+    let mut told = Vec::new();
+    for block in blocks {
+        let Some(row) = query::block(state, block)? else { continue };
+        let Some(why) = drain::explain(block, &row, facts, node) else { continue };
+        let writer = if why.hold == Hold::Written { query::writer(state, block.inode())? } else { None };
+        let client = writer.map(|session| query::client_of(state, session)).transpose()?.flatten();
+        let reason = match why.hold {
+            Hold::Written if row.state == BlockState::Pending => v1::HoldReason::Allocated,
+            Hold::Written => v1::HoldReason::Written,
+            Hold::Waiting => v1::HoldReason::Waiting,
+            Hold::NoTarget if why.lacks_room => v1::HoldReason::NoRoom,
+            Hold::NoTarget => v1::HoldReason::NoHost,
+            Hold::NoSource => v1::HoldReason::NoSource,
+        };
+        told.push(v1::HeldBlock {
+            block: Some(block.into()),
+            path: query::path(state, block.inode())?.unwrap_or_default(),
+            length: row.length.get(),
+            reason: reason.into(),
+            last: why.last,
+            session: writer.map_or(0, SessionId::get),
+            client: client.unwrap_or_default(),
+            silent: why.silent.iter().map(|node| node.get()).collect(),
+        });
+    }
+    Ok(told)
 }
 
 fn wire(service: &Service, leads: bool, (job, row): Numbered) -> v1::Job {
@@ -80,6 +137,12 @@ fn wire(service: &Service, leads: bool, (job, row): Numbered) -> v1::Job {
     let live = service.jobs_under_way.progress(job).filter(|_| leads && !row.state.has_ended());
     let (done, total) = live.as_ref().map_or((row.done, row.total), |live| (live.done, live.total));
     let eta = live.as_ref().and_then(|live| live.eta).filter(|_| row.state == JobState::Running);
+    let held_total = match row.plan {
+        JobPlan::Decommission { node } if leads && !row.state.has_ended() => {
+            service.redundancy.tally(node).map_or(0, |tally| tally.left())
+        }
+        _ => 0,
+    };
     v1::Job {
         id: job.get(),
         plan: Some(plan),
@@ -93,6 +156,8 @@ fn wire(service: &Service, leads: bool, (job, row): Numbered) -> v1::Job {
         eta_ms: eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
         note: live.map(|live| live.note).unwrap_or_default(),
         result: row.result.unwrap_or_default(),
+        held: Vec::new(),
+        held_total,
     }
 }
 

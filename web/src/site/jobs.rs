@@ -13,7 +13,7 @@ use types::{JobId, thousands};
 
 use super::Site;
 use super::failure::Failure;
-use super::page::{Frame, age, moment, ok, percent, size};
+use super::page::{Frame, age, moment, ok, percent, shown, size};
 use super::session::Session;
 
 #[derive(Template)]
@@ -41,6 +41,9 @@ struct Shown {
     started: String,
     ended: String,
     result: String,
+    /// What holds a datanode back: a name and a reason each.
+    held: Vec<(String, String)>,
+    more_held: u64,
 }
 
 fn what(plan: &JobPlan) -> String {
@@ -93,6 +96,8 @@ impl From<&Job> for Shown {
             started: moment(job.started),
             ended: moment(job.changed),
             result: job.result.clone().unwrap_or_default(),
+            held: job.held.iter().map(|held| (shown(held.name().as_bytes()), held.why())).collect(),
+            more_held: job.held_total.saturating_sub(job.held.len() as u64),
         }
     }
 }
@@ -174,6 +179,8 @@ mod tests {
             eta: Some(Duration::from_secs(61)),
             note: String::new(),
             result: None,
+            held: Vec::new(),
+            held_total: 0,
         };
         let shown = Shown::from(&job);
         assert_eq!(shown.what, "balance within 2.5%, 100MiB in a second");

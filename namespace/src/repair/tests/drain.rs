@@ -1,9 +1,9 @@
 //! Nodes that are to leave, and nodes that are away for a while.
 
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::repair::drain::{Hold, Tally, count, hold};
+use std::cmp::Reverse;
+
+use crate::repair::drain::{Counts, Explained, Held, Hold, NAMED, Tally, explain, hold};
 use crate::row::Service;
 use types::Timestamp;
 
@@ -91,13 +91,55 @@ fn what_holds_a_node_is_told_by_its_reason() {
     assert_eq!(why(&row(&[1, 2, 3], &[], &[]), &three), Some(Hold::NoTarget));
     let silent = standing(facts(&[(1, Dead), (2, Alive)]), &[(1, Draining)]);
     assert_eq!(why(&row(&[1], &[], &[]), &silent), Some(Hold::NoSource));
-    let mut tallies = BTreeMap::new();
+    let mut counts = Counts::default();
     for row in [row(&[1, 2, 3], &[], &[]), writing, row(&[1], &[], &[]), row(&[2, 3, 4], &[], &[])] {
-        count(BLOCK, &row, &draining, &mut tallies);
+        counts.add(BLOCK, &row, &draining);
     }
     let first = Tally { replicas: 3, last: 1, written: 1, waiting: 2, ..Tally::default() };
-    assert_eq!((tallies[&node(1)], first.left()), (first, 3));
-    assert_eq!(tallies[&node(2)], Tally { replicas: 3, ..Tally::default() });
+    assert_eq!((counts.tallies[&node(1)], first.left()), (first, 3));
+    assert_eq!(counts.tallies[&node(2)], Tally { replicas: 3, ..Tally::default() });
+    assert!(!counts.held.contains_key(&node(2)), "it stays");
+}
+
+#[test]
+fn the_blocks_that_are_named_are_few_and_those_that_do_not_end_by_themselves() {
+    let draining =
+        standing(facts(&[(1, Alive), (2, Alive), (3, Alive), (4, Alive), (9, Dead)]), &[(1, Draining), (9, Draining)]);
+    let writing = BlockRow { state: BlockState::Writing, ..row(&[1], &[], &[]) };
+    let mut counts = Counts::default();
+    let block = |number: usize| BlockId::new(InodeId::new(9), u32::try_from(number).expect("few"));
+    for number in 0..2 * NAMED {
+        counts.add(block(number), &row(&[1, 2, 3], &[], &[]), &draining);
+    }
+    counts.add(block(50), &writing, &draining);
+    counts.add(block(51), &row(&[9], &[], &[]), &draining);
+    let held = |hold, number| Held { hold: Reverse(hold), block: block(number) };
+    assert_eq!(counts.tallies[&node(1)].left(), 2 * NAMED as u64 + 1);
+    let named: Vec<Held> = counts.held[&node(1)].iter().copied().collect();
+    let waiting = (0..NAMED - 1).map(|number| held(Hold::Waiting, number));
+    assert_eq!(named, [held(Hold::Written, 50)].into_iter().chain(waiting).collect::<Vec<_>>());
+    assert_eq!(counts.held[&node(9)].iter().copied().collect::<Vec<_>>(), [held(Hold::NoSource, 51)]);
+}
+
+#[test]
+fn a_block_that_holds_a_node_back_says_why() {
+    let alive = [(1, Alive), (2, Alive), (3, Alive)];
+    let draining = |members: &[(u8, Liveness)]| standing(facts(members), &[(1, Draining)]);
+    let why = |row: &BlockRow, facts: &Facts| explain(BLOCK, row, facts, node(1));
+    let of = |hold| Explained { hold, last: false, lacks_room: false, silent: Vec::new() };
+    let all = row(&[1, 2, 3], &[], &[]);
+    assert_eq!(why(&all, &draining(&alive)), Some(of(Hold::NoTarget)), "every host has one");
+    let mut full = draining(&[(1, Alive), (2, Alive), (3, Alive), (4, Alive)]);
+    full.members.get_mut(&location(4).storage).expect("it is there").candidate.free = ByteSize::new(9);
+    assert_eq!(why(&all, &full), Some(Explained { lacks_room: true, ..of(Hold::NoTarget) }));
+    let silent = draining(&[(1, Dead), (2, Alive), (3, Dead)]);
+    let lost = Explained { silent: vec![node(1), node(3)], ..of(Hold::NoSource) };
+    assert_eq!(why(&row(&[1, 3], &[], &[]), &silent), Some(lost));
+    assert_eq!(why(&row(&[1], &[], &[]), &draining(&alive)), Some(Explained { last: true, ..of(Hold::Waiting) }));
+    let writing = BlockRow { state: BlockState::Writing, ..row(&[1], &[], &[]) };
+    assert_eq!(why(&writing, &draining(&alive)), Some(of(Hold::Written)), "nothing of it is promised yet");
+    assert_eq!(explain(BLOCK, &all, &draining(&alive), node(2)), None, "it stays");
+    assert_eq!(why(&row(&[2], &[], &[]), &draining(&alive)), None, "it has none");
 }
 
 fn standings() -> impl Strategy<Value = Vec<Standing>> {
