@@ -210,6 +210,7 @@ impl Metadata {
             v1::reply::Result::FoundUploads(_) => "uploads",
             v1::reply::Result::Supergroup(_) => "supergroup",
             v1::reply::Result::InForce(_) => "what a directory says",
+            v1::reply::Result::Users(_) => "users",
         };
         Fault::Protocol { peer: "the namenode".to_owned(), problem: format!("an answer of kind {name:?} came unasked") }
     }
@@ -247,5 +248,7 @@ fn is_for_any(op: &v1::op::Kind) -> bool {
             | Op::ListKeys(_)
             | Op::FindBuckets(_)
             | Op::FindAccessKeys(_)
+            | Op::FindUsers(_)
+            | Op::FindDirectoryPolicy(_)
     )
 }

@@ -183,7 +183,12 @@ impl BucketSetting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessKey {
     pub id: String,
+    /// On whose behalf what is signed with it is done: of a key of a user, as that one is now.
     pub user: User,
+    /// The user of the cluster that it follows.
+    pub name: Option<String>,
+    /// It signs nothing: its user is disabled.
+    pub disabled: bool,
     pub sealed: Vec<u8>,
     pub created: Timestamp,
 }
@@ -404,8 +409,19 @@ impl Objects {
     /// Stores an access key. Only the superuser does.
     pub async fn put_access_key(&self, id: &str, user: &User, sealed: Vec<u8>) -> Result<(), Error> {
         let principal = Some(wire::principal(user));
-        let key = Some(v1::AccessKey { id: id.to_owned(), principal, sealed, created: 0 });
-        let done = self.0.0.metadata.call(Op::PutAccessKey(v1::PutAccessKey { key }), Scope::Update).await;
+        self.put_key(v1::AccessKey { id: id.to_owned(), principal, sealed, ..Default::default() }).await
+    }
+
+    /// Stores an access key that follows a user of the cluster. Only the superuser does.
+    pub async fn put_access_key_of(&self, id: &str, name: &str, sealed: Vec<u8>) -> Result<(), Error> {
+        let (id, user) = (id.to_owned(), name.to_owned());
+        self.put_key(v1::AccessKey { id, user, sealed, ..Default::default() }).await
+    }
+
+    async fn put_key(&self, key: v1::AccessKey) -> Result<(), Error> {
+        let id = key.id.clone();
+        let put = Op::PutAccessKey(v1::PutAccessKey { key: Some(key) });
+        let done = self.0.0.metadata.call(put, Scope::Update).await;
         done.map(|_| ()).map_err(|fault| Error::new("store access key", id, fault))
     }
 
@@ -458,7 +474,9 @@ fn access_key(wire: v1::AccessKey) -> Result<AccessKey, Fault> {
     let v1::Principal { uid, gid, groups } =
         wire.principal.ok_or_else(|| wire::broken("an access key has no principal"))?;
     let created = Timestamp::from_nanos(wire.created);
-    Ok(AccessKey { id: wire.id, user: User { uid, gid, groups }, sealed: wire.sealed, created })
+    let name = Some(wire.user).filter(|name| !name.is_empty());
+    let user = User { uid, gid, groups };
+    Ok(AccessKey { id: wire.id, user, name, disabled: wire.disabled, sealed: wire.sealed, created })
 }
 
 fn item(wire: v1::KeyItem) -> Result<KeyItem, Fault> {

@@ -1,6 +1,7 @@
 //! What an operation is to those who count and audit: its name, whether it changes what people see, and what it is about.
 
 use namespace::command::{Command, Destination, Where};
+use namespace::user::UserOrder;
 use types::InodeId;
 
 use crate::wire::{Asked, Query};
@@ -157,6 +158,14 @@ fn of_command(command: &Command) -> Deed {
             change("CompleteUpload").on(key(&completion.upload.bucket, &completion.upload.key))
         }
         C::AbortUpload { upload } => change("AbortUpload").on(key(&upload.bucket, &upload.key)),
+        C::User { name, order } => {
+            let operation = match order {
+                UserOrder::Add { .. } => "AddUser",
+                UserOrder::Change { .. } => "ChangeUser",
+                UserOrder::Remove { .. } => "RemoveUser",
+            };
+            change(operation).on(Subject::Text(name.clone()))
+        }
         C::SetSupergroup { gid } => {
             let what = gid.map_or_else(|| "none".to_owned(), |gid| gid.to_string());
             change("SetSupergroup").on(Subject::Text(what))
@@ -220,6 +229,8 @@ fn of_query(query: &Query) -> Deed {
         Q::Keys { bucket: name, .. } => read("ListKeys").on(bucket(name)),
         Q::Bucket(name) => read("FindBuckets").on(bucket(name)),
         Q::Buckets { .. } => read("FindBuckets"),
+        Q::User(name) => read("FindUsers").on(Subject::Text(name.clone())),
+        Q::Users { .. } => read("FindUsers"),
         Q::AccessKey(id) => read("FindAccessKeys").on(Subject::Text(id.clone())),
         Q::AccessKeys { .. } => read("FindAccessKeys"),
         Q::Trash { .. } => read("ListTrash"),

@@ -146,6 +146,8 @@ impl Reader {
             Query::Bucket(name) => query::bucket(state, caller, name).map(|bucket| wire::buckets(vec![bucket])),
             Query::Buckets { after } => Ok(wire::buckets(query::buckets(state, after, BUCKETS)?)),
             Query::Supergroup => Ok(wire::supergroup(query::supergroup(state)?)),
+            Query::User(name) => query::user(state, name).map(|row| wire::users(vec![(name.clone(), row)])),
+            Query::Users { after } => Ok(wire::users(query::users(state, after, BUCKETS)?)),
             Query::AccessKey(id) => {
                 query::access_key(state, caller, id).map(|row| wire::access_keys(vec![(id.clone(), row)]))
             }

@@ -8,6 +8,7 @@ mod reply;
 mod sessions;
 mod trash;
 mod uploads;
+mod users;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub(crate) use reply::{
 pub(crate) use sessions::{changes, lock_holder, lock_query};
 pub(crate) use trash::trash_page;
 pub(crate) use uploads::{parts, uploads};
+pub(crate) use users::users;
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
@@ -164,6 +166,10 @@ pub(crate) enum Query {
     Buckets {
         after: String,
     },
+    User(String),
+    Users {
+        after: String,
+    },
     AccessKey(String),
     AccessKeys {
         after: String,
@@ -252,6 +258,8 @@ pub(crate) fn asked(kind: Option<v1::op::Kind>, settings: &Settings) -> Result<A
         Kind::SetBucketSetting(wire) => keys::set_bucket_setting(wire)?,
         Kind::PutAccessKey(wire) => keys::put_access_key(wire)?,
         Kind::RemoveAccessKey(wire) => keys::remove_access_key(wire)?,
+        Kind::ChangeUser(wire) => users::change(wire)?,
+        Kind::FindUsers(find) => return Ok(Asked::Query(users::find(find)?)),
         Kind::SetSupergroup(v1::SetSupergroup { gid }) => Command::SetSupergroup { gid },
         Kind::FindSupergroup(v1::FindSupergroup {}) => return Ok(Asked::Query(Query::Supergroup)),
         Kind::Create(create) => {

@@ -26,6 +26,9 @@ pub struct AccessKeyRow {
     /// Set when it is stored.
     #[n(2)]
     pub created: Timestamp,
+    /// The user that it follows, whose principal at the moment counts then; absent for a key of a principal.
+    #[n(3)]
+    pub user: Option<String>,
 }
 
 pub(crate) fn check(id: &str, row: &AccessKeyRow) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use crate::commands::{abort_upload, complete_upload, create_upload, put_part};
 use crate::commands::{access_key, create_bucket, delete_bucket, delete_key, publish, rename_key, set_bucket_setting};
 use crate::commands::{
     bury, empty_trash, expire_trash, job, move_replica, remove_aged, restore_trash, set_directory_policy, set_policy,
-    set_service, set_ttl,
+    set_service, set_ttl, user,
 };
 use crate::error::Error;
 use crate::exactly_once;
@@ -164,6 +164,7 @@ fn dispatch<V: View>(txn: &mut Transaction<'_, V>, command: &Command) -> Outcome
         Command::SetService { node, service, only_if, by } => {
             set_service::run(txn, *node, *service, *only_if, by.as_deref())
         }
+        Command::User { name, order } => user::run(txn, name, order),
         Command::Job { order } => job::run(txn, order),
         Command::SetDirectoryPolicy { place, setting } => set_directory_policy::run(txn, place, *setting),
         Command::SetPolicy { policy, value, by } => set_policy::run(txn, *policy, *value, by.as_deref()),

@@ -20,6 +20,7 @@ use crate::job::JobOrder;
 use crate::lock::LockWish;
 use crate::policy::Policy;
 use crate::row::{BlockLocation, Kind, NodeRow, Quota, Service};
+use crate::user::UserOrder;
 
 pub use crate::publication::{Attribute, Content, KeyRename, Publication, Source};
 pub use crate::upload::{Completion, NewPart, PartContent, PartName, UploadName};
@@ -749,6 +750,14 @@ pub enum Command {
         /// Who says so, for people; nobody, if it is the leader.
         #[n(3)]
         by: Option<String>,
+    },
+    /// Adds, changes or removes a user. Only the superuser does.
+    #[n(245)]
+    User {
+        #[n(0)]
+        name: String,
+        #[n(1)]
+        order: UserOrder,
     },
     /// Begins, pauses, cancels or ends background work.
     #[n(240)]

@@ -745,6 +745,36 @@ pub enum Error {
         #[n(1)]
         bandwidth: ByteSize,
     },
+    #[error("user {name} cannot be that: {reason}")]
+    #[n(249)]
+    BadUser {
+        #[n(0)]
+        name: String,
+        #[n(1)]
+        reason: String,
+    },
+    #[error("user {name} has {keys} access keys; remove them first, or with it")]
+    #[n(250)]
+    UserHasKeys {
+        #[n(0)]
+        name: String,
+        #[n(1)]
+        keys: u32,
+    },
+    #[error("there are {limit} users; remove some")]
+    #[n(251)]
+    TooManyUsers {
+        #[n(0)]
+        limit: u32,
+    },
+    #[error("user {name} has {limit} access keys; remove some")]
+    #[n(252)]
+    TooManyUserKeys {
+        #[n(0)]
+        name: String,
+        #[n(1)]
+        limit: u32,
+    },
     #[error("{policy} cannot be that: {reason}")]
     #[n(248)]
     BadPolicy {

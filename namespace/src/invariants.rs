@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{BlockId, InodeId, SessionId, StorageId, TrashId};
 
 use crate::access::Caller;
+use crate::access_key::AccessKeyRow;
 use crate::command::Where;
 use crate::fsck::{Fsck, Told, What};
 use crate::key;
@@ -19,6 +20,7 @@ use crate::row::{
 use crate::token_key::{TokenKey, TokenKeysRow};
 use crate::trash::TrashRow;
 use crate::upload::{PartRow, UploadRow};
+use crate::user::UserRow;
 
 /// Every row, read and sorted by kind.
 #[derive(Debug, Default)]
@@ -57,6 +59,10 @@ struct Rows {
     /// By their own inodes.
     parts: BTreeMap<InodeId, PartRow>,
     uploads_of_parts: BTreeSet<InodeId>,
+    /// With their users.
+    access_keys: BTreeMap<String, Option<String>>,
+    users: BTreeMap<String, UserRow>,
+    keys_of_users: BTreeSet<Vec<u8>>,
 }
 
 /// No id is used twice, and none is older than one before it.
@@ -147,7 +153,12 @@ fn read(state: &MemoryView) -> Rows {
                 let row: PartRow = get(key, value);
                 assert!(rows.parts.insert(row.inode, row).is_none(), "one content in two parts");
             }
-            b'A' => drop(get::<crate::access_key::AccessKeyRow>(key, value)),
+            b'A' => {
+                let row: AccessKeyRow = get(key, value);
+                rows.access_keys.insert(key::text_of(key).expect("a key"), row.user);
+            }
+            b'V' => drop(rows.users.insert(key::text_of(key).expect("a key"), get(key, value))),
+            b'v' => drop(rows.keys_of_users.insert(key.to_vec())),
             b'P' => drop(get::<crate::policy::PolicyRow>(key, value)),
             b'J' => drop(get::<crate::job::JobRow>(key, value)),
             b'N' => drop(get::<NodeRow>(key, value)),
@@ -184,6 +195,7 @@ pub fn check(state: &MemoryView) {
     check_trash(&rows);
     check_ageing(&rows);
     check_policies(&rows);
+    check_users(&rows);
     check_fsck(state);
 }
 
@@ -304,6 +316,16 @@ fn trash_top(rows: &Rows) -> Option<InodeId> {
 fn check_ageing(rows: &Rows) {
     let with_ttl = rows.directories.iter().filter(|(_, row)| row.ttl_nanos.is_some());
     assert_eq!(rows.ageing, with_ttl.map(|(inode, _)| *inode).collect(), "directories with a time to live");
+}
+
+/// Invariants 1 and 2 of module `user`.
+fn check_users(rows: &Rows) {
+    let uids: BTreeSet<u32> = rows.users.values().map(|row| row.principal.uid).collect();
+    assert_eq!(uids.len(), rows.users.len(), "two users have one uid");
+    let of_users = rows.access_keys.iter().filter_map(|(id, user)| Some((user.as_ref()?, id)));
+    assert!(of_users.clone().all(|(user, _)| rows.users.contains_key(user)), "a key of nobody");
+    let marks: BTreeSet<Vec<u8>> = of_users.map(|(user, id)| key::key_of(user, id)).collect();
+    assert_eq!(rows.keys_of_users, marks, "access keys of users");
 }
 
 /// Invariant 3 of module `directory_policy`.

@@ -24,6 +24,8 @@
 //! | `F` session inode | nothing: a file that the session has open |
 //! | `B` name | [`BucketRow`](crate::bucket::BucketRow) |
 //! | `A` access key | [`AccessKeyRow`](crate::access_key::AccessKeyRow) |
+//! | `V` name | [`UserRow`](crate::user::UserRow) |
+//! | `v` user 0 access key | nothing: an access key of a user |
 //! | `t` uid item | [`TrashRow`](crate::trash::TrashRow): what a user moved to the trash |
 //! | `T` due uid item | nothing: such an item, by when it goes for good |
 //! | `z` directory | nothing: a directory with a time to live |
@@ -317,6 +319,29 @@ pub(crate) fn access_key(id: &str) -> Vec<u8> {
 
 pub(crate) fn access_keys() -> Range {
     Range::under(vec![b'A'])
+}
+
+pub(crate) fn user(name: &str) -> Vec<u8> {
+    tagged(b'V', &[name.as_bytes()])
+}
+
+pub(crate) fn users() -> Range {
+    Range::under(vec![b'V'])
+}
+
+/// No name of a user has a zero.
+pub(crate) fn key_of(user: &str, access_key: &str) -> Vec<u8> {
+    tagged(b'v', &[user.as_bytes(), &[0], access_key.as_bytes()])
+}
+
+pub(crate) fn keys_of_user(user: &str) -> Range {
+    Range::under(tagged(b'v', &[user.as_bytes(), &[0]]))
+}
+
+/// The access key that such a mark is for.
+pub(crate) fn key_of_user(mark: &[u8]) -> Result<String, ViewError> {
+    let zero = mark.iter().position(|byte| *byte == 0).unwrap_or(mark.len());
+    text_of(&mark[zero..])
 }
 
 /// No key of an object has a zero, so uploads are in the order of their keys, and those of one key in that of their ids.

@@ -66,6 +66,7 @@ mod transaction;
 pub mod trash;
 mod tree;
 pub mod upload;
+pub mod user;
 pub mod view;
 mod writer;
 mod xattr;

@@ -76,5 +76,9 @@ pub(crate) const MAX_JOBS_KEPT: usize = if cfg!(test) { 4 } else { 200 };
 pub(crate) const MIN_BANDWIDTH: ByteSize = ByteSize::mib(1);
 /// Bytes of what is said of a job for people.
 pub(crate) const MAX_JOB_TEXT: usize = 1 << 10;
+/// Users of the cluster, access keys of one of them, and groups that one is in besides its own. Tests meet the first two early.
+pub(crate) const MAX_USERS: usize = if cfg!(test) { 4 } else { 10_000 };
+pub(crate) const MAX_USER_KEYS: usize = if cfg!(test) { 3 } else { 1000 };
+pub(crate) const MAX_USER_GROUPS: usize = 1024;
 /// Datanodes are numbered from here; lower numbers belong to namenodes.
 pub(crate) const FIRST_DATANODE: u64 = 100;

@@ -23,7 +23,7 @@ use crate::token_key::{TokenKey, TokenKeysRow};
 use crate::view::{View, ViewError};
 use crate::xattr;
 
-pub use keys::{Bucket, OpenedObject, access_key, access_keys, bucket, buckets, open_key};
+pub use keys::{Bucket, FoundKey, OpenedObject, access_key, access_keys, bucket, buckets, open_key, user, users};
 pub use trash::{Trashed, trash, trash_is_due, trash_usage};
 pub use uploads::{
     Abandoned, MAX_UPLOADS, Part, Parts, Upload, UploadItem, UploadPage, UploadQuery, abandoned_uploads, parts, uploads,

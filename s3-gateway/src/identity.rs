@@ -16,6 +16,8 @@ use access_keys::SealingKey;
 
 /// A key that was taken away opens nothing after this.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// The same of a key that follows a user, who may be disabled or change at any time.
+const FOLLOWED: Duration = Duration::from_millis(500);
 /// Keys remembered at a time.
 const MANY: usize = 10_000;
 
@@ -23,7 +25,7 @@ const MANY: usize = 10_000;
 struct Known {
     secret: SecretKey,
     identity: Identity,
-    since: Instant,
+    until: Instant,
 }
 
 /// The user behind an access key.
@@ -69,6 +71,11 @@ impl Identities {
             Code::NotFound | Code::InvalidArgument => S3Error::new(S3ErrorCode::InvalidAccessKeyId),
             _ => failure::of(error),
         })?;
+        // As for a key that is not there: what S3 answers for an inactive one.
+        if key.disabled {
+            return Err(S3Error::new(S3ErrorCode::InvalidAccessKeyId));
+        }
+        let remembered_for = if key.name.is_some() { FOLLOWED } else { REMEMBERED };
         let secret = self.0.sealing.open(id, &key.sealed).map_err(|error| {
             tracing::error!(access_key = id, %error, "a secret cannot be opened");
             S3Error::new(S3ErrorCode::InternalError)
@@ -80,14 +87,15 @@ impl Identities {
         if known.len() >= MANY {
             known.clear();
         }
-        let remembered = Known { secret: secret.clone(), identity: identity.clone(), since: Instant::now() };
+        let remembered =
+            Known { secret: secret.clone(), identity: identity.clone(), until: Instant::now() + remembered_for };
         known.insert(id.to_owned(), remembered);
         Ok((secret, identity))
     }
 
     fn remembered(&self, id: &str) -> Option<(SecretKey, Identity)> {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.get(id).filter(|known| known.since.elapsed() < REMEMBERED)?;
+        let found = known.get(id).filter(|known| Instant::now() < known.until)?;
         Some((found.secret.clone(), found.identity.clone()))
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct KeyArgs {
 enum Command {
     /// Make an access key of a user, or import one; its secret is shown once
     Create {
-        /// Whose requests are signed with it: a name of this machine, or a number
+        /// Whose requests are signed with it: a user of the cluster, whom the key follows; else a name of this machine, or a number
         #[arg(long, value_name = "NAME|UID")]
         user: String,
         /// The name of a key that exists elsewhere, instead of a new one
@@ -56,6 +56,8 @@ struct Created<'a> {
     /// Not told of a key that was imported.
     secret_key: Option<&'a str>,
     uid: u32,
+    /// The user of the cluster that it follows.
+    user: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,6 +66,9 @@ struct Line {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
+    /// The user of the cluster that it follows.
+    user: Option<String>,
+    disabled: bool,
     #[serde(serialize_with = "as_rfc3339")]
     created: types::Timestamp,
 }
@@ -79,7 +84,11 @@ pub(crate) async fn run(config: Config, file: Option<PathBuf>, args: KeyArgs) ->
             })?;
             let failed = |error: access_keys::SecretError| Failure::Failed(error.to_string());
             let sealing = SealingKey::load(&path).map_err(failed)?;
-            let user = look_up(&user)?;
+            let followed = client.user(&user).await?;
+            let owner = match &followed {
+                Some(followed) => followed.user.clone(),
+                None => look_up(&user)?,
+            };
             let (id, secret, shown) = match access_key {
                 Some(id) => (id, read_secret()?, false),
                 None => {
@@ -88,10 +97,14 @@ pub(crate) async fn run(config: Config, file: Option<PathBuf>, args: KeyArgs) ->
                 }
             };
             let sealed = sealing.seal(&id, &secret).map_err(failed)?;
-            client.objects().put_access_key(&id, &user, sealed).await?;
+            let name = followed.map(|followed| followed.name);
+            match &name {
+                Some(name) => client.objects().put_access_key_of(&id, name, sealed).await?,
+                None => client.objects().put_access_key(&id, &owner, sealed).await?,
+            }
             let secret_key = shown.then_some(secret.as_str());
             if json {
-                out.json(&Created { access_key: &id, secret_key, uid: user.uid })?;
+                out.json(&Created { access_key: &id, secret_key, uid: owner.uid, user: name.as_deref() })?;
             } else {
                 out.line(format!("access key  {id}"))?;
                 if let Some(secret) = secret_key {
@@ -104,7 +117,8 @@ pub(crate) async fn run(config: Config, file: Option<PathBuf>, args: KeyArgs) ->
             let keys = client.objects().access_keys().await?;
             let lines = keys.into_iter().map(|key| {
                 let User { uid, gid, groups } = key.user;
-                Line { access_key: key.id, uid, gid, groups, created: key.created }
+                let (user, disabled) = (key.name, key.disabled);
+                Line { access_key: key.id, uid, gid, groups, user, disabled, created: key.created }
             });
             let lines: Vec<Line> = lines.collect();
             if json { out.json(&lines)? } else { print(&lines, &mut out)? }
@@ -120,11 +134,16 @@ fn as_rfc3339<S: serde::Serializer>(time: &types::Timestamp, to: S) -> Result<S:
 }
 
 fn print(lines: &[Line], out: &mut Output) -> Result<(), Failure> {
-    let mut table = Table::new(&[Align::Left, Align::Right, Align::Right, Align::Left]);
-    table.row(["ACCESS KEY", "UID", "GID", "CREATED"]);
+    let mut table = Table::new(&[Align::Left, Align::Left, Align::Right, Align::Right, Align::Left]);
+    table.row(["ACCESS KEY", "USER", "UID", "GID", "CREATED"]);
     for line in lines {
         let created = local_minutes(line.created);
-        table.row([line.access_key.clone(), line.uid.to_string(), line.gid.to_string(), created]);
+        let user = match &line.user {
+            Some(name) if line.disabled => format!("{name} (disabled)"),
+            Some(name) => name.clone(),
+            None => "-".to_owned(),
+        };
+        table.row([line.access_key.clone(), user, line.uid.to_string(), line.gid.to_string(), created]);
     }
     table.print(out)
 }
@@ -149,8 +168,9 @@ fn look_up(text: &str) -> Result<User, Failure> {
     }
     let read =
         |path: &str| std::fs::read_to_string(path).map_err(|error| Failure::local(std::path::Path::new(path), &error));
-    find(text, &read("/etc/passwd")?, &read("/etc/group")?)
-        .ok_or_else(|| Failure::Usage(format!("there is no user {text:?} on this machine; write a number")))
+    find(text, &read("/etc/passwd")?, &read("/etc/group")?).ok_or_else(|| {
+        Failure::Usage(format!("there is no user {text:?}, in the cluster or on this machine; write a number"))
+    })
 }
 
 fn find(name: &str, passwd: &str, group: &str) -> Option<User> {

@@ -16,6 +16,7 @@ mod status;
 mod supergroup;
 mod top;
 mod undelete;
+mod user;
 
 use crate::cluster::ClusterArgs;
 use crate::exit::Failure;
@@ -58,6 +59,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Have nothing changed in the cluster, until told otherwise
     Safemode(safemode::SafemodeArgs),
+    /// Add, list, change, disable and remove users, which access keys follow
+    User(user::UserArgs),
     /// Make, list and remove the access keys of S3 clients
     Key(key::KeyArgs),
     /// Show every value of a configuration file and where it came from, and what is wrong with it
@@ -89,6 +92,7 @@ pub(crate) async fn run(args: AdminArgs) -> Result<(), Failure> {
         Command::Job(args) => job::run(config, args).await,
         Command::Policy(args) => policy::run(config, args).await,
         Command::Safemode(args) => safemode::run(config, args).await,
+        Command::User(args) => user::run(config, args).await,
         Command::Key(args) => key::run(config, args_file, args).await,
         Command::CheckConfig(_) => unreachable!("it needs no cluster"),
         Command::Supergroup(args) => supergroup::run(config, args).await,

@@ -200,6 +200,8 @@ fn places(op: &mut Op) -> Vec<&mut v1::Where> {
         | Op::ListKeys(_)
         | Op::FindBuckets(_)
         | Op::FindAccessKeys(_)
+        | Op::ChangeUser(_)
+        | Op::FindUsers(_)
         | Op::EmptyTrash(_)
         | Op::ListTrash(_)
         | Op::SetSupergroup(_)

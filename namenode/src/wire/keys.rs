@@ -4,7 +4,7 @@ use namespace::access_key::AccessKeyRow;
 use namespace::bucket::{BucketSetting, Condition};
 use namespace::command::{Attribute, Command, Content, KeyRename, Publication};
 use namespace::key_listing::{KeyItem, KeyPage, MAX_KEYS};
-use namespace::query::{Bucket, OpenedObject};
+use namespace::query::{Bucket, FoundKey, OpenedObject};
 use namespace::row::Attributes;
 use proto::{WireError, v1};
 use types::{Code, MAX_PATH, Timestamp};
@@ -125,8 +125,11 @@ pub(super) fn put_access_key(wire: v1::PutAccessKey) -> Result<Command, WireErro
     if wire.sealed.len() > MAX_SEALED {
         return Err(wrong("AccessKey.sealed", "is too long"));
     }
-    let named = wire.principal.ok_or(wrong("AccessKey.principal", "is missing"))?;
-    let row = AccessKeyRow { principal: principal(named)?, sealed: wire.sealed, created: Timestamp::EPOCH };
+    let user = Some(label(wire.user, "AccessKey.user")?).filter(|user| !user.is_empty());
+    // That of a user is filled in by the command.
+    let named = wire.principal.or_else(|| user.as_ref().map(|_| v1::Principal::default()));
+    let principal = principal(named.ok_or(wrong("AccessKey.principal", "is missing"))?)?;
+    let row = AccessKeyRow { principal, sealed: wire.sealed, created: Timestamp::EPOCH, user };
     Ok(Command::PutAccessKey { id: label(wire.id, "AccessKey.id")?, row })
 }
 
@@ -240,11 +243,12 @@ fn bucket_setting((setting, value): (BucketSetting, Vec<u8>)) -> v1::BucketSetti
     v1::BucketSetting { kind: kind.into(), value }
 }
 
-pub(crate) fn access_keys(found: Vec<(String, AccessKeyRow)>) -> Answer {
-    let key = |(id, row): (String, AccessKeyRow)| {
+pub(crate) fn access_keys(found: Vec<(String, FoundKey)>) -> Answer {
+    let key = |(id, FoundKey { row, disabled }): (String, FoundKey)| {
         let namespace::command::Principal { uid, gid, groups } = row.principal;
         let principal = Some(v1::Principal { uid, gid, groups });
-        v1::AccessKey { id, principal, sealed: row.sealed, created: row.created.nanos() }
+        let user = row.user.unwrap_or_default();
+        v1::AccessKey { id, principal, sealed: row.sealed, created: row.created.nanos(), user, disabled }
     };
     Answer::AccessKeys(v1::AccessKeys { keys: found.into_iter().map(key).collect() })
 }

@@ -67,4 +67,5 @@ pub(crate) mod set_xattr;
 pub(crate) mod symlink;
 pub(crate) mod trash;
 pub(crate) mod truncate;
+pub(crate) mod user;
 pub(crate) mod write_extents;

@@ -40,6 +40,7 @@ impl Error {
             | Self::JobOfService { .. }
             | Self::BadBalance { .. }
             | Self::BadPolicy { .. }
+            | Self::BadUser { .. }
             | Self::TooManyAged { .. }
             | Self::BadTarget { .. }
             | Self::BadAcl { .. }
@@ -59,7 +60,8 @@ impl Error {
             Self::JobNeverPauses { .. } | Self::JobNeverStops { .. } => Code::NotSupported,
             Self::NotDirectory { .. } => Code::NotDirectory,
             Self::IsDirectory { .. } => Code::IsDirectory,
-            Self::NotEmpty { .. } => Code::NotEmpty,
+            Self::NotEmpty { .. } | Self::UserHasKeys { .. } => Code::NotEmpty,
+            Self::TooManyUsers { .. } | Self::TooManyUserKeys { .. } => Code::NoSpace,
             Self::Cycle { .. } => Code::Cycle,
             Self::LeaseHeld { .. } | Self::BeingRecovered { .. } => Code::LeaseHeld,
             Self::LeaseLost { .. } => Code::LeaseLost,

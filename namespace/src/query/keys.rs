@@ -12,6 +12,7 @@ use crate::resolve;
 use crate::row::{self, Attributes, Body, DirectoryRow};
 use crate::rows::Rows;
 use crate::upload;
+use crate::user::{self, UserRow};
 use crate::view::{View, ViewError};
 use crate::xattr;
 
@@ -28,6 +29,14 @@ pub struct OpenedObject {
     pub tags: Vec<u8>,
     /// What is known about its parts, if that was asked for and still is so; empty for an object in one piece.
     pub part_list: Vec<u8>,
+}
+
+/// An access key with the principal that counts now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundKey {
+    pub row: AccessKeyRow,
+    /// It signs nothing: its user is disabled.
+    pub disabled: bool,
 }
 
 /// A bucket, and its directory.
@@ -103,10 +112,34 @@ fn described(view: &impl View, name: String, row: BucketRow) -> Result<Bucket, V
 }
 
 /// An access key. Only the superuser sees them.
-pub fn access_key(view: &impl View, caller: Caller<'_>, id: &str) -> Result<AccessKeyRow, QueryError> {
+pub fn access_key(view: &impl View, caller: Caller<'_>, id: &str) -> Result<FoundKey, QueryError> {
     access_key::check_rights(caller, id)?;
-    let row = view.row(&key::access_key(id))?;
-    Ok(row.ok_or_else(|| Error::NotFound { place: format!("access key {id}") })?)
+    let row: Option<AccessKeyRow> = view.row(&key::access_key(id))?;
+    let row = row.ok_or_else(|| Error::NotFound { place: format!("access key {id}") })?;
+    Ok(of_user(view, row)?)
+}
+
+/// The key as its user is now (invariant 3 of module `user`).
+fn of_user(view: &impl View, mut row: AccessKeyRow) -> Result<FoundKey, ViewError> {
+    let user: Option<UserRow> = match &row.user {
+        Some(name) => Some(view.need(&key::user(name))?),
+        None => None,
+    };
+    let disabled = user.as_ref().is_some_and(|user| user.disabled);
+    if let Some(user) = user {
+        row.principal = user.principal;
+    }
+    Ok(FoundKey { row, disabled })
+}
+
+/// A user of the cluster. Anybody may know.
+pub fn user(view: &impl View, name: &str) -> Result<UserRow, QueryError> {
+    user::need(view, name)
+}
+
+/// At most `limit` users, in the order of their names, that follow `after`.
+pub fn users(view: &impl View, after: &str, limit: usize) -> Result<Vec<(String, UserRow)>, ViewError> {
+    user::page(view, after, limit.min(MAX_PAGE))
 }
 
 /// At most `limit` access keys, in the order of their names, that follow `after`.
@@ -115,9 +148,10 @@ pub fn access_keys(
     caller: Caller<'_>,
     after: &str,
     limit: usize,
-) -> Result<Vec<(String, AccessKeyRow)>, QueryError> {
+) -> Result<Vec<(String, FoundKey)>, QueryError> {
     access_key::check_rights(caller, after)?;
     let rows = view.page(&key::access_keys().after(key::access_key(after)), limit.min(MAX_PAGE))?;
-    let rows = rows.into_iter().map(|(key, value)| Ok((key::text_of(&key)?, row::decode(&key, &value)?)));
+    let rows =
+        rows.into_iter().map(|(key, value)| Ok((key::text_of(&key)?, of_user(view, row::decode(&key, &value)?)?)));
     Ok(rows.collect::<Result<_, ViewError>>()?)
 }

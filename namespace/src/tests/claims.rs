@@ -26,6 +26,7 @@ mod trash;
 mod tree;
 mod unlisted;
 mod uploads;
+mod users;
 mod writers;
 mod xattr;
 

@@ -10,6 +10,7 @@ mod service;
 mod sessions;
 mod token_keys;
 mod trash;
+mod users;
 
 use proptest::prelude::*;
 use types::{BlockId, ByteSize, GenStamp, InodeId, NodeId, Sequence, SessionId, Timestamp};

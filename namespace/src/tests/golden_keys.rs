@@ -22,7 +22,7 @@ fn rows_of_buckets_and_access_keys_keep_their_bytes() {
     let created = Timestamp::from_nanos(5);
     let bucket = BucketRow { inode: InodeId::new(42), created, layout: BucketLayout::Tree };
     let principal = Principal { uid: 1000, gid: 100, groups: vec![4] };
-    let key = AccessKeyRow { principal, sealed: b"sealed".to_vec(), created };
+    let key = AccessKeyRow { principal, sealed: b"sealed".to_vec(), created, user: None };
     assert_eq!([hex(&row::encode(&bucket)), hex(&row::encode(&key))], ROWS);
 }
 

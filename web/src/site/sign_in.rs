@@ -107,7 +107,8 @@ impl Site {
         // A key that is not there takes the same steps.
         let known = Sha256::digest(known.as_ref().map_or("", |known| known.as_str()));
         let same = bool::from(known.as_slice().ct_eq(Sha256::digest(secret).as_slice()));
-        match found.filter(|_| same && !secret.is_empty()) {
+        // One of a disabled user is as good as none.
+        match found.filter(|key| same && !secret.is_empty() && !key.disabled) {
             Some(key) => {
                 self.attempts.forgive(from.ip(), id, Instant::now());
                 Ok(key.user)
