@@ -35,6 +35,7 @@ mod setrep;
 mod slow_datanodes;
 mod trash;
 mod trees;
+mod users;
 mod vanished_client;
 mod watches;
 mod web;
