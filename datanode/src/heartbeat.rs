@@ -173,6 +173,8 @@ impl Reporter {
             local: self.node.local.clone(),
             clock: wall_clock(),
             version: crate::VERSION.to_owned(),
+            reads: Some(self.node.client_reads.wire()),
+            writes: Some(self.node.client_writes.wire()),
         };
         let answered = self.client.heartbeat(request).await;
         let told = self.leads;

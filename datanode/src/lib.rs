@@ -11,6 +11,7 @@
 mod connection;
 mod copy;
 mod disk;
+mod foreground;
 mod gather;
 mod heartbeat;
 mod identity;

@@ -13,6 +13,7 @@ use types::inventory::Bucket;
 use types::{BlockId, ClusterId, GenStamp, NodeId, StorageId, Term};
 
 use crate::connection::Peers;
+use crate::foreground::Served;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::settings::Settings;
@@ -41,6 +42,9 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// How long what clients write takes to get to the disk.
     pub(crate) stores: LongestWait,
+    /// What clients read and write, for the leader.
+    pub(crate) client_reads: Served,
+    pub(crate) client_writes: Served,
     started: Instant,
     throttle: Mutex<Throttle>,
     /// Of all copies.
@@ -154,6 +158,8 @@ impl Node {
             news: watch::Sender::new(0),
             metrics,
             stores: LongestWait::default(),
+            client_reads: Served::default(),
+            client_writes: Served::default(),
             started: Instant::now(),
             throttle,
             copies: Pace::new(),

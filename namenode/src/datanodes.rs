@@ -2,12 +2,14 @@
 //!
 //! Every member hears every datanode, so that a new leader can choose targets at once.
 
+mod load;
 pub(crate) mod racks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use namespace::balance::foreground::{self, Foreground};
 use namespace::placement::{self, Candidate, Policy};
 use namespace::repair::drain::Tally;
 use namespace::repair::stability::{Held, Stability};
@@ -21,6 +23,7 @@ use crate::raft::wall_clock;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 
+use load::Load;
 use racks::Racks;
 
 /// A storage as its datanode describes it.
@@ -72,6 +75,9 @@ pub(crate) struct Heartbeat {
     pub(crate) local: Option<v1::LocalSocket>,
     /// Drawn by its process; 0 when it does not say.
     pub(crate) instance: u64,
+    /// What clients read and wrote there, in sums.
+    pub(crate) reads: v1::Served,
+    pub(crate) writes: v1::Served,
 }
 
 #[derive(Debug)]
@@ -79,6 +85,7 @@ struct Heard {
     at: Instant,
     instance: u64,
     stability: Stability,
+    load: Load,
     storages: Vec<StorageReport>,
     writers: u32,
     local: Option<v1::LocalSocket>,
@@ -181,7 +188,7 @@ impl Datanodes {
     /// another rack than its row says is.
     pub(crate) fn hear(&self, heartbeat: Heartbeat) -> bool {
         let mut known = self.known();
-        let Heartbeat { node, transfer, storages, writers, local, instance } = heartbeat;
+        let Heartbeat { node, transfer, storages, writers, local, instance, reads, writes } = heartbeat;
         let Known { rows, heard, heard_any, deaf_until } = &mut *known;
         let Some(row) = rows.get(&node) else { return false };
         let moved = !transfer.is_empty() && transfer != row.transfer;
@@ -198,15 +205,26 @@ impl Datanodes {
             let was_silent = at - before.at > self.suspect_after && deaf_until.is_none_or(|deaf| deaf <= before.at);
             before.instance != instance || was_silent
         });
-        let mut stability = before.map(|before| before.stability).unwrap_or_default();
+        let same = before.as_ref().is_some_and(|before| before.instance == instance);
+        let (mut stability, load) = before.map(|before| (before.stability, before.load)).unwrap_or_default();
+        // Another process counts anew.
+        let mut load = if same { load } else { Load::default() };
+        load.hear(at, reads, writes);
         if is_back {
             stability.returned(at - self.started, self.hold_down);
             if let Some(Held { left, returns }) = stability.held(at - self.started) {
                 warn!(%node, returns, ?left, "a datanode comes and goes, and gets nothing new for a while");
             }
         }
-        heard.insert(node, Heard { at, instance, stability, storages, writers, local });
+        heard.insert(node, Heard { at, instance, stability, load, storages, writers, local });
         self.racks.of(&row.host, racks::ip_of(&row.transfer)).is_none_or(|rack| rack == row.rack)
+    }
+
+    /// Datanodes on which clients suffer, or did lately: what a balance may do there.
+    pub(crate) fn yielding(&self) -> BTreeMap<NodeId, Foreground> {
+        let known = self.known();
+        let heard = known.heard.iter().map(|(node, heard)| (*node, heard.load.foreground.clone()));
+        heard.filter(|(_, foreground)| foreground.share() < foreground::WHOLE).collect()
     }
 
     fn held(&self, heard: &Heard) -> Option<Held> {

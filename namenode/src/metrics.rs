@@ -73,6 +73,7 @@ struct Observed {
     pending_copies: Gauge,
     scan_age: Gauge<f64, std::sync::atomic::AtomicU64>,
     tasks: Family<Kind, Gauge>,
+    yielding: Gauge,
 }
 
 /// The numbers.
@@ -179,6 +180,8 @@ impl Metrics {
         to.register("pending_copies", "Copies planned or under way (leader)", observed.pending_copies.clone());
         to.register("scan_age_seconds", "Since the last whole scan ended (leader)", observed.scan_age.clone());
         to.register("tasks", "Tasks for datanodes that wait or run (leader)", observed.tasks.clone());
+        let help = "Datanodes on which a balance yields to clients that suffer (leader)";
+        to.register("yielding_datanodes", help, observed.yielding.clone());
         let mut queues = Queues::default();
         let ThreadQueues { raft, log, apply, readers, duties, locks } = &self.queues;
         for (name, queue) in
@@ -281,6 +284,8 @@ impl Probe {
         match rpc::status(&service).await {
             Ok(status) => {
                 let leads = service.raft.leadership().serving;
+                let yielding = if leads { service.datanodes.yielding().len() } else { 0 };
+                service.metrics.observed.yielding.set(i64::try_from(yielding).unwrap_or(i64::MAX));
                 service.metrics.set(&status, service.progress.persisted.get(), leads, &service.board.counts());
             }
             Err(status) => tracing::warn!(%status, "the numbers of this namenode cannot be read"),

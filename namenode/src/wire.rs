@@ -626,6 +626,8 @@ pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireEr
         writers: wire.writers,
         local: wire.local.clone().map(local_socket).transpose()?,
         instance: wire.instance,
+        reads: wire.reads.unwrap_or_default(),
+        writes: wire.writes.unwrap_or_default(),
     })
 }
 

@@ -9,6 +9,8 @@
 //!    length: planning comes to an end, and no byte moves twice.
 //! 4. Only what is well moves: repair comes first.
 
+pub mod foreground;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use types::{BlockId, ByteSize, GenStamp, NodeId, StorageId};

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use tokio::io::Interest;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 use transfer::frame::MAX_DATA;
 use transfer::{Control, Failed, Piece, Read, ReadReply};
@@ -27,7 +27,9 @@ const TURN: u64 = 8 << 20;
 
 pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Read) -> Result<Next, ConnectionError> {
     let Read { block, generation, ref token, .. } = request;
-    if let Err(error) = node.tokens.check(token, block, generation, &[Right::Read, Right::Copy]) {
+    // Else it may be another datanode, which makes a copy.
+    let is_client = node.tokens.check(token, block, generation, &[Right::Read]).is_ok();
+    if !is_client && let Err(error) = node.tokens.check(token, block, generation, &[Right::Read, Right::Copy]) {
         return refuse(node, client, request.storage, error.code(), error).await;
     }
     let Some(volume) = node.volumes.get(&request.storage) else {
@@ -36,6 +38,7 @@ pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Re
     // A descriptor of its own for the disk's threads: the connection may be dropped while they send.
     let socket = Arc::new(client.writer.stream().as_fd().try_clone_to_owned()?);
     let (to, from, wish) = (Arc::clone(&socket), Arc::clone(volume), request.clone());
+    let mut asked = Instant::now();
     let started = volume.disk.run(move || {
         let mut sending = Sending::start(&from, &wish)?;
         let turn = sending.turn(&to);
@@ -56,6 +59,9 @@ pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Re
     let mut counted = sending.begun;
     loop {
         node.metrics.sent.inc_by(sending.next - counted);
+        if is_client {
+            node.client_reads.note_bytes(sending.next - counted, asked.elapsed());
+        }
         counted = sending.next;
         match turn {
             Ok(Turn::Done) => {
@@ -73,6 +79,7 @@ pub(super) async fn serve(node: &Arc<Node>, client: &mut Connection, request: Re
             }
         }
         let to = Arc::clone(&socket);
+        asked = Instant::now();
         let next = volume.disk.run(move || {
             let turn = sending.turn(&to);
             (sending, turn)

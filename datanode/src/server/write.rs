@@ -294,10 +294,11 @@ impl<'a> Chain<'a> {
         let sequences = packets.iter().map(|packet| packet.sequence).collect();
         let (volume, on) = (Arc::clone(self.volume), Arc::clone(self.volume));
         let Setup { block, generation, .. } = *self.setup;
-        let (node, begun) = (Arc::clone(self.node), Instant::now());
+        let (node, begun, pieces) = (Arc::clone(self.node), Instant::now(), packets.len() as u64);
         let job = Box::pin(async move {
             let stored = volume.disk.run(move || on.append(block, generation, &packets)).await;
             node.stores.note(begun.elapsed());
+            node.client_writes.note(pieces, begun.elapsed());
             stored
         });
         self.storing = Some((sequences, job));

@@ -45,6 +45,8 @@ fn heartbeat(node: u64, free: u64) -> Heartbeat {
         writers: 0,
         local: Some(socket()),
         instance: 1,
+        reads: v1::Served::default(),
+        writes: v1::Served::default(),
     }
 }
 

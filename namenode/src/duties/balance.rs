@@ -3,7 +3,8 @@
 //!
 //! 1. A move is a copy that is read back, and then one command that lists it and gives the source up. Whoever dies between
 //!    the two leaves a copy too many, which the comparison of disks finds, or repair tidies.
-//! 2. No datanode is given more to take in, or to give away, than the bandwidth allows, but for [`AHEAD`] and one block.
+//! 2. No datanode is given more to take in, or to give away, than the bandwidth allows, but for [`AHEAD`] and one block. Of that
+//!    it is given the share that its clients leave (`namespace::balance::foreground`).
 //! 3. When another set of volumes takes part than was planned for, the plan is dropped and made anew.
 //! 4. A balance does not end as even while a datanode is awaited that would take part if it were heard of: a new leader has
 //!    heard of none.
@@ -11,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use namespace::balance::foreground::{self, Foreground, Suffering};
 use namespace::balance::{self, Move, Plan};
 use namespace::command::Command;
 use namespace::job::{self, JobPlan, JobRow, JobState};
@@ -60,6 +62,8 @@ struct Running {
     gives: BTreeMap<NodeId, Instant>,
     takes: BTreeMap<NodeId, Instant>,
     under_way: BTreeMap<BlockId, Move>,
+    /// Datanodes on which clients suffer.
+    yielding: BTreeMap<NodeId, Foreground>,
     made: u64,
     /// Of the plan that is carried out.
     made_of_plan: u64,
@@ -128,6 +132,7 @@ impl Running {
             gives: BTreeMap::new(),
             takes: BTreeMap::new(),
             under_way: BTreeMap::new(),
+            yielding: BTreeMap::new(),
             made: 0,
             made_of_plan: 0,
             failed_of_plan: 0,
@@ -151,10 +156,34 @@ impl Running {
                     failed => format!(", {failed} failed"),
                 };
                 let (under_way, wait) = (self.under_way.len(), moves.len());
-                format!("{} replicas moved, {under_way} on their way, {wait} wait{failed}", self.made)
+                let held_back = self.held_back(moves);
+                format!("{} replicas moved, {under_way} on their way, {wait} wait{failed}{held_back}", self.made)
             }
         };
         Progress { done: self.done, total: self.total.max(self.done), note, eta: None }
+    }
+
+    /// What a move may have of the bandwidth, for the sake of the clients of its two datanodes.
+    fn bandwidth(&self, step: &Move) -> ByteSize {
+        let share = |node| self.yielding.get(&node).map_or(foreground::WHOLE, Foreground::share);
+        let share = share(step.source.node).min(share(step.target.node));
+        ByteSize::new((self.bandwidth.get() / u64::from(foreground::WHOLE)).saturating_mul(share.into()).max(1))
+    }
+
+    /// Of the datanodes that moves are for, the one that holds them back most, with the reason.
+    fn held_back(&self, waiting: &VecDeque<Move>) -> String {
+        let moves = self.under_way.values().chain(waiting);
+        let nodes: BTreeSet<NodeId> = moves.flat_map(|step| [step.source.node, step.target.node]).collect();
+        let yielding = self.yielding.iter().filter(|(node, _)| nodes.contains(node));
+        let Some((node, foreground)) = yielding.min_by_key(|(_, foreground)| foreground.share()) else {
+            return String::new();
+        };
+        let percent = foreground.share() * 100 / foreground::WHOLE;
+        let why = foreground.why().map_or_else(String::new, |Suffering { kind, takes, usually }| {
+            let (takes, usually) = (millis(takes), millis(usually));
+            format!(": {} on datanode {} take {takes}, {usually} usually", kind.name(), node.get())
+        });
+        format!("; at {percent}% of its bandwidth{why}")
     }
 
     /// Whether both datanodes of a move may begin it now; then it counts.
@@ -164,13 +193,19 @@ impl Running {
         if !free(self.gives.get(&source)) || !free(self.takes.get(&target)) {
             return false;
         }
-        let took = duration(step.length, self.bandwidth);
+        let took = duration(step.length, self.bandwidth(step));
         for (budget, node) in [(&mut self.gives, source), (&mut self.takes, target)] {
             let until = budget.entry(node).or_insert(now);
             *until = (*until).max(now) + took;
         }
         true
     }
+}
+
+/// `40 ms`, and below ten with a digit more.
+fn millis(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1000.0;
+    if millis < 10.0 { format!("{millis:.1} ms") } else { format!("{millis:.0} ms") }
 }
 
 /// How long so many bytes take.
@@ -336,6 +371,7 @@ impl Duties {
             unreachable!("the caller has looked at the phase");
         };
         let mut moves = std::mem::take(moves);
+        running.yielding = self.datanodes.yielding();
         let facts = self.datanodes.repair_facts();
         if balance::participants(&facts) != running.participants && !moves.is_empty() {
             info!(job = %running.job, "other volumes take part than were planned for; the rest is planned anew");
@@ -367,7 +403,7 @@ impl Duties {
             *of_target += 1;
             let mut sources = row.replicas.clone();
             sources.sort_by_key(|location| *location != step.source);
-            self.begin_move(running.bandwidth, &step, &sources);
+            self.begin_move(running.bandwidth(&step), &step, &sources);
             running.under_way.insert(step.block, step);
         }
         later.append(&mut moves);
@@ -448,6 +484,8 @@ fn percent(millionths: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use namespace::balance::foreground::Served;
+
     use super::*;
 
     fn location(node: u64) -> BlockLocation {
@@ -464,11 +502,9 @@ mod tests {
         }
     }
 
-    /// Invariant 2.
-    #[test]
-    fn a_datanode_gets_no_more_than_the_bandwidth_allows() {
+    fn running(bandwidth: ByteSize) -> Running {
         let row = JobRow {
-            plan: JobPlan::Balance { threshold_permille: 50, bandwidth: ByteSize::new(1000) },
+            plan: JobPlan::Balance { threshold_permille: 50, bandwidth },
             owner: String::new(),
             reason: String::new(),
             state: JobState::Running,
@@ -479,7 +515,13 @@ mod tests {
             result: None,
             token: 0,
         };
-        let mut running = Running::new(JobId::new(1), &row, 50, ByteSize::new(1000));
+        Running::new(JobId::new(1), &row, 50, bandwidth)
+    }
+
+    /// Invariant 2.
+    #[test]
+    fn a_datanode_gets_no_more_than_the_bandwidth_allows() {
+        let mut running = running(ByteSize::new(1000));
         let now = Instant::now();
         let admitted = (0..100).filter(|_| running.admit(&step(100, 1, 2), now)).count();
         assert_eq!(admitted, 11, "one second ahead, and one block");
@@ -490,6 +532,26 @@ mod tests {
         let admitted = (0..100).filter(|_| running.admit(&step(100, 1, 2), later)).count();
         assert_eq!(admitted, 11, "what was not used is not saved up");
         assert_eq!((running.progress().done, running.progress().total), (5, 9), "of the leader before");
+    }
+
+    #[test]
+    fn clients_that_suffer_on_either_datanode_hold_a_move_back_and_the_job_says_so() {
+        let served = |millis: u64| Served { requests: 10, took: Duration::from_millis(10 * millis) };
+        let mut slow = Foreground::default();
+        slow.look(served(5), Served::default());
+        (0..2).for_each(|_| slow.look(served(40), Served::default()));
+        let mut running = running(ByteSize::new(1_000_000));
+        running.yielding.insert(NodeId::new(3), slow);
+        let of = |running: &Running, source, target| running.bandwidth(&step(1, source, target)).get();
+        assert_eq!([of(&running, 1, 2), of(&running, 3, 2), of(&running, 1, 3)], [1_000_000, 250_000, 250_000]);
+        let now = Instant::now();
+        let admitted = (0..100).filter(|_| running.admit(&step(100_000, 3, 2), now)).count();
+        assert_eq!(admitted, 3, "a second ahead at a quarter of the bandwidth, and one block");
+        running.phase = Phase::Moving { moves: VecDeque::from([step(1, 1, 3)]) };
+        let note = running.progress().note;
+        assert!(note.ends_with("; at 25% of its bandwidth: reads on datanode 3 take 40 ms, 5.1 ms usually"), "{note}");
+        running.phase = Phase::Moving { moves: VecDeque::from([step(1, 1, 2)]) };
+        assert!(running.progress().note.ends_with("1 wait"), "another datanode's clients are no matter");
     }
 
     #[test]
