@@ -122,7 +122,7 @@ async fn replicas_that_came_out_differently_are_put_into_no_file() {
     let first_seen = &first;
     eventually("another attempt is made", || async move {
         for gather in gather(again, all, 8).await {
-            let first = first_seen.lock().await.get_or_insert(gather.block).clone();
+            let first = *first_seen.lock().await.get_or_insert(gather.block);
             if gather.block != first {
                 return true;
             }
