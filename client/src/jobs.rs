@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_block_that_holds_a_datanode_back_says_why_and_what_helps() {
         let wire = |reason: v1::HoldReason| v1::HeldBlock {
-            block: Some(v1::BlockId { inode: 17, number: 2, ..Default::default() }),
+            block: Some(v1::BlockId { inode: 17, number: 2 }),
             path: b"/a/b".to_vec(),
             length: 1 << 20,
             reason: reason.into(),
