@@ -238,6 +238,18 @@ impl Coherence {
         self.lock().is_fresh(inode, ticket)
     }
 
+    /// The kernel has been told of all that is in a directory, with attributes.
+    pub(crate) fn listed(&self, directory: InodeId, ticket: Ticket) {
+        self.lock().listed(directory, ticket, Instant::now());
+    }
+
+    /// Whether the kernel may use the list of a directory that it has. Not for as long as the attributes of what is in it: one
+    /// that is read from the kernel's own list brings no new ones, and they would be asked for one by one.
+    pub(crate) fn is_listed(&self, directory: InodeId) -> bool {
+        let since = Instant::now().checked_sub(self.long / 2);
+        since.is_some_and(|since| self.lock().is_listed(directory, since))
+    }
+
     /// How long what is not watched may be taken for true.
     pub(crate) fn patience(&self) -> Duration {
         self.short

@@ -29,6 +29,8 @@ struct Stream {
     starts: Vec<(u64, Vec<u8>)>,
     /// The page at hand: the number of its first entry, the entries, and whether more follow.
     page: Option<Arc<Page>>,
+    /// When the first page was asked for, if all of it so far was told with attributes.
+    since: Option<Ticket>,
 }
 
 #[derive(Debug)]
@@ -45,8 +47,15 @@ impl Directory {
         Self { inode, stream: Mutex::default() }
     }
 
-    /// Entries from number `from` on, as many as are at hand; none at the end. `from` counts `.` and `..`.
-    pub(crate) async fn read(&self, client: &Client, coherence: &Arc<Coherence>, from: u64) -> Result<Part, Failure> {
+    /// Entries from number `from` on, as many as are at hand; none at the end. `from` counts `.` and `..`. `plus`: they are told
+    /// with attributes.
+    pub(crate) async fn read(
+        &self,
+        client: &Client,
+        coherence: &Arc<Coherence>,
+        from: u64,
+        plus: bool,
+    ) -> Result<Part, Failure> {
         let at = from.saturating_sub(DOTS);
         let mut stream = self.stream.lock().await;
         if at == 0 {
@@ -54,8 +63,14 @@ impl Directory {
             *stream = Stream::default();
         }
         let page = stream.page_with(client, coherence, self.inode, at).await?;
+        let asked = stream.page.as_ref().map(|page| page.ticket);
+        if at == 0 {
+            stream.since = asked;
+        }
+        stream.since = stream.since.filter(|_| plus);
+        let whole = stream.since.filter(|_| page.is_none());
         let ticket = page.as_ref().map_or_else(|| coherence.ticket(), |page| page.ticket);
-        Ok(Part { directory: self.inode, ticket, from, page })
+        Ok(Part { directory: self.inode, ticket, from, page, whole })
     }
 }
 
@@ -67,6 +82,8 @@ pub(crate) struct Part {
     pub(crate) ticket: Ticket,
     from: u64,
     page: Option<Arc<Page>>,
+    /// This is the end, and everything was told with attributes: when the first of it was asked for.
+    pub(crate) whole: Option<Ticket>,
 }
 
 impl Part {

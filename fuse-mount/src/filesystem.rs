@@ -179,15 +179,20 @@ impl fuser::Filesystem for Mounted {
 
     fn opendir(&self, request: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let (names, user) = (self.names.clone(), caller::of(request));
-        self.coherence.ask(names.numbers.of_kernel(inode));
+        let directory = names.numbers.of_kernel(inode);
+        self.coherence.ask(directory);
+        let flags = match self.coherence.is_listed(directory) {
+            true => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+            false => FopenFlags::FOPEN_CACHE_DIR,
+        };
         let opened = async move { names.open_directory(user, inode) };
-        self.answer("opendir", reply, opened, |reply, handle| reply.opened(handle, FopenFlags::empty()));
+        self.answer("opendir", reply, opened, move |reply, handle| reply.opened(handle, flags));
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let (names, coherence) = (self.names.clone(), self.coherence.clone());
         self.runtime.spawn(async move {
-            let part = match names.read_directory(&coherence, handle, offset).await {
+            let part = match names.read_directory(&coherence, handle, offset, false).await {
                 Ok(part) => part,
                 Err(failure) => return reply.error(failure.errno()),
             };
@@ -211,7 +216,7 @@ impl fuser::Filesystem for Mounted {
     fn readdirplus(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let (names, files, coherence) = (self.names.clone(), self.files.clone(), self.coherence.clone());
         self.runtime.spawn(async move {
-            let part = match names.read_directory(&coherence, handle, offset).await {
+            let part = match names.read_directory(&coherence, handle, offset, true).await {
                 Ok(part) => part,
                 Err(failure) => return reply.error(failure.errno()),
             };
@@ -236,6 +241,9 @@ impl fuser::Filesystem for Mounted {
                 }
                 reply.ok();
             });
+            if let Some(since) = part.whole {
+                coherence.listed(part.directory, since);
+            }
         });
     }
 

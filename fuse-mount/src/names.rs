@@ -325,10 +325,11 @@ impl Names {
         coherence: &Arc<Coherence>,
         handle: FileHandle,
         from: u64,
+        plus: bool,
     ) -> Result<Part, Failure> {
         let open = self.directories.lock().unwrap_or_else(PoisonError::into_inner).get(&handle.0).cloned();
         let open = open.ok_or(Errno::EBADF)?;
-        open.directory.read(&open.client, coherence, from).await
+        open.directory.read(&open.client, coherence, from, plus).await
     }
 }
 

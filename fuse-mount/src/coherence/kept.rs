@@ -51,12 +51,14 @@ pub(super) struct Directory {
     pub(super) refused: Option<Instant>,
     /// Those that the kernel keeps for long.
     pub(super) names: HashMap<Arc<[u8]>, InodeId>,
+    /// The kernel was told of all that is in it, with attributes: since when, in news and in time.
+    pub(super) listed: Option<(Ticket, Instant)>,
 }
 
 impl Directory {
     /// Not watched yet.
     pub(super) fn new(used: Instant) -> Self {
-        Self { since: None, news: 0, used, refused: None, names: HashMap::new() }
+        Self { since: None, news: 0, used, refused: None, names: HashMap::new(), listed: None }
     }
 }
 
@@ -125,6 +127,19 @@ impl State {
             _ => attributes.links <= WATCHED_NAMES,
         };
         (true, attributes)
+    }
+
+    /// All of a directory has been told, as of the ticket.
+    pub(super) fn listed(&mut self, directory: InodeId, ticket: Ticket, now: Instant) {
+        if let Some(known) = self.directories.get_mut(&directory) {
+            known.listed = Some((ticket, now));
+        }
+    }
+
+    /// Whether a list of the directory that the kernel has, from after `since`, is what it would be told now (invariant 2).
+    pub(super) fn is_listed(&self, directory: InodeId, since: Instant) -> bool {
+        let listed = self.directories.get(&directory).and_then(|known| known.listed);
+        listed.is_some_and(|(ticket, at)| at >= since && self.is_current(directory, ticket))
     }
 
     /// Takes a name out of what is kept. Gives what it stood for.

@@ -33,6 +33,7 @@ async fn what_one_mount_changes_another_drops_at_once() -> Result<()> {
         attributes(one, other).context("attributes")?;
         content(one, other).context("content")?;
         names(one, other).context("names")?;
+        lists(one, other).context("lists")?;
         anyhow::Ok(mounts)
     })
     .await??;
@@ -179,4 +180,44 @@ fn names(one: &Path, other: &Path) -> Result<()> {
         "there is another directory of the old name",
         || Ok(exists("d") && fs::read_dir(other.join("d"))?.count() == 0),
     )
+}
+
+/// The names in a directory, sorted.
+fn list(directory: &Path) -> Result<Vec<String>> {
+    let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let mut names = fs::read_dir(directory)?.map(name).collect::<Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What is listed again and again comes from the kernel's own list, which must not outlive a change of the directory, even
+/// one that its times do not tell.
+fn lists(one: &Path, other: &Path) -> Result<()> {
+    let (here, there) = (one.join("lists"), other.join("lists"));
+    fs::create_dir(&here)?;
+    soon("there is a directory", || Ok(there.exists()))?;
+    let mut expected = Vec::new();
+    for round in 0..40 {
+        for _ in 0..3 {
+            ensure!(list(&there)? == expected, "{round}");
+        }
+        let before = fs::metadata(&here)?.modified()?;
+        let name = format!("{round:02}");
+        fs::write(here.join(&name), b"")?;
+        File::open(&here)?.set_modified(before)?;
+        expected.push(name);
+        soon("a new file is listed", || Ok(list(&there)? == expected))?;
+        if round % 3 == 2 {
+            fs::remove_file(here.join(expected.remove(0)))?;
+            File::open(&here)?.set_modified(before)?;
+            soon("a removed file is listed no more", || Ok(list(&there)? == expected))?;
+        }
+        // What is done here is listed here at once.
+        fs::rename(there.join(&expected[0]), there.join("zz"))?;
+        ensure!(list(&there)?.contains(&"zz".to_owned()));
+        fs::rename(there.join("zz"), there.join(&expected[0]))?;
+        ensure!(list(&there)? == expected);
+        soon("the other lists it too", || Ok(list(&here)? == expected))?;
+    }
+    Ok(())
 }

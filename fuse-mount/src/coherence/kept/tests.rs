@@ -176,3 +176,25 @@ fn a_directory_that_is_given_up_takes_along_what_is_in_it() {
     assert!(!state.is_current(DIRECTORY, now(&state)) && !state.is_fresh(FILE, now(&state)));
     assert_eq!(state.kept, 0);
 }
+
+/// Invariant 2, for the list of a directory.
+#[test]
+fn a_list_is_kept_until_there_is_news_of_its_directory_and_not_for_long() {
+    let mut state = watched(&[DIRECTORY]);
+    let (early, start) = (now(&state), Instant::now());
+    let later = start + std::time::Duration::from_secs(5);
+    assert!(!state.is_listed(DIRECTORY, start), "nothing was told");
+    state.listed(DIRECTORY, early, start);
+    assert!(state.is_listed(DIRECTORY, start) && !state.is_listed(DIRECTORY, later));
+    state.news(news(&[], &[(FILE, true)]));
+    assert!(!state.is_listed(DIRECTORY, start), "something in it has other attributes");
+    state.listed(DIRECTORY, early, later);
+    assert!(!state.is_listed(DIRECTORY, start), "it was asked for before the news");
+    let ticket = now(&state);
+    state.listed(DIRECTORY, ticket, later);
+    assert!(state.is_listed(DIRECTORY, later));
+    state.doubt();
+    assert!(!state.is_listed(DIRECTORY, later));
+    state.listed(InodeId::new(9), ticket, later);
+    assert!(!state.is_listed(InodeId::new(9), later), "nobody watches");
+}
