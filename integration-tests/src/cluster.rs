@@ -276,13 +276,22 @@ impl Cluster {
 
     /// Whether the last scan found every block with all its replicas.
     pub fn is_redundant(&self) -> Result<bool> {
+        Ok(self.wanting()? == Some(0))
+    }
+
+    /// Whether the last scan found blocks without all their replicas.
+    pub fn is_short(&self) -> Result<bool> {
+        Ok(self.wanting()?.is_some_and(|count| count > 0))
+    }
+
+    /// How many blocks and replicas the last scan found not as they should be; a new leader has not scanned yet.
+    fn wanting(&self) -> Result<Option<u64>> {
         let json: Value = serde_json::from_slice(&self.ashlar_raw(&["admin", "status", "--json"]).stdout)?;
-        // A new leader has not scanned yet.
         if json["redundancy"].is_null() {
-            return Ok(false);
+            return Ok(None);
         }
         let count = |key: &str| json["redundancy"][key].as_u64().with_context(|| format!("status has {key}: {json}"));
-        Ok(count("under_replicated")? + count("missing")? + count("corrupt_replicas")? == 0)
+        Ok(Some(count("under_replicated")? + count("missing")? + count("corrupt_replicas")?))
     }
 
     /// Whether every block has all its copies now, as `admin fsck` finds it, on datanodes that are not dead.

@@ -78,7 +78,11 @@ async fn a_cluster_on_seven_hosts_grows_shrinks_and_heals_by_the_book() -> Resul
     cluster.until_healthy().await?;
 
     // A block rots: it is found, and another copy takes its place.
-    let replica = cluster.replicas("dn1")?.into_iter().next().context("dn1 has some")?;
+    let mut replicas = Vec::new();
+    for datanode in ["dn1", "dn3", "dn4", "dn5"] {
+        replicas.extend(cluster.replicas(datanode)?);
+    }
+    let replica = replicas.into_iter().next().context("somebody has some")?;
     let damaged = File::options().read(true).write(true).open(&replica)?;
     let (place, mut byte) = (damaged.metadata()?.len() - 100, [0]);
     damaged.read_exact_at(&mut byte, place)?;
