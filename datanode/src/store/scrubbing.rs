@@ -156,6 +156,7 @@ impl Volume {
             return Ok(());
         }
         let bytes = self.scrubbing.record().encode();
+        self.check_present()?;
         identity::replace_file(&self.root, SCRUB_FILE, &bytes)
     }
 }

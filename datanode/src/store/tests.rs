@@ -313,6 +313,10 @@ fn the_reserve_is_kept() {
 fn a_volume_that_vanished_is_failed_and_refuses_everything() {
     let bench = Bench::written(&content(100));
     fs::rename(bench.directory.path().join("volume.toml"), bench.directory.path().join("elsewhere")).expect("renames");
+    // Also in the moment before anybody has noticed.
+    bench.volume.remember_usage().expect_err("there is nothing to write to");
+    bench.volume.remember_scrub().expect_err("there is nothing to write to");
+    assert!(!bench.directory.path().join("usage.toml").exists());
     assert!(bench.volume.probe().failed);
     assert!(matches!(bench.readable(1), Err(StoreError::Volume { .. })));
     assert!(matches!(bench.begin(2, None), Err(StoreError::Volume { .. })));

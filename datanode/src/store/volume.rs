@@ -219,7 +219,16 @@ impl Volume {
 
     /// Notes what the volume holds, for the next start.
     pub(crate) fn remember_usage(&self) -> io::Result<()> {
-        if self.has_failed() { Ok(()) } else { identity::record_usage(&self.root, self.usage()) }
+        if self.has_failed() {
+            return Ok(());
+        }
+        self.check_present()?;
+        identity::record_usage(&self.root, self.usage())
+    }
+
+    /// A disk that was taken away leaves its mount point, where nothing is to be written.
+    pub(super) fn check_present(&self) -> io::Result<()> {
+        identity::is_present(&self.root, self.storage).map_err(io::Error::other)
     }
 
     /// Ends the disk's threads.
