@@ -243,13 +243,13 @@ impl Duties {
     }
 
     /// An operation of the leader's own session. One without an answer may have been done: the session is left then, to be
-    /// ended with what it holds.
+    /// ended with what it holds. A refusal leaves everything as it was.
     fn propose_own(&self, own: &mut Option<Own>, command: Command) -> Option<Result<Reply, namespace::Error>> {
         let Own { session, sequence } = own.as_mut()?;
         *sequence += 1;
         let origin = Some(Origin { session: *session, sequence: Sequence::new(*sequence) });
         let answer = self.propose_of(origin, vec![command]).pop();
-        if !matches!(&answer, Some(Ok(_) | Err(namespace::Error::ExtentsReplaced { .. }))) {
+        if matches!(&answer, None | Some(Err(namespace::Error::SessionExpired { .. }))) {
             *own = None;
         }
         answer
