@@ -1,6 +1,8 @@
 //! How a request is answered: once, when its operation has ended, with what it gave or with an errno.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use client::Attributes;
 use fuser::{
@@ -8,8 +10,10 @@ use fuser::{
     ReplyLock, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 use tracing::debug;
+use types::Code;
 
-use crate::coherence::Slot;
+use crate::attributes::{self, Numbers};
+use crate::coherence::{Coherence, Slot, Ticket};
 use crate::errno::Failure;
 use crate::filesystem::Mounted;
 
@@ -37,6 +41,20 @@ macro_rules! refuse {
 refuse!(ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLock);
 refuse!(ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr);
 
+fn tell_entry(
+    coherence: &Arc<Coherence>,
+    numbers: Numbers,
+    ticket: Ticket,
+    slot: &Slot,
+    attributes: &Attributes,
+    reply: ReplyEntry,
+) {
+    let attr = numbers.attributes(attributes);
+    coherence.tell_entry(ticket, slot, attributes, |kept| {
+        reply.entry_with_ttls(&kept.attributes, &kept.name, &attr, GENERATION);
+    });
+}
+
 impl Mounted {
     /// Runs `operation` and answers with what it gives.
     pub(crate) fn answer<R: Refuse, T: Send + 'static>(
@@ -57,21 +75,51 @@ impl Mounted {
         });
     }
 
+    /// What a name stands for, or that there is no such name: that the kernel may keep too.
+    pub(crate) fn lookup(&self, reply: ReplyEntry, slot: Slot, found: impl Future<Output = Found> + Send + 'static) {
+        let (numbers, coherence) = (self.names.numbers, self.coherence.clone());
+        let ticket = coherence.ask(slot.directory);
+        let found = async move {
+            match found.await {
+                Err(Failure::Cluster(error)) if error.code() == Code::NotFound => Ok(None),
+                found => found.map(Some),
+            }
+        };
+        self.answer("lookup", reply, found, move |reply, found| match found {
+            Some(attributes) => tell_entry(&coherence, numbers, ticket, &slot, &attributes, reply),
+            None => coherence.tell_absent(ticket, &slot, |kept| match kept {
+                Some(lifetime) => {
+                    reply.entry_with_ttls(&Duration::ZERO, &lifetime, &attributes::of_nothing(), GENERATION)
+                }
+                None => reply.error(Errno::ENOENT),
+            }),
+        });
+    }
+
+    /// A name that is made.
     pub(crate) fn entry(
         &self,
         name: &'static str,
         reply: ReplyEntry,
         slot: Slot,
-        found: impl Future<Output = Found> + Send + 'static,
+        made: impl Future<Output = Found> + Send + 'static,
     ) {
         let (numbers, coherence) = (self.names.numbers, self.coherence.clone());
         let ticket = coherence.ask(slot.directory);
-        self.answer(name, reply, found, move |reply, attributes| {
-            let attr = numbers.attributes(&attributes);
-            coherence.tell_entry(ticket, &slot, &attributes, |kept| {
-                reply.entry_with_ttls(&kept.attributes, &kept.name, &attr, GENERATION);
-            });
+        let made = self.made(slot.clone(), made);
+        self.answer(name, reply, made, move |reply, attributes| {
+            tell_entry(&coherence, numbers, ticket, &slot, &attributes, reply);
         });
+    }
+
+    /// `made`, which is to give something that name.
+    pub(crate) fn made<T>(
+        &self,
+        slot: Slot,
+        made: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Failure>> + Send + 'static {
+        let coherence = self.coherence.clone();
+        async move { made.await.inspect_err(|_| coherence.not_made(slot)) }
     }
 
     pub(crate) fn attributes(

@@ -52,8 +52,17 @@ impl Numbers {
     }
 }
 
+/// What stands for a name that nothing has: number 0, by which the kernel knows it.
+pub(crate) fn of_nothing() -> FileAttr {
+    of_number(INodeNo(0))
+}
+
 /// What stands for `.` and `..` in a listing: the kernel looks at the number alone.
 pub(crate) fn of_dots(ino: INodeNo) -> FileAttr {
+    of_number(ino)
+}
+
+fn of_number(ino: INodeNo) -> FileAttr {
     let epoch = SystemTime::UNIX_EPOCH;
     let (size, blocks, nlink, uid, gid, rdev, flags) = (0, 0, 1, 0, 0, 0, 0);
     let (kind, perm, blksize) = (FileType::Directory, 0, PREFERRED_IO);

@@ -11,6 +11,7 @@
 //! 5. What is noted here is bounded, except by a count for each inode that the kernel holds. Past the bound, nothing more is
 //!    kept for long.
 
+mod absent;
 mod kept;
 mod notices;
 
@@ -37,6 +38,8 @@ const WATCHED: usize = 1 << 14;
 const IN_USE: Duration = Duration::from_secs(10);
 /// How long a directory that could not be watched is left alone.
 const REFUSED: Duration = Duration::from_secs(10);
+/// How long a name is kept as absent. The kernel does not tell when it has dropped one: the longer, the more have to be noted.
+const ABSENT: Duration = Duration::from_secs(60);
 /// Of what is not watched, or if the mount keeps nothing for longer.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -194,6 +197,14 @@ impl Coherence {
         reply(self.lifetimes(state.grant(ticket, slot, attributes)));
     }
 
+    /// Answers a request for a name that nothing has: with how long the kernel may keep that, if it may at all.
+    pub(crate) fn tell_absent(&self, ticket: Ticket, slot: &Slot, reply: impl FnOnce(Option<Duration>)) {
+        let mut state = self.lock();
+        let (now, lifetime) = (Instant::now(), self.long.min(ABSENT));
+        let is_kept = self.long > self.short && state.grant_absence(ticket, slot, now, now + lifetime);
+        reply(is_kept.then_some(lifetime));
+    }
+
     /// Answers with entries of one directory, all of them asked for at once.
     pub(crate) fn tell_entries(&self, ticket: Ticket, directory: InodeId, answer: impl FnOnce(Telling<'_>)) {
         answer(Telling { coherence: self, state: self.lock(), ticket, directory });
@@ -272,9 +283,19 @@ impl Coherence {
                 directory.news = clock;
             }
             moved.extend(state.drop_name(slot));
+            state.absent.drop_name(slot);
         }
         drop(state);
         self.drop_attributes(moved);
+    }
+
+    /// A name was not made through this mount; or it was, and only the answer is lost. The kernel is to ask for it again.
+    pub(crate) fn not_made(&self, slot: Slot) {
+        if self.lock().absent.drop_name(&slot) {
+            let names = self.names.clone();
+            // In its own time: the kernel waits for the answer to what it asked. Nobody takes it once nothing is mounted any more.
+            self.runtime.spawn(async move { drop(names.send(Notice::Name(slot)).await) });
+        }
     }
 
     /// The attributes of a file have changed by what this mount did on its own account.

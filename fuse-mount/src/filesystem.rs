@@ -93,7 +93,7 @@ impl fuser::Filesystem for Mounted {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (names, user, name) = (self.names.clone(), caller::of(request), name.as_bytes().to_vec());
         let slot = self.slot(parent, &name);
-        self.entry("lookup", reply, slot, async move { names.lookup(&user, parent, &name).await });
+        self.lookup(reply, slot, async move { names.lookup(&user, parent, &name).await });
     }
 
     fn forget(&self, _: &Request, inode: INodeNo, lookups: u64) {
@@ -173,20 +173,23 @@ impl fuser::Filesystem for Mounted {
             let renamed = names.rename(&user, (parent, &name), (newparent, &newname), flags).await;
             // It may have been done, whatever the answer was.
             coherence.moved(&slots);
+            if renamed.is_err() {
+                let [_, to] = slots;
+                coherence.not_made(to);
+            }
             renamed
         });
     }
 
     fn opendir(&self, request: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let (names, user) = (self.names.clone(), caller::of(request));
+        let (names, user) = (&self.names, caller::of(request));
         let directory = names.numbers.of_kernel(inode);
         self.coherence.ask(directory);
         let flags = match self.coherence.is_listed(directory) {
             true => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
             false => FopenFlags::FOPEN_CACHE_DIR,
         };
-        let opened = async move { names.open_directory(user, inode) };
-        self.answer("opendir", reply, opened, move |reply, handle| reply.opened(handle, flags));
+        reply.opened(names.open_directory(user, inode), flags);
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
@@ -320,7 +323,7 @@ impl fuser::Filesystem for Mounted {
             let (place, options) = (names.in_directory(parent, &name)?, NewObject { mode, umask }.file(&user));
             files.create_file(&names.of(&user), place, options, flags).await
         };
-        self.answer("create", reply, created, move |reply, (attributes, handle)| {
+        self.answer("create", reply, self.made(slot.clone(), created), move |reply, (attributes, handle)| {
             let attr = numbers.attributes(&attributes);
             coherence.tell_entry(ticket, &slot, &attributes, |kept| {
                 let kept = kept.name.min(kept.attributes);

@@ -297,12 +297,12 @@ impl Names {
         }
     }
 
-    pub(crate) fn open_directory(&self, user: User, inode: INodeNo) -> Result<FileHandle, Failure> {
+    pub(crate) fn open_directory(&self, user: User, inode: INodeNo) -> FileHandle {
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
         let directory = Directory::new(self.numbers.of_kernel(inode));
         let open = OpenDirectory { directory, client: self.of(&user) };
         self.directories.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, Arc::new(open));
-        Ok(FileHandle(handle))
+        FileHandle(handle)
     }
 
     pub(crate) fn close_directory(&self, handle: FileHandle) {

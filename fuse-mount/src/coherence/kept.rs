@@ -9,6 +9,7 @@ use client::{Attributes, Changed, Kind};
 use tracing::debug;
 use types::{InodeId, WATCHED_NAMES};
 
+use super::absent::Absent;
 use super::notices::Notice;
 
 /// Names that the kernel keeps for long.
@@ -38,6 +39,7 @@ pub(super) struct State {
     pub(super) nodes: HashMap<InodeId, Node>,
     /// Names in all directories.
     pub(super) kept: usize,
+    pub(super) absent: Absent,
     /// There is no directory to be given up before.
     pub(super) full_until: Option<Instant>,
 }
@@ -103,6 +105,7 @@ impl State {
         let is_current = self.is_current(slot.directory, ticket);
         let has_own_watch = self.is_current(inode, ticket);
         *self.lookups.entry(inode).or_default() += 1;
+        self.absent.drop_name(slot);
         let known = self.nodes.get(&inode);
         let is_here = known.is_some_and(|node| node.directory == slot.directory && *node.name == *slot.name);
         let may_be_noted = known.is_none() && self.kept < KEPT;
@@ -127,6 +130,11 @@ impl State {
             _ => attributes.links <= WATCHED_NAMES,
         };
         (true, attributes)
+    }
+
+    /// The kernel is told that there is no such name: whether it may keep that until then.
+    pub(super) fn grant_absence(&mut self, ticket: Ticket, slot: &Slot, now: Instant, until: Instant) -> bool {
+        self.is_current(slot.directory, ticket) && self.absent.keep(slot, now, until)
     }
 
     /// All of a directory has been told, as of the ticket.
@@ -189,6 +197,7 @@ impl State {
         for name in names {
             let slot = Slot { directory, name };
             drops.attributes.extend(self.drop_name(&slot));
+            self.absent.drop_name(&slot);
             drops.names.push(Notice::Name(slot));
         }
         if attributes || content {
@@ -224,6 +233,7 @@ impl State {
     /// The kernel is to know nothing any more of what is in a directory.
     pub(super) fn drop_names(&mut self, directory: InodeId) -> Drops {
         let mut drops = Drops::default();
+        drops.names.extend(self.absent.drop_names(directory).map(Notice::Name));
         let Some(known) = self.directories.get_mut(&directory) else { return drops };
         let names = std::mem::take(&mut known.names);
         self.kept -= names.len();

@@ -34,6 +34,7 @@ async fn what_one_mount_changes_another_drops_at_once() -> Result<()> {
         content(one, other).context("content")?;
         names(one, other).context("names")?;
         lists(one, other).context("lists")?;
+        absent(&mounts[1], one).context("absent names")?;
         anyhow::Ok(mounts)
     })
     .await??;
@@ -60,21 +61,22 @@ async fn what_one_mount_changes_another_drops_at_once() -> Result<()> {
     cluster.finish(&[]).await
 }
 
-/// Waits until the kernel knows a path without its daemon, longer than it would unless it is told of changes.
+/// Waits until the kernel knows a path without its daemon, or that it is absent, longer than it would unless it is told of
+/// changes.
 fn until_kept(mount: &Mounted, path: &Path) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < integration_tests::DEADLINE {
-        fs::metadata(path)?;
+        let is_there = fs::metadata(path).is_ok();
         // This is about time that passes: what is not watched is forgotten meanwhile.
         std::thread::sleep(UNTOLD);
         mount.pause()?;
         let (sender, answer) = mpsc::channel();
-        let path = path.to_owned();
-        std::thread::spawn(move || drop(sender.send(fs::metadata(path))));
+        let asked = path.to_owned();
+        std::thread::spawn(move || drop(sender.send(fs::metadata(asked))));
         let answer = answer.recv_timeout(UNANSWERED);
         mount.resume()?;
         if let Ok(found) = answer {
-            found?;
+            ensure!(found.is_ok() == is_there, "{} is and is not there", path.display());
             return Ok(());
         }
     }
@@ -180,6 +182,35 @@ fn names(one: &Path, other: &Path) -> Result<()> {
         "there is another directory of the old name",
         || Ok(exists("d") && fs::read_dir(other.join("d"))?.count() == 0),
     )
+}
+
+/// A name that is known to be absent is there as soon as somebody makes it, by whichever mount and in whichever way.
+fn absent(mount: &Mounted, one: &Path) -> Result<()> {
+    let (here, there) = (one.join("absent"), mount.path().join("absent"));
+    fs::create_dir(&here)?;
+    soon("there is a directory", || Ok(there.exists()))?;
+    let names = ["file", "directory", "link", "hard", "moved", "own"];
+    until_kept(mount, &there.join("file"))?;
+    // So are the others, now that the directory is watched.
+    for name in names {
+        ensure!(!there.join(name).exists());
+    }
+    fs::write(here.join("file"), b"new")?;
+    soon("a file is there", || Ok(fs::read(there.join("file")).ok() == Some(b"new".into())))?;
+    fs::create_dir(here.join("directory"))?;
+    soon("a directory is there", || Ok(there.join("directory").is_dir()))?;
+    symlink("file", here.join("link"))?;
+    soon("a symbolic link is there", || Ok(there.join("link").is_file()))?;
+    fs::hard_link(here.join("file"), here.join("hard"))?;
+    soon("another name is there", || Ok(there.join("hard").exists()))?;
+    fs::rename(here.join("file"), here.join("moved"))?;
+    soon("a file has the name", || Ok(there.join("moved").exists() && !there.join("file").exists()))?;
+    fs::write(there.join("own"), b"own")?;
+    ensure!(fs::read(there.join("own"))? == b"own", "what the mount itself made is there at once");
+    fs::remove_file(there.join("own"))?;
+    ensure!(!there.join("own").exists());
+    fs::write(here.join("own"), b"another's")?;
+    soon("it is there again", || Ok(fs::read(there.join("own")).ok() == Some(b"another's".into())))
 }
 
 /// The names in a directory, sorted.

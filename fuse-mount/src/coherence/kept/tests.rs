@@ -177,6 +177,33 @@ fn a_directory_that_is_given_up_takes_along_what_is_in_it() {
     assert_eq!(state.kept, 0);
 }
 
+/// Invariant 2, for names that nothing has.
+#[test]
+fn that_a_name_is_absent_is_kept_until_somebody_makes_it() {
+    let (mut state, start) = (watched(&[]), Instant::now());
+    let until = start + std::time::Duration::from_secs(60);
+    let early = now(&state);
+    assert!(!state.grant_absence(early, &slot("f"), start, until), "nobody watches");
+    let mut state = watched(&[DIRECTORY]);
+    assert!(!state.grant_absence(early, &slot("f"), start, until), "it was asked for before");
+    let asked = now(&state);
+    assert!(state.grant_absence(asked, &slot("f"), start, until));
+    assert_eq!(names(&state.news(news(&["f"], &[]))), ["f"]);
+    assert!(!state.grant_absence(asked, &slot("f"), start, until), "the answer was overtaken");
+    assert_eq!(names(&state.doubt()), Vec::<String>::new(), "the kernel knows nothing any more");
+    let asked = now(&state);
+    assert!(state.grant_absence(asked, &slot("f"), start, until));
+    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+    assert_eq!(names(&state.doubt()), ["f"], "once, as what it stands for");
+    let asked = now(&state);
+    assert!(state.grant_absence(asked, &slot("g"), start, until));
+    assert_eq!(names(&state.doubt()), ["g"]);
+    let asked = now(&state);
+    assert!(state.grant_absence(asked, &slot("g"), start, until));
+    // Invariant 4.
+    assert_eq!(names(&state.leave(DIRECTORY)), ["g"]);
+}
+
 /// Invariant 2, for the list of a directory.
 #[test]
 fn a_list_is_kept_until_there_is_news_of_its_directory_and_not_for_long() {
