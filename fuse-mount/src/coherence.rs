@@ -23,7 +23,7 @@ use fuser::{INodeNo, Notifier};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
-use types::{InodeId, WATCHED_NAMES};
+use types::InodeId;
 
 use kept::{Directory, State};
 pub(crate) use kept::{Slot, Ticket};
@@ -194,7 +194,7 @@ impl Coherence {
         if attributes.kind == Kind::Directory {
             self.want(&mut state, attributes.inode);
         }
-        reply(self.lifetimes(state.grant(ticket, slot, attributes)));
+        reply(self.lifetimes(state.grant(ticket, slot, attributes, Instant::now())));
     }
 
     /// Answers a request for a name that nothing has: with how long the kernel may keep that, if it may at all.
@@ -207,7 +207,7 @@ impl Coherence {
 
     /// Answers with entries of one directory, all of them asked for at once.
     pub(crate) fn tell_entries(&self, ticket: Ticket, directory: InodeId, answer: impl FnOnce(Telling<'_>)) {
-        answer(Telling { coherence: self, state: self.lock(), ticket, directory });
+        answer(Telling { coherence: self, state: self.lock(), ticket, directory, now: Instant::now() });
     }
 
     /// Answers with attributes.
@@ -218,13 +218,10 @@ impl Coherence {
         reply: impl FnOnce(Duration),
     ) {
         let mut state = self.lock();
-        let inode = attributes.inode;
-        let is_kept = if attributes.kind == Kind::Directory {
-            self.want(&mut state, inode);
-            state.is_current(inode, ticket)
-        } else {
-            state.is_fresh(inode, ticket) && attributes.links <= WATCHED_NAMES
-        };
+        if attributes.kind == Kind::Directory {
+            self.want(&mut state, attributes.inode);
+        }
+        let is_kept = state.grant_attributes(ticket, attributes, Instant::now());
         reply(if is_kept { self.long } else { self.short });
     }
 
@@ -249,15 +246,20 @@ impl Coherence {
         self.lock().is_fresh(inode, ticket)
     }
 
-    /// The kernel has been told of all that is in a directory, with attributes.
-    pub(crate) fn listed(&self, directory: InodeId, ticket: Ticket) {
-        self.lock().listed(directory, ticket, Instant::now());
+    /// The kernel has been told of all that is in a directory, and has the attributes since then.
+    pub(crate) fn listed(&self, directory: InodeId, ticket: Ticket, since: Instant) {
+        self.lock().listed(directory, ticket, since);
     }
 
-    /// Whether the kernel may use the list of a directory that it has. Not for as long as the attributes of what is in it: one
-    /// that is read from the kernel's own list brings no new ones, and they would be asked for one by one.
+    /// Since when the kernel has the attributes of all of these in a directory, if it has.
+    pub(crate) fn told_since<'a>(&self, directory: InodeId, names: impl Iterator<Item = &'a [u8]>) -> Option<Instant> {
+        self.lock().told_since(directory, names, Instant::now())
+    }
+
+    /// Whether the kernel may use the list of a directory that it has. Not for quite as long as the attributes of what is in
+    /// it: a list of its own brings it no new ones, and they would be asked for one by one.
     pub(crate) fn is_listed(&self, directory: InodeId) -> bool {
-        let since = Instant::now().checked_sub(self.long / 2);
+        let since = Instant::now().checked_sub(self.long - self.long / 4);
         since.is_some_and(|since| self.lock().is_listed(directory, since))
     }
 
@@ -363,13 +365,14 @@ pub(crate) struct Telling<'a> {
     state: MutexGuard<'a, State>,
     ticket: Ticket,
     directory: InodeId,
+    now: Instant,
 }
 
 impl Telling<'_> {
     /// How long the kernel may keep an entry that it is told now.
     pub(crate) fn entry(&mut self, name: &[u8], attributes: &Attributes) -> Duration {
         let slot = Slot { directory: self.directory, name: name.to_vec() };
-        let kept = self.coherence.lifetimes(self.state.grant(self.ticket, &slot, attributes));
+        let kept = self.coherence.lifetimes(self.state.grant(self.ticket, &slot, attributes, self.now));
         kept.name.min(kept.attributes)
     }
 

@@ -4,7 +4,8 @@
 //! for as long as the directory is open, however it changes: for each page the name that it began behind is kept, and a
 //! name says where to go on. So memory is a name for each thousand entries, and one page.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use client::{Client, Entry};
 use tokio::sync::Mutex;
@@ -29,8 +30,8 @@ struct Stream {
     starts: Vec<(u64, Vec<u8>)>,
     /// The page at hand: the number of its first entry, the entries, and whether more follow.
     page: Option<Arc<Page>>,
-    /// When the first page was asked for, if all of it so far was told with attributes.
-    since: Option<Ticket>,
+    /// When the first page was asked for, and since when the kernel has the attributes of all that was told so far, if it has.
+    since: Option<(Ticket, Instant)>,
 }
 
 #[derive(Debug)]
@@ -40,6 +41,8 @@ struct Page {
     first: u64,
     entries: Vec<Entry>,
     more: bool,
+    /// Since when the kernel has had the attributes of all of these, when it was first told without.
+    told: OnceLock<Option<Instant>>,
 }
 
 impl Directory {
@@ -63,11 +66,14 @@ impl Directory {
             *stream = Stream::default();
         }
         let page = stream.page_with(client, coherence, self.inode, at).await?;
-        let asked = stream.page.as_ref().map(|page| page.ticket);
         if at == 0 {
-            stream.since = asked;
+            stream.since = stream.page.as_ref().map(|page| (page.ticket, Instant::now()));
         }
-        stream.since = stream.since.filter(|_| plus);
+        if let Some(page) = page.as_ref().filter(|_| !plus) {
+            let names = page.entries.iter().map(|entry| entry.name.as_bytes());
+            let told = *page.told.get_or_init(|| coherence.told_since(self.inode, names));
+            stream.since = stream.since.zip(told).map(|((ticket, since), told)| (ticket, since.min(told)));
+        }
         let whole = stream.since.filter(|_| page.is_none());
         let ticket = page.as_ref().map_or_else(|| coherence.ticket(), |page| page.ticket);
         Ok(Part { directory: self.inode, ticket, from, page, whole })
@@ -82,8 +88,8 @@ pub(crate) struct Part {
     pub(crate) ticket: Ticket,
     from: u64,
     page: Option<Arc<Page>>,
-    /// This is the end, and everything was told with attributes: when the first of it was asked for.
-    pub(crate) whole: Option<Ticket>,
+    /// This is the end, and the kernel has the attributes of everything: when the first of it was asked for, and since when.
+    pub(crate) whole: Option<(Ticket, Instant)>,
 }
 
 impl Part {
@@ -146,7 +152,7 @@ impl Stream {
         if self.starts.last().is_none_or(|(last, _)| *last < first) {
             self.starts.push((first, after));
         }
-        self.page = Some(Arc::new(Page { ticket, first, entries, more }));
+        self.page = Some(Arc::new(Page { ticket, first, entries, more, told: OnceLock::new() }));
         Ok(())
     }
 }

@@ -213,6 +213,9 @@ impl fuser::Filesystem for Mounted {
                 }
             }
             reply.ok();
+            if let Some((ticket, since)) = part.whole {
+                coherence.listed(part.directory, ticket, since);
+            }
         });
     }
 
@@ -244,8 +247,8 @@ impl fuser::Filesystem for Mounted {
                 }
                 reply.ok();
             });
-            if let Some(since) = part.whole {
-                coherence.listed(part.directory, since);
+            if let Some((ticket, since)) = part.whole {
+                coherence.listed(part.directory, ticket, since);
             }
         });
     }

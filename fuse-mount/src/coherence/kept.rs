@@ -53,7 +53,7 @@ pub(super) struct Directory {
     pub(super) refused: Option<Instant>,
     /// Those that the kernel keeps for long.
     pub(super) names: HashMap<Arc<[u8]>, InodeId>,
-    /// The kernel was told of all that is in it, with attributes: since when, in news and in time.
+    /// The kernel was told of all that is in it, and has the attributes: since when, in news and in time.
     pub(super) listed: Option<(Ticket, Instant)>,
 }
 
@@ -71,6 +71,8 @@ pub(super) struct Node {
     pub(super) name: Arc<[u8]>,
     /// When it was last told of, or asked for.
     pub(super) news: u64,
+    /// When the kernel was given attributes that it may keep for long, unless there was news of them since.
+    pub(super) told: Option<Instant>,
     /// The kernel's pages were read while news of the file was told.
     pub(super) pages: bool,
 }
@@ -100,7 +102,7 @@ impl State {
     }
 
     /// The kernel is given a name: whether it may keep that, and the attributes of what has it.
-    pub(super) fn grant(&mut self, ticket: Ticket, slot: &Slot, attributes: &Attributes) -> (bool, bool) {
+    pub(super) fn grant(&mut self, ticket: Ticket, slot: &Slot, attributes: &Attributes, now: Instant) -> (bool, bool) {
         let inode = attributes.inode;
         let is_current = self.is_current(slot.directory, ticket);
         let has_own_watch = self.is_current(inode, ticket);
@@ -122,14 +124,51 @@ impl State {
                 self.kept += 1;
             }
             // Answers that were asked for earlier may be older than news that came before it was noted.
-            let node = Node { directory: slot.directory, name, news: ticket.0, pages: false };
+            let node = Node { directory: slot.directory, name, news: ticket.0, told: None, pages: false };
             self.nodes.insert(inode, node);
         }
-        let attributes = match attributes.kind {
+        let is_told = match attributes.kind {
             Kind::Directory => has_own_watch,
             _ => attributes.links <= WATCHED_NAMES,
         };
-        (true, attributes)
+        if is_told {
+            self.told(inode, now);
+        }
+        (true, is_told)
+    }
+
+    /// The kernel is given attributes: whether it may keep them.
+    pub(super) fn grant_attributes(&mut self, ticket: Ticket, attributes: &Attributes, now: Instant) -> bool {
+        let inode = attributes.inode;
+        let is_told = match attributes.kind {
+            Kind::Directory => self.is_current(inode, ticket),
+            _ => self.is_fresh(inode, ticket) && attributes.links <= WATCHED_NAMES,
+        };
+        if is_told {
+            self.told(inode, now);
+        }
+        is_told
+    }
+
+    fn told(&mut self, inode: InodeId, now: Instant) {
+        if let Some(node) = self.nodes.get_mut(&inode) {
+            node.told = Some(now);
+        }
+    }
+
+    /// Since when the kernel has the attributes of all of these in a directory, if it has.
+    pub(super) fn told_since<'a>(
+        &self,
+        directory: InodeId,
+        names: impl Iterator<Item = &'a [u8]>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let known = self.directories.get(&directory)?;
+        let mut since = now;
+        for name in names {
+            since = since.min(self.nodes.get(known.names.get(name)?)?.told?);
+        }
+        Some(since)
     }
 
     /// The kernel is told that there is no such name: whether it may keep that until then.
@@ -137,10 +176,10 @@ impl State {
         self.is_current(slot.directory, ticket) && self.absent.keep(slot, now, until)
     }
 
-    /// All of a directory has been told, as of the ticket.
-    pub(super) fn listed(&mut self, directory: InodeId, ticket: Ticket, now: Instant) {
+    /// All of a directory has been told, as of the ticket, and the kernel has the attributes since then.
+    pub(super) fn listed(&mut self, directory: InodeId, ticket: Ticket, since: Instant) {
         if let Some(known) = self.directories.get_mut(&directory) {
-            known.listed = Some((ticket, now));
+            known.listed = Some((ticket, since));
         }
     }
 
@@ -202,10 +241,14 @@ impl State {
         }
         if attributes || content {
             drops.attributes.push(directory);
+            if let Some(node) = self.nodes.get_mut(&directory) {
+                node.told = None;
+            }
         }
         for child in children {
             if let Some(node) = self.nodes.get_mut(&child.inode) {
                 node.news = clock;
+                node.told = None;
             }
             if self.lookups.contains_key(&child.inode) {
                 drops.attributes.push(child.inode);

@@ -55,6 +55,10 @@ fn now(state: &State) -> Ticket {
     Ticket(state.clock)
 }
 
+fn grant(state: &mut State, ticket: Ticket, slot: &Slot, attributes: &Attributes) -> (bool, bool) {
+    state.grant(ticket, slot, attributes, Instant::now())
+}
+
 fn news(names: &[&str], children: &[(InodeId, bool)]) -> Changed {
     Changed {
         inode: DIRECTORY,
@@ -78,21 +82,21 @@ fn names(drops: &Drops) -> Vec<String> {
 fn only_what_was_asked_for_under_a_watch_and_after_the_last_news_is_kept() {
     let mut state = watched(&[]);
     let early = now(&state);
-    assert_eq!(state.grant(early, &slot("f"), &file()), (false, false), "nobody watches");
+    assert_eq!(grant(&mut state, early, &slot("f"), &file()), (false, false), "nobody watches");
     let mut state = watched(&[DIRECTORY]);
-    assert_eq!(state.grant(early, &slot("f"), &file()), (false, false), "it was asked for before");
+    assert_eq!(grant(&mut state, early, &slot("f"), &file()), (false, false), "it was asked for before");
     let asked = now(&state);
-    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+    assert_eq!(grant(&mut state, asked, &slot("f"), &file()), (true, true));
     assert!(state.is_fresh(FILE, asked));
     state.news(news(&[], &[(FILE, false)]));
     assert!(!state.is_fresh(FILE, asked), "the answer was overtaken");
-    assert_eq!(state.grant(asked, &slot("f"), &file()), (false, false));
+    assert_eq!(grant(&mut state, asked, &slot("f"), &file()), (false, false));
     let asked = now(&state);
-    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+    assert_eq!(grant(&mut state, asked, &slot("f"), &file()), (true, true));
     assert!(state.is_fresh(FILE, asked));
-    assert_eq!(state.grant(asked, &slot("other"), &file()), (false, false), "one name of each is noted");
+    assert_eq!(grant(&mut state, asked, &slot("other"), &file()), (false, false), "one name of each is noted");
     let many = attributes(InodeId::new(9), Kind::File, WATCHED_NAMES + 1);
-    assert_eq!(state.grant(asked, &slot("many"), &many), (true, false), "its directories are not told of it");
+    assert_eq!(grant(&mut state, asked, &slot("many"), &many), (true, false), "its directories are not told of it");
 }
 
 #[test]
@@ -100,17 +104,17 @@ fn a_directory_is_known_by_its_own_watch_and_its_name_by_that_above() {
     let below = InodeId::new(9);
     let mut state = watched(&[DIRECTORY]);
     let asked = now(&state);
-    assert_eq!(state.grant(asked, &slot("d"), &attributes(below, Kind::Directory, 2)), (true, false));
+    assert_eq!(grant(&mut state, asked, &slot("d"), &attributes(below, Kind::Directory, 2)), (true, false));
     let mut state = watched(&[DIRECTORY, below]);
     let asked = now(&state);
-    assert_eq!(state.grant(asked, &slot("d"), &attributes(below, Kind::Directory, 2)), (true, true));
+    assert_eq!(grant(&mut state, asked, &slot("d"), &attributes(below, Kind::Directory, 2)), (true, true));
 }
 
 #[test]
 fn news_names_what_the_kernel_has_to_drop() {
     let mut state = watched(&[DIRECTORY]);
     let asked = now(&state);
-    state.grant(asked, &slot("f"), &file());
+    grant(&mut state, asked, &slot("f"), &file());
     let drops = state.news(news(&[], &[(FILE, true), (InodeId::new(99), true)]));
     assert_eq!((names(&drops), drops.attributes, drops.pages), (vec![], vec![FILE], vec![FILE]), "99 is not known");
     let drops = state.news(news(&["f", "new"], &[(FILE, false)]));
@@ -124,13 +128,13 @@ fn news_names_what_the_kernel_has_to_drop() {
 fn in_doubt_everything_is_dropped_and_noted_again_afterwards() {
     let mut state = watched(&[DIRECTORY]);
     let asked = now(&state);
-    state.grant(asked, &slot("f"), &file());
+    grant(&mut state, asked, &slot("f"), &file());
     let drops = state.doubt();
     assert_eq!(names(&drops), ["f"]);
     assert_eq!((drops.attributes, drops.pages), (vec![DIRECTORY, FILE], vec![FILE]));
-    assert_eq!(state.grant(asked, &slot("f"), &file()), (false, false));
+    assert_eq!(grant(&mut state, asked, &slot("f"), &file()), (false, false));
     let asked = now(&state);
-    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+    assert_eq!(grant(&mut state, asked, &slot("f"), &file()), (true, true));
 }
 
 /// Invariant 5.
@@ -139,7 +143,7 @@ fn what_the_kernel_forgets_is_not_noted_any_more() {
     let mut state = watched(&[DIRECTORY]);
     let asked = now(&state);
     for _ in 0..3 {
-        state.grant(asked, &slot("f"), &file());
+        grant(&mut state, asked, &slot("f"), &file());
     }
     state.forget(FILE, 2);
     assert!(state.is_fresh(FILE, asked), "it was looked up once more meanwhile");
@@ -153,14 +157,14 @@ fn what_the_kernel_forgets_is_not_noted_any_more() {
 fn a_name_that_was_moved_here_is_noted_in_its_new_place() {
     let mut state = watched(&[DIRECTORY]);
     let asked = now(&state);
-    state.grant(asked, &slot("f"), &file());
+    grant(&mut state, asked, &slot("f"), &file());
     assert_eq!(state.drop_name(&slot("f")), Some(FILE));
     assert_eq!(state.drop_name(&slot("f")), None);
     assert!(!state.is_fresh(FILE, asked));
-    assert_eq!(state.grant(asked, &slot("g"), &file()), (true, true));
+    assert_eq!(grant(&mut state, asked, &slot("g"), &file()), (true, true));
     // A file that replaced another under its name.
     let other = InodeId::new(9);
-    assert_eq!(state.grant(asked, &slot("g"), &attributes(other, Kind::File, 1)), (true, true));
+    assert_eq!(grant(&mut state, asked, &slot("g"), &attributes(other, Kind::File, 1)), (true, true));
     assert!(!state.is_fresh(FILE, asked) && state.is_fresh(other, asked));
     assert_eq!(state.kept, 1);
 }
@@ -170,7 +174,7 @@ fn a_name_that_was_moved_here_is_noted_in_its_new_place() {
 fn a_directory_that_is_given_up_takes_along_what_is_in_it() {
     let mut state = watched(&[DIRECTORY]);
     let asked = now(&state);
-    state.grant(asked, &slot("f"), &file());
+    grant(&mut state, asked, &slot("f"), &file());
     let drops = state.leave(DIRECTORY);
     assert_eq!((names(&drops), drops.attributes), (vec!["f".to_owned()], vec![FILE, DIRECTORY]));
     assert!(!state.is_current(DIRECTORY, now(&state)) && !state.is_fresh(FILE, now(&state)));
@@ -193,7 +197,7 @@ fn that_a_name_is_absent_is_kept_until_somebody_makes_it() {
     assert_eq!(names(&state.doubt()), Vec::<String>::new(), "the kernel knows nothing any more");
     let asked = now(&state);
     assert!(state.grant_absence(asked, &slot("f"), start, until));
-    assert_eq!(state.grant(asked, &slot("f"), &file()), (true, true));
+    assert_eq!(grant(&mut state, asked, &slot("f"), &file()), (true, true));
     assert_eq!(names(&state.doubt()), ["f"], "once, as what it stands for");
     let asked = now(&state);
     assert!(state.grant_absence(asked, &slot("g"), start, until));
@@ -224,4 +228,30 @@ fn a_list_is_kept_until_there_is_news_of_its_directory_and_not_for_long() {
     assert!(!state.is_listed(DIRECTORY, later));
     state.listed(InodeId::new(9), ticket, later);
     assert!(!state.is_listed(InodeId::new(9), later), "nobody watches");
+}
+
+/// The rule of a list that came without attributes: it is as old as the oldest of those that the kernel has.
+#[test]
+fn what_the_kernel_has_the_attributes_of_is_known_and_since_when() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    let start = Instant::now();
+    let at = |seconds| start + std::time::Duration::from_secs(seconds);
+    let since =
+        |state: &State, names: &[&str]| state.told_since(DIRECTORY, names.iter().map(|name| name.as_bytes()), at(9));
+    assert_eq!(since(&state, &[]), Some(at(9)));
+    assert_eq!(since(&state, &["f"]), None);
+    let other = attributes(InodeId::new(9), Kind::File, 1);
+    state.grant(asked, &slot("f"), &file(), at(1));
+    state.grant(asked, &slot("g"), &other, at(2));
+    assert_eq!((since(&state, &["g"]), since(&state, &["f", "g"])), (Some(at(2)), Some(at(1))));
+    assert!(state.grant_attributes(asked, &file(), at(3)), "asked for by number");
+    assert_eq!((since(&state, &["f", "g"]), since(&state, &["f", "x"])), (Some(at(2)), None));
+    state.news(news(&[], &[(FILE, false)]));
+    assert_eq!(since(&state, &["f"]), None, "the kernel dropped them");
+    let asked = now(&state);
+    let below = attributes(InodeId::new(10), Kind::Directory, 2);
+    state.grant(asked, &slot("d"), &below, at(4));
+    assert_eq!(since(&state, &["d"]), None, "it is not watched itself");
+    assert_eq!(state.told_since(InodeId::new(10), std::iter::empty(), at(9)), None);
 }
