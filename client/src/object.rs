@@ -60,6 +60,9 @@ pub struct Attributes {
     pub spread: Option<Spread>,
     /// Of directories that say something of the files that are made below.
     pub policy: Option<DirectoryPolicy>,
+    /// It has no extended attributes, for sure; access control lists do not count.
+    #[serde(skip)]
+    pub no_xattrs: bool,
 }
 
 impl Attributes {

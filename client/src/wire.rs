@@ -134,6 +134,7 @@ pub(crate) fn attributes(wire: v1::Attributes) -> Result<Attributes, Fault> {
         holes: ByteSize::new(wire.holes),
         spread: directory_policy::from_wire(wire.spread)?,
         policy: wire.policy.map(directory_policy::policy).transpose()?,
+        no_xattrs: wire.no_xattrs,
     })
 }
 

@@ -55,6 +55,13 @@ fn tell_entry(
     });
 }
 
+fn tell_absent(coherence: &Coherence, ticket: Ticket, slot: &Slot, reply: ReplyEntry) {
+    coherence.tell_absent(ticket, slot, |kept| match kept {
+        Some(lifetime) => reply.entry_with_ttls(&Duration::ZERO, &lifetime, &attributes::of_nothing(), GENERATION),
+        None => reply.error(Errno::ENOENT),
+    });
+}
+
 impl Mounted {
     /// Runs `operation` and answers with what it gives.
     pub(crate) fn answer<R: Refuse, T: Send + 'static>(
@@ -79,6 +86,9 @@ impl Mounted {
     pub(crate) fn lookup(&self, reply: ReplyEntry, slot: Slot, found: impl Future<Output = Found> + Send + 'static) {
         let (numbers, coherence) = (self.names.numbers, self.coherence.clone());
         let ticket = coherence.ask(slot.directory);
+        if coherence.is_absent(&slot) {
+            return tell_absent(&coherence, ticket, &slot, reply);
+        }
         let found = async move {
             match found.await {
                 Err(Failure::Cluster(error)) if error.code() == Code::NotFound => Ok(None),
@@ -87,12 +97,7 @@ impl Mounted {
         };
         self.answer("lookup", reply, found, move |reply, found| match found {
             Some(attributes) => tell_entry(&coherence, numbers, ticket, &slot, &attributes, reply),
-            None => coherence.tell_absent(ticket, &slot, |kept| match kept {
-                Some(lifetime) => {
-                    reply.entry_with_ttls(&Duration::ZERO, &lifetime, &attributes::of_nothing(), GENERATION)
-                }
-                None => reply.error(Errno::ENOENT),
-            }),
+            None => tell_absent(&coherence, ticket, &slot, reply),
         });
     }
 
@@ -108,6 +113,10 @@ impl Mounted {
         let ticket = coherence.ask(slot.directory);
         let made = self.made(slot.clone(), made);
         self.answer(name, reply, made, move |reply, attributes| {
+            // Of these requests only mkdir(2) gives a directory.
+            if attributes.is_directory() {
+                coherence.made_directory(attributes.inode);
+            }
             tell_entry(&coherence, numbers, ticket, &slot, &attributes, reply);
         });
     }
@@ -119,6 +128,7 @@ impl Mounted {
         made: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> impl Future<Output = Result<T, Failure>> + Send + 'static {
         let coherence = self.coherence.clone();
+        coherence.making(&slot);
         async move { made.await.inspect_err(|_| coherence.not_made(slot)) }
     }
 

@@ -10,10 +10,12 @@
 //! 4. A directory that is watched no more is forgotten by the kernel first, with what is in it.
 //! 5. What is noted here is bounded, except by a count for each inode that the kernel holds. Past the bound, nothing more is
 //!    kept for long.
+//! 6. Of a directory that was made here, and that nobody else has changed, at least the names that are in it are noted.
 
 mod absent;
 mod kept;
 mod notices;
+mod own;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -23,7 +25,7 @@ use fuser::{INodeNo, Notifier};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
-use types::InodeId;
+use types::{InodeId, Name};
 
 use kept::{Directory, State};
 pub(crate) use kept::{Slot, Ticket};
@@ -52,6 +54,7 @@ pub(crate) struct Lifetimes {
 
 #[derive(Debug)]
 pub(crate) struct Coherence {
+    client: Client,
     numbers: Numbers,
     long: Duration,
     short: Duration,
@@ -71,6 +74,7 @@ impl Coherence {
         let (pages, pages_receiver) = mpsc::channel(NOTICES);
         let stop = CancellationToken::new();
         let coherence = Arc::new(Self {
+            client: client.clone(),
             numbers,
             long: lifetime,
             short: lifetime.min(SHORT),
@@ -143,10 +147,42 @@ impl Coherence {
         let (coherence, watcher) = (Arc::downgrade(self), self.watcher.clone());
         self.runtime.spawn(async move {
             let watched = watcher.watch(directory).await;
-            if let Some(coherence) = coherence.upgrade() {
-                coherence.lock().watched(directory, watched);
+            let Some(coherence) = coherence.upgrade() else { return };
+            let (ticket, is_own) = {
+                let mut state = coherence.lock();
+                state.watched(directory, watched);
+                (Ticket(state.clock), state.own.is_made(directory))
+            };
+            if is_own {
+                let listed = coherence.client.list_page(directory, &[]).await;
+                coherence.lock().own_listed(directory, ticket, listed);
             }
         });
+    }
+
+    /// A directory was made through this mount: until others change it, it is known what is not in it.
+    pub(crate) fn made_directory(self: &Arc<Self>, directory: InodeId) {
+        let mut state = self.lock();
+        self.want(&mut state, directory);
+        if state.directories.contains_key(&directory) {
+            state.own.made(directory);
+        }
+    }
+
+    /// To be told before something of that name is asked to be made through this mount.
+    pub(crate) fn making(&self, slot: &Slot) {
+        self.lock().own.making(slot);
+    }
+
+    /// A name was taken away through this mount.
+    pub(crate) fn removed(&self, slot: &Slot) {
+        self.lock().own.removed(slot);
+        self.moved(std::slice::from_ref(slot));
+    }
+
+    /// Whether it is certain that there is no such name, though there might be.
+    pub(crate) fn is_absent(&self, slot: &Slot) -> bool {
+        self.lock().own.is_absent(slot) && Name::new(&slot.name).is_ok()
     }
 
     /// Gives up the directories that were used least lately, an eighth of all.
@@ -244,6 +280,19 @@ impl Coherence {
     /// Whether what was asked for then of a file still holds, as far as is told.
     pub(crate) fn is_fresh(&self, inode: InodeId, ticket: Ticket) -> bool {
         self.lock().is_fresh(inode, ticket)
+    }
+
+    /// An extended attribute is going to be changed through this mount, or has been.
+    pub(crate) fn changing_xattrs(&self) {
+        let mut state = self.lock();
+        state.clock += 1;
+        state.attributed = state.clock;
+    }
+
+    /// As [`Self::is_fresh`], for the extended attributes of a file.
+    pub(crate) fn has_fresh_xattrs(&self, inode: InodeId, ticket: Ticket) -> bool {
+        let state = self.lock();
+        state.is_fresh(inode, ticket) && state.attributed <= ticket.0
     }
 
     /// The kernel has been told of all that is in a directory, and has the attributes since then.

@@ -31,7 +31,7 @@ pub(crate) struct OpenFile {
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(super) client: Client,
-    pub(super) coherence: Arc<Coherence>,
+    pub(crate) coherence: Arc<Coherence>,
     pub(crate) write_back: Arc<WriteBack>,
     /// Whether access times are kept up at all.
     notes: bool,
@@ -85,8 +85,9 @@ impl Files {
     pub(crate) fn open(
         &self,
         attributes: Attributes,
-        reader: Option<(FileReader, Ticket)>,
+        reader: Option<FileReader>,
         flags: Flags,
+        ticket: Ticket,
     ) -> FileHandle {
         let inode = attributes.inode;
         let file = {
@@ -105,10 +106,7 @@ impl Files {
                 }
             }
         };
-        file.seen(attributes);
-        if let Some((reader, ticket)) = reader {
-            file.opened(reader, ticket);
-        }
+        file.opened(attributes, reader, ticket);
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
         let open = Arc::new(OpenFile { file, direct: flags.direct(), notes: self.notes && !flags.unnoted() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, open);

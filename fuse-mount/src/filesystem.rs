@@ -141,7 +141,7 @@ impl fuser::Filesystem for Mounted {
         let (coherence, slot) = (self.coherence.clone(), self.slot(parent, &name));
         self.empty("unlink", reply, async move {
             names.remove(&user, parent, &name, false).await?;
-            coherence.moved(&[slot]);
+            coherence.removed(&slot);
             Ok(())
         });
     }
@@ -151,7 +151,7 @@ impl fuser::Filesystem for Mounted {
         let (coherence, slot) = (self.coherence.clone(), self.slot(parent, &name));
         self.empty("rmdir", reply, async move {
             names.remove(&user, parent, &name, true).await?;
-            coherence.moved(&[slot]);
+            coherence.removed(&slot);
             Ok(())
         });
     }
@@ -169,6 +169,7 @@ impl fuser::Filesystem for Mounted {
         let (names, user) = (self.names.clone(), caller::of(request));
         let (name, newname) = (name.as_bytes().to_vec(), newname.as_bytes().to_vec());
         let (coherence, slots) = (self.coherence.clone(), [self.slot(parent, &name), self.slot(newparent, &newname)]);
+        slots.iter().for_each(|slot| coherence.making(slot));
         self.empty("rename", reply, async move {
             let renamed = names.rename(&user, (parent, &name), (newparent, &newname), flags).await;
             // It may have been done, whatever the answer was.
@@ -324,7 +325,7 @@ impl fuser::Filesystem for Mounted {
         let ticket = coherence.ask(slot.directory);
         let created = async move {
             let (place, options) = (names.in_directory(parent, &name)?, NewObject { mode, umask }.file(&user));
-            files.create_file(&names.of(&user), place, options, flags).await
+            files.create_file(&names.of(&user), place, options, flags, ticket).await
         };
         self.answer("create", reply, self.made(slot.clone(), created), move |reply, (attributes, handle)| {
             let attr = numbers.attributes(&attributes);

@@ -94,7 +94,7 @@ impl Files {
         } else if flags.reads() {
             // One question for the attributes, and for a short file's content or a long one's map.
             let reader = client.open(inode).await?;
-            (reader.attributes().clone(), Some((reader, ticket)))
+            (reader.attributes().clone(), Some(reader))
         } else {
             (client.lstat(inode).await?, None)
         };
@@ -102,7 +102,7 @@ impl Files {
             return Err(Errno::EISDIR.into());
         }
         self.holds.open(inode, None);
-        Ok(self.open(attributes, reader, flags))
+        Ok(self.open(attributes, reader, flags, ticket))
     }
 
     pub(crate) async fn create_file(
@@ -111,6 +111,7 @@ impl Files {
         place: (InodeId, Name),
         new: NewHandleFile,
         flags: Flags,
+        ticket: Ticket,
     ) -> Result<(Attributes, FileHandle), Failure> {
         let create = Some(NewHandleFile { exclusive: flags.exclusive(), ..new });
         let (mut attributes, session) =
@@ -126,7 +127,7 @@ impl Files {
                 None => {}
             }
         }
-        let handle = self.open(attributes.clone(), None, flags);
+        let handle = self.open(attributes.clone(), None, flags, ticket);
         Ok((attributes, handle))
     }
 

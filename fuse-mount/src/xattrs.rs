@@ -47,12 +47,19 @@ impl Names {
             libc::XATTR_REPLACE => XattrMode::Replace,
             _ => return Err(Errno::EINVAL.into()),
         };
-        Ok(client.set_xattr(self.numbers.of_kernel(inode), name, value, mode).await?)
+        self.files.coherence.changing_xattrs();
+        let set = client.set_xattr(self.numbers.of_kernel(inode), name, value, mode).await;
+        self.files.coherence.changing_xattrs();
+        Ok(set?)
     }
 
     pub(crate) async fn xattr(&self, user: &User, inode: INodeNo, name: &[u8]) -> Result<Vec<u8>, Failure> {
         check_name(name)?;
         if name == CAPABILITY {
+            // The kernel asks before the first write to each file.
+            if self.files.of_inode(self.numbers.of_kernel(inode)).is_some_and(|file| file.is_bare()) {
+                return Err(Errno::ENODATA.into());
+            }
             self.settle_capabilities(inode).await;
         }
         Ok(self.of(user).xattr(self.numbers.of_kernel(inode), name).await?)

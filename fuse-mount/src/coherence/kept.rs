@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use client::{Attributes, Changed, Kind};
+use client::{Attributes, Changed, Entry, Kind};
 use tracing::debug;
 use types::{InodeId, WATCHED_NAMES};
 
 use super::absent::Absent;
 use super::notices::Notice;
+use super::own::Own;
 
 /// Names that the kernel keeps for long.
 const KEPT: usize = 1 << 18;
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) clock: u64,
     /// When everything was last in doubt.
     pub(super) doubted: u64,
+    /// When an extended attribute of anything was last changed through this mount, which is not told of that.
+    pub(super) attributed: u64,
     pub(super) directories: HashMap<InodeId, Directory>,
     /// How often the kernel has looked up each inode that it holds: the only thing here that grows with those.
     pub(super) lookups: HashMap<InodeId, u64>,
@@ -40,6 +43,7 @@ pub(super) struct State {
     /// Names in all directories.
     pub(super) kept: usize,
     pub(super) absent: Absent,
+    pub(super) own: Own,
     /// There is no directory to be given up before.
     pub(super) full_until: Option<Instant>,
 }
@@ -225,6 +229,21 @@ impl State {
         }
     }
 
+    /// What is in a directory that was made here, as it was asked for once it was watched.
+    pub(super) fn own_listed(
+        &mut self,
+        directory: InodeId,
+        ticket: Ticket,
+        listed: Result<(Vec<Entry>, bool), client::Error>,
+    ) {
+        match listed {
+            Ok((entries, false)) if self.is_current(directory, ticket) => {
+                self.own.complete(directory, entries.iter().map(|entry| entry.name.as_bytes()));
+            }
+            _ => self.own.give_up(directory),
+        }
+    }
+
     pub(super) fn news(&mut self, changed: Changed) -> Drops {
         let Changed { inode: directory, names, attributes, content, children } = changed;
         self.clock += 1;
@@ -232,6 +251,9 @@ impl State {
         let mut drops = Drops::default();
         if let Some(known) = self.directories.get_mut(&directory) {
             known.news = clock;
+        }
+        if !names.is_empty() {
+            self.own.give_up(directory);
         }
         for name in names {
             let slot = Slot { directory, name };
@@ -277,6 +299,7 @@ impl State {
     pub(super) fn drop_names(&mut self, directory: InodeId) -> Drops {
         let mut drops = Drops::default();
         drops.names.extend(self.absent.drop_names(directory).map(Notice::Name));
+        self.own.give_up(directory);
         let Some(known) = self.directories.get_mut(&directory) else { return drops };
         let names = std::mem::take(&mut known.names);
         self.kept -= names.len();

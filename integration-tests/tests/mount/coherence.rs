@@ -210,7 +210,29 @@ fn absent(mount: &Mounted, one: &Path) -> Result<()> {
     fs::remove_file(there.join("own"))?;
     ensure!(!there.join("own").exists());
     fs::write(here.join("own"), b"another's")?;
-    soon("it is there again", || Ok(fs::read(there.join("own")).ok() == Some(b"another's".into())))
+    soon("it is there again", || Ok(fs::read(there.join("own")).ok() == Some(b"another's".into())))?;
+    // Of a directory that a mount made itself it knows what is not in it, until others change that.
+    let (here, there) = (here.join("made"), there.join("made"));
+    fs::create_dir(&there)?;
+    for number in 0..100 {
+        let name = number.to_string();
+        ensure!(!there.join(&name).exists());
+        fs::write(there.join(&name), &name)?;
+        ensure!(fs::read(there.join(&name))? == name.as_bytes());
+    }
+    fs::rename(there.join("1"), there.join("renamed"))?;
+    fs::hard_link(there.join("2"), there.join("linked"))?;
+    symlink("2", there.join("symbolic"))?;
+    fs::create_dir(there.join("directory"))?;
+    for name in ["renamed", "linked", "symbolic", "directory"] {
+        ensure!(there.join(name).exists(), "{name} was made here");
+    }
+    ensure!(!there.join("1").exists() && !there.join("foreign").exists());
+    fs::write(here.join("foreign"), b"foreign")?;
+    soon("a file of another mount is there", || Ok(there.join("foreign").exists()))?;
+    fs::remove_file(there.join("renamed"))?;
+    fs::write(here.join("renamed"), b"foreign")?;
+    soon("and under a name that was in use", || Ok(there.join("renamed").exists()))
 }
 
 /// The names in a directory, sorted.

@@ -134,6 +134,7 @@ pub(super) fn attributes(row: &row::Attributes) -> v1::Attributes {
         access_acl: matches!(row.lists, Some(row::Lists::Access | row::Lists::Both)),
         default_acl: matches!(row.lists, Some(row::Lists::Default | row::Lists::Both)),
         holes: row.holes.unwrap_or_default().get(),
+        no_xattrs: row.no_xattrs,
     }
 }
 

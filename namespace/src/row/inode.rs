@@ -89,6 +89,10 @@ pub struct Attributes {
     /// Of directories that say something of the files that are made below.
     #[n(21)]
     pub policy: Option<DirectoryPolicy>,
+    /// It has no extended attributes. An answer that is remembered from before this was told says less.
+    #[n(22)]
+    #[cbor(default)]
+    pub no_xattrs: bool,
 }
 
 /// The access control lists of an object, where it has any.
@@ -337,6 +341,7 @@ impl InodeRow {
             holes: None,
             spread: None,
             policy: directory.and_then(|row| row.policy),
+            no_xattrs: self.xattrs.is_none(),
         };
         if let Some(directory) = directory {
             attributes.mtime = directory.mtime;

@@ -938,6 +938,7 @@ impl Model {
             policy: self.policies.get(&inode).copied().filter(|policy| *policy != DirectoryPolicy::default()),
             lists: None,
             holes: None,
+            no_xattrs: object.xattrs.is_empty(),
             quota: self.quotas.get(&inode).copied().filter(|quota| *quota != Quota::default()),
         }
     }

@@ -304,6 +304,7 @@ mod tests {
             holes: types::ByteSize::ZERO,
             spread: None,
             policy: None,
+            no_xattrs: true,
             atime: mtime,
             mtime,
             ctime: mtime,

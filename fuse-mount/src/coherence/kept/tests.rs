@@ -31,6 +31,7 @@ fn attributes(inode: InodeId, kind: Kind, links: u32) -> Attributes {
         holes: ByteSize::ZERO,
         spread: None,
         policy: None,
+        no_xattrs: true,
     }
 }
 
@@ -206,6 +207,38 @@ fn that_a_name_is_absent_is_kept_until_somebody_makes_it() {
     assert!(state.grant_absence(asked, &slot("g"), start, until));
     // Invariant 4.
     assert_eq!(names(&state.leave(DIRECTORY)), ["g"]);
+}
+
+/// Invariant 6.
+#[test]
+fn a_directory_that_was_made_here_is_known_until_others_change_it() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    let empty = || Ok((Vec::new(), false));
+    state.own.made(DIRECTORY);
+    state.news(news(&[], &[(FILE, false)]));
+    state.own_listed(DIRECTORY, asked, empty());
+    assert!(!state.own.is_absent(&slot("f")), "the list is older than the news");
+    let known = |state: &mut State| {
+        let asked = now(state);
+        state.own.made(DIRECTORY);
+        state.own_listed(DIRECTORY, asked, empty());
+        assert!(state.own.is_absent(&slot("f")));
+    };
+    known(&mut state);
+    state.news(news(&[], &[(FILE, true)]));
+    assert!(state.own.is_absent(&slot("f")), "no name has changed");
+    state.news(news(&["f"], &[]));
+    assert!(!state.own.is_absent(&slot("f")) && !state.own.is_absent(&slot("g")));
+    known(&mut state);
+    state.doubt();
+    assert!(!state.own.is_absent(&slot("f")));
+    known(&mut state);
+    state.leave(DIRECTORY);
+    assert!(!state.own.is_absent(&slot("f")));
+    state.own.made(DIRECTORY);
+    state.own_listed(DIRECTORY, asked, Ok((Vec::new(), true)));
+    assert!(!state.own.is_absent(&slot("f")), "there is more than the list has");
 }
 
 /// Invariant 2, for the list of a directory.
