@@ -282,17 +282,14 @@ impl Coherence {
         self.lock().is_fresh(inode, ticket)
     }
 
-    /// An extended attribute is going to be changed through this mount, or has been.
-    pub(crate) fn changing_xattrs(&self) {
-        let mut state = self.lock();
-        state.clock += 1;
-        state.attributed = state.clock;
+    /// To be told before and after extended attributes or access control lists are changed through this mount.
+    pub(crate) fn changing_xattrs(&self, inode: InodeId) {
+        self.lock().changing_xattrs(inode);
     }
 
-    /// As [`Self::is_fresh`], for the extended attributes of a file.
-    pub(crate) fn has_fresh_xattrs(&self, inode: InodeId, ticket: Ticket) -> bool {
-        let state = self.lock();
-        state.is_fresh(inode, ticket) && state.attributed <= ticket.0
+    /// Whether it is certain that something has neither extended attributes nor access control lists.
+    pub(crate) fn is_bare(&self, inode: InodeId) -> bool {
+        self.lock().is_bare(inode)
     }
 
     /// The kernel has been told of all that is in a directory, and has the attributes since then.

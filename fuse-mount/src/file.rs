@@ -46,8 +46,6 @@ pub(crate) struct State {
     pub(crate) appends: Appends,
     /// As the cluster last told.
     attributes: Attributes,
-    /// When it was asked for, and had no extended attributes.
-    bare: Option<Ticket>,
     /// When the newest dirty byte was written.
     pub(crate) written: Option<SystemTime>,
     /// When the oldest was.
@@ -85,7 +83,6 @@ impl File {
             dirty: Dirty::default(),
             appends: Appends::default(),
             attributes,
-            bare: None,
             written: None,
             dirty_since: None,
             clear_suid: false,
@@ -140,14 +137,10 @@ impl File {
         Ok(())
     }
 
-    /// Takes in what an `open` was told: the attributes, and what is known of the content if that was asked for.
-    pub(crate) fn opened(&self, attributes: Attributes, reader: Option<FileReader>, ticket: Ticket) {
-        let is_bare = attributes.no_xattrs;
-        self.seen(attributes);
+    /// Takes in what an `open` was told.
+    pub(crate) fn opened(&self, reader: FileReader, ticket: Ticket) {
         let mut state = self.lock();
         // Answers may overtake each other.
-        state.bare = state.bare.max(is_bare.then_some(ticket));
-        let Some(reader) = reader else { return };
         if state.map.as_ref().is_none_or(|known| known.ticket <= ticket)
             && reader.attributes().ctime >= state.attributes.ctime
         {
@@ -310,11 +303,6 @@ impl File {
     /// Whether it has setuid or setgid, as far as this mount knows.
     pub(crate) fn has_privileges(&self) -> bool {
         self.lock().attributes.mode & PRIVILEGES != 0
-    }
-
-    /// Whether it is certain that it has no extended attributes.
-    pub(crate) fn is_bare(&self) -> bool {
-        self.lock().bare.is_some_and(|ticket| self.coherence.has_fresh_xattrs(self.inode, ticket))
     }
 
     pub(crate) fn length(&self) -> u64 {

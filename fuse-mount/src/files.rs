@@ -85,9 +85,8 @@ impl Files {
     pub(crate) fn open(
         &self,
         attributes: Attributes,
-        reader: Option<FileReader>,
+        reader: Option<(FileReader, Ticket)>,
         flags: Flags,
-        ticket: Ticket,
     ) -> FileHandle {
         let inode = attributes.inode;
         let file = {
@@ -106,7 +105,10 @@ impl Files {
                 }
             }
         };
-        file.opened(attributes, reader, ticket);
+        file.seen(attributes);
+        if let Some((reader, ticket)) = reader {
+            file.opened(reader, ticket);
+        }
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
         let open = Arc::new(OpenFile { file, direct: flags.direct(), notes: self.notes && !flags.unnoted() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, open);

@@ -325,7 +325,7 @@ impl fuser::Filesystem for Mounted {
         let ticket = coherence.ask(slot.directory);
         let created = async move {
             let (place, options) = (names.in_directory(parent, &name)?, NewObject { mode, umask }.file(&user));
-            files.create_file(&names.of(&user), place, options, flags, ticket).await
+            files.create_file(&names.of(&user), place, options, flags).await
         };
         self.answer("create", reply, self.made(slot.clone(), created), move |reply, (attributes, handle)| {
             let attr = numbers.attributes(&attributes);

@@ -94,7 +94,7 @@ impl Files {
         } else if flags.reads() {
             // One question for the attributes, and for a short file's content or a long one's map.
             let reader = client.open(inode).await?;
-            (reader.attributes().clone(), Some(reader))
+            (reader.attributes().clone(), Some((reader, ticket)))
         } else {
             (client.lstat(inode).await?, None)
         };
@@ -102,7 +102,7 @@ impl Files {
             return Err(Errno::EISDIR.into());
         }
         self.holds.open(inode, None);
-        Ok(self.open(attributes, reader, flags, ticket))
+        Ok(self.open(attributes, reader, flags))
     }
 
     pub(crate) async fn create_file(
@@ -111,7 +111,6 @@ impl Files {
         place: (InodeId, Name),
         new: NewHandleFile,
         flags: Flags,
-        ticket: Ticket,
     ) -> Result<(Attributes, FileHandle), Failure> {
         let create = Some(NewHandleFile { exclusive: flags.exclusive(), ..new });
         let (mut attributes, session) =
@@ -127,7 +126,7 @@ impl Files {
                 None => {}
             }
         }
-        let handle = self.open(attributes.clone(), None, flags, ticket);
+        let handle = self.open(attributes.clone(), None, flags);
         Ok((attributes, handle))
     }
 

@@ -17,6 +17,12 @@ fn check_name(name: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// Whether there may be attributes of such a name. The kernel has checked who may read it.
+fn is_known(name: &[u8]) -> bool {
+    let classes: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system.posix_acl_"];
+    classes.iter().any(|class| name.starts_with(class))
+}
+
 impl Names {
     /// What is written takes a program's capabilities away, but not before it is in the cluster.
     async fn settle_capabilities(&self, inode: INodeNo) {
@@ -47,19 +53,20 @@ impl Names {
             libc::XATTR_REPLACE => XattrMode::Replace,
             _ => return Err(Errno::EINVAL.into()),
         };
-        self.files.coherence.changing_xattrs();
-        let set = client.set_xattr(self.numbers.of_kernel(inode), name, value, mode).await;
-        self.files.coherence.changing_xattrs();
+        let inode = self.numbers.of_kernel(inode);
+        self.files.coherence.changing_xattrs(inode);
+        let set = client.set_xattr(inode, name, value, mode).await;
+        self.files.coherence.changing_xattrs(inode);
         Ok(set?)
     }
 
     pub(crate) async fn xattr(&self, user: &User, inode: INodeNo, name: &[u8]) -> Result<Vec<u8>, Failure> {
         check_name(name)?;
+        // `ls -l` asks twice for each file, and the kernel before the first write.
+        if is_known(name) && self.files.coherence.is_bare(self.numbers.of_kernel(inode)) {
+            return Err(Errno::ENODATA.into());
+        }
         if name == CAPABILITY {
-            // The kernel asks before the first write to each file.
-            if self.files.of_inode(self.numbers.of_kernel(inode)).is_some_and(|file| file.is_bare()) {
-                return Err(Errno::ENODATA.into());
-            }
             self.settle_capabilities(inode).await;
         }
         Ok(self.of(user).xattr(self.numbers.of_kernel(inode), name).await?)
@@ -67,6 +74,9 @@ impl Names {
 
     /// The names, each with a zero byte behind it.
     pub(crate) async fn xattr_names(&self, user: &User, inode: INodeNo) -> Result<Vec<u8>, Failure> {
+        if self.files.coherence.is_bare(self.numbers.of_kernel(inode)) {
+            return Ok(Vec::new());
+        }
         self.settle_capabilities(inode).await;
         let names = self.of(user).xattr_names(self.numbers.of_kernel(inode)).await?;
         let mut list = Vec::new();

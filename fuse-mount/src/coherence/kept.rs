@@ -75,10 +75,17 @@ pub(super) struct Node {
     pub(super) name: Arc<[u8]>,
     /// When it was last told of, or asked for.
     pub(super) news: u64,
-    /// When the kernel was given attributes that it may keep for long, unless there was news of them since.
-    pub(super) told: Option<Instant>,
+    /// Attributes that the kernel was given and may keep for long, unless there was news of them since.
+    pub(super) told: Option<Told>,
     /// The kernel's pages were read while news of the file was told.
     pub(super) pages: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    at: Instant,
+    /// It has neither extended attributes nor access control lists.
+    is_bare: bool,
 }
 
 /// What the kernel is to drop.
@@ -136,7 +143,7 @@ impl State {
             _ => attributes.links <= WATCHED_NAMES,
         };
         if is_told {
-            self.told(inode, now);
+            self.told(ticket, attributes, now);
         }
         (true, is_told)
     }
@@ -149,14 +156,35 @@ impl State {
             _ => self.is_fresh(inode, ticket) && attributes.links <= WATCHED_NAMES,
         };
         if is_told {
-            self.told(inode, now);
+            self.told(ticket, attributes, now);
         }
         is_told
     }
 
-    fn told(&mut self, inode: InodeId, now: Instant) {
+    fn told(&mut self, ticket: Ticket, attributes: &Attributes, at: Instant) {
+        let has_lists = attributes.access_acl || attributes.default_acl;
+        let is_bare = attributes.no_xattrs && !has_lists && self.attributed <= ticket.0;
+        if let Some(node) = self.nodes.get_mut(&attributes.inode) {
+            node.told = Some(Told { at, is_bare });
+        }
+    }
+
+    /// Whether it is certain that something has neither extended attributes nor access control lists.
+    pub(super) fn is_bare(&self, inode: InodeId) -> bool {
+        self.nodes.get(&inode).and_then(|node| node.told).is_some_and(|told| told.is_bare)
+    }
+
+    /// They are going to be changed through this mount, or have been. Answers that were asked for before may say either.
+    pub(super) fn changing_xattrs(&mut self, inode: InodeId) {
+        self.clock += 1;
+        self.attributed = self.clock;
+        self.doubt_attributes(inode);
+    }
+
+    /// The kernel is to drop the attributes of something.
+    fn doubt_attributes(&mut self, inode: InodeId) {
         if let Some(node) = self.nodes.get_mut(&inode) {
-            node.told = Some(now);
+            node.told = None;
         }
     }
 
@@ -170,7 +198,7 @@ impl State {
         let known = self.directories.get(&directory)?;
         let mut since = now;
         for name in names {
-            since = since.min(self.nodes.get(known.names.get(name)?)?.told?);
+            since = since.min(self.nodes.get(known.names.get(name)?)?.told?.at);
         }
         Some(since)
     }
@@ -263,9 +291,7 @@ impl State {
         }
         if attributes || content {
             drops.attributes.push(directory);
-            if let Some(node) = self.nodes.get_mut(&directory) {
-                node.told = None;
-            }
+            self.doubt_attributes(directory);
         }
         for child in children {
             if let Some(node) = self.nodes.get_mut(&child.inode) {
@@ -317,6 +343,7 @@ impl State {
         let mut drops = self.drop_names(directory);
         self.directories.remove(&directory);
         drops.attributes.push(directory);
+        self.doubt_attributes(directory);
         drops
     }
 }

@@ -209,6 +209,43 @@ fn that_a_name_is_absent_is_kept_until_somebody_makes_it() {
     assert_eq!(names(&state.leave(DIRECTORY)), ["g"]);
 }
 
+#[test]
+fn what_has_no_extended_attributes_is_known_until_somebody_may_have_set_one() {
+    let mut state = watched(&[DIRECTORY]);
+    let asked = now(&state);
+    assert!(!state.is_bare(FILE));
+    grant(&mut state, asked, &slot("f"), &file());
+    assert!(state.is_bare(FILE));
+    state.news(news(&[], &[(FILE, false)]));
+    assert!(!state.is_bare(FILE), "another mount may have set one");
+    let asked = now(&state);
+    assert!(state.grant_attributes(asked, &file(), Instant::now()) && state.is_bare(FILE));
+    state.changing_xattrs(FILE);
+    assert!(!state.is_bare(FILE));
+    assert!(state.grant_attributes(asked, &file(), Instant::now()) && !state.is_bare(FILE), "it was asked for before");
+    let asked = now(&state);
+    assert!(state.grant_attributes(asked, &file(), Instant::now()) && state.is_bare(FILE));
+    for described in [
+        Attributes { no_xattrs: false, ..file() },
+        Attributes { access_acl: true, ..file() },
+        Attributes { default_acl: true, ..file() },
+    ] {
+        assert!(state.grant_attributes(asked, &described, Instant::now()) && !state.is_bare(FILE));
+    }
+}
+
+/// Of a directory only its own watch tells, which the one above it outlives.
+#[test]
+fn a_directory_that_is_watched_no_more_may_have_extended_attributes() {
+    let below = attributes(InodeId::new(9), Kind::Directory, 2);
+    let mut state = watched(&[DIRECTORY, below.inode]);
+    let asked = now(&state);
+    assert_eq!(grant(&mut state, asked, &slot("d"), &below), (true, true));
+    assert!(state.is_bare(below.inode));
+    state.leave(below.inode);
+    assert!(!state.is_bare(below.inode));
+}
+
 /// Invariant 6.
 #[test]
 fn a_directory_that_was_made_here_is_known_until_others_change_it() {
