@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! 1. What one call appends is in one piece, and follows what was appended before through this mount.
-//! 2. What was written elsewhere in the file before is in the cluster first.
+//! 2. What was written elsewhere in the file before is in the cluster first, and what is written elsewhere later waits until
+//!    what was appended is: at the end of the file as it was then.
 //! 3. What is gathered has its permits of the budget.
 
 use std::sync::Arc;

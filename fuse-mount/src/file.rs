@@ -114,8 +114,9 @@ impl File {
         state.seen()
     }
 
-    /// Takes in written bytes. Waits for memory.
+    /// Takes in written bytes. Waits for memory, and until what was appended before has found its place.
     pub(crate) async fn write(self: &Arc<Self>, offset: u64, data: &[u8], clear_suid: bool) -> Result<(), Failure> {
+        self.settle().await;
         self.write_back.reserve(data.len()).await?;
         let batch = {
             let mut state = self.lock();

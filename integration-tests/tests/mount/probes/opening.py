@@ -78,6 +78,16 @@ tell('append now', os.write, other, b'!!')
 tell('read all', content, 'log')
 os.close(log), os.close(other)
 tell('size', lambda: os.stat('log').st_size)
+# What is written at an offset right after appends lies over them, and is not what they come behind.
+kinds = set()
+for number in range(50):
+    log, other = opened('order', RW | CREATE | os.O_APPEND), opened('order', RW)
+    os.write(log, b'a' * 5000), os.write(log, b'b' * 84)
+    os.pwrite(other, b'c' * 4096, 5042)
+    listed = [entry.stat().st_size for entry in os.scandir('.') if entry.name == 'order']
+    kinds.add((listed[0], os.stat('order').st_size, sum_of(os.pread(other, 20000, 0))))
+    os.close(log), os.close(other), os.unlink('order')
+print('appended, then written over:', kinds)
 rw = opened('log', RW)
 tell('RWF_APPEND', os.pwritev, rw, [b'more'], 0, os.RWF_APPEND)
 tell('RWF_DSYNC', os.pwritev, rw, [b'sync'], 0, os.RWF_DSYNC)
