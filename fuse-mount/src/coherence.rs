@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use client::{Attributes, Client, Event, Kind, Watcher};
 use fuser::{INodeNo, Notifier};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 use types::{InodeId, Name};
 
-use kept::{Directory, State};
+use kept::{Directory, KEPT, State};
 pub(crate) use kept::{Slot, Ticket};
 pub(crate) use notices::Notices;
 use notices::{NOTICES, Notice, pass_on};
@@ -36,6 +36,8 @@ use crate::attributes::Numbers;
 
 /// Directories that are watched at once; the namenode allows more to one client.
 const WATCHED: usize = 1 << 14;
+/// Of these, and of names, one in so many is made free at a time.
+const ROOM: usize = 32;
 /// A directory that was used within this time is not given up for another.
 const IN_USE: Duration = Duration::from_secs(10);
 /// How long a directory that could not be watched is left alone.
@@ -44,6 +46,16 @@ const REFUSED: Duration = Duration::from_secs(10);
 const ABSENT: Duration = Duration::from_secs(60);
 /// Of what is not watched, or if the mount keeps nothing for longer.
 const SHORT: Duration = Duration::from_secs(1);
+
+/// What the kernel was told of a directory, from its first entry to the last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whole {
+    /// When the first was asked for.
+    pub(crate) ticket: Ticket,
+    /// Since when the kernel has the attributes of all.
+    pub(crate) since: Instant,
+    pub(crate) entries: u64,
+}
 
 /// How long the kernel may keep an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +72,8 @@ pub(crate) struct Coherence {
     short: Duration,
     state: Mutex<State>,
     watcher: Arc<Watcher>,
+    /// Somebody learned whether a directory is watched.
+    told: Notify,
     runtime: tokio::runtime::Handle,
     notifier: OnceLock<Notifier>,
     names: mpsc::Sender<Notice>,
@@ -80,6 +94,7 @@ impl Coherence {
             short: lifetime.min(SHORT),
             state: Mutex::default(),
             watcher: Arc::new(client.watcher()),
+            told: Notify::new(),
             runtime: tokio::runtime::Handle::current(),
             notifier: OnceLock::new(),
             names,
@@ -124,6 +139,22 @@ impl Coherence {
         ticket
     }
 
+    /// As [`Self::ask`], for all that is in a directory: as so much is asked for, it waits until that may be kept.
+    pub(crate) async fn ask_for_all(self: &Arc<Self>, directory: InodeId) -> Ticket {
+        self.ask(directory);
+        loop {
+            // Told from now on, whether or not anybody waits yet.
+            let told = self.told.notified();
+            {
+                let state = self.lock();
+                if state.directories.get(&directory).is_none_or(Directory::is_decided) {
+                    return Ticket(state.clock);
+                }
+            }
+            told.await;
+        }
+    }
+
     fn want(self: &Arc<Self>, state: &mut State, directory: InodeId) {
         if self.long <= self.short {
             return;
@@ -151,6 +182,7 @@ impl Coherence {
             let (ticket, is_own) = {
                 let mut state = coherence.lock();
                 state.watched(directory, watched);
+                coherence.told.notify_waiters();
                 (Ticket(state.clock), state.own.is_made(directory))
             };
             if is_own {
@@ -185,7 +217,7 @@ impl Coherence {
         self.lock().own.is_absent(slot) && Name::new(&slot.name).is_ok()
     }
 
-    /// Gives up the directories that were used least lately, an eighth of all.
+    /// Gives up the directories that were used least lately, until a part of all is free.
     fn make_room(&self, state: &mut State, now: Instant) {
         if state.full_until.is_some_and(|until| now < until) {
             return;
@@ -198,11 +230,13 @@ impl Coherence {
             .map(|(inode, known)| (known.used, *inode))
             .collect();
         idle.sort_unstable_by_key(|(used, _)| *used);
-        idle.truncate(WATCHED / 8);
         if idle.is_empty() {
             state.full_until = Some(now + SHORT);
         }
         for (_, directory) in idle {
+            if state.directories.len() <= WATCHED - WATCHED / ROOM && state.kept <= KEPT - KEPT / ROOM {
+                return;
+            }
             let mut drops = state.leave(directory);
             drops.names.push(Notice::Unwatch(directory));
             let names = self.names.clone();
@@ -230,6 +264,9 @@ impl Coherence {
         if attributes.kind == Kind::Directory {
             self.want(&mut state, attributes.inode);
         }
+        if state.kept >= KEPT {
+            self.make_room(&mut state, Instant::now());
+        }
         reply(self.lifetimes(state.grant(ticket, slot, attributes, Instant::now())));
     }
 
@@ -243,7 +280,11 @@ impl Coherence {
 
     /// Answers with entries of one directory, all of them asked for at once.
     pub(crate) fn tell_entries(&self, ticket: Ticket, directory: InodeId, answer: impl FnOnce(Telling<'_>)) {
-        answer(Telling { coherence: self, state: self.lock(), ticket, directory, now: Instant::now() });
+        let (mut state, now) = (self.lock(), Instant::now());
+        if state.kept >= KEPT {
+            self.make_room(&mut state, now);
+        }
+        answer(Telling { coherence: self, state, ticket, directory, now });
     }
 
     /// Answers with attributes.
@@ -292,9 +333,10 @@ impl Coherence {
         self.lock().is_bare(inode)
     }
 
-    /// The kernel has been told of all that is in a directory, and has the attributes since then.
-    pub(crate) fn listed(&self, directory: InodeId, ticket: Ticket, since: Instant) {
-        self.lock().listed(directory, ticket, since);
+    /// The kernel has been told of all that is in a directory.
+    pub(crate) fn listed(&self, directory: InodeId, whole: Whole) {
+        let Whole { ticket, since, entries } = whole;
+        self.lock().listed(directory, ticket, since, entries);
     }
 
     /// Since when the kernel has the attributes of all of these in a directory, if it has.

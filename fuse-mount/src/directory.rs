@@ -11,7 +11,7 @@ use client::{Client, Entry};
 use tokio::sync::Mutex;
 use types::{Code, InodeId};
 
-use crate::coherence::{Coherence, Ticket};
+use crate::coherence::{Coherence, Ticket, Whole};
 use crate::errno::Failure;
 
 /// `.` and `..` come first.
@@ -74,7 +74,8 @@ impl Directory {
             let told = *page.told.get_or_init(|| coherence.told_since(self.inode, names));
             stream.since = stream.since.zip(told).map(|((ticket, since), told)| (ticket, since.min(told)));
         }
-        let whole = stream.since.filter(|_| page.is_none());
+        let whole = |(ticket, since)| Whole { ticket, since, entries: at };
+        let whole = stream.since.filter(|_| page.is_none()).map(whole);
         let ticket = page.as_ref().map_or_else(|| coherence.ticket(), |page| page.ticket);
         Ok(Part { directory: self.inode, ticket, from, page, whole })
     }
@@ -88,8 +89,8 @@ pub(crate) struct Part {
     pub(crate) ticket: Ticket,
     from: u64,
     page: Option<Arc<Page>>,
-    /// This is the end, and the kernel has the attributes of everything: when the first of it was asked for, and since when.
-    pub(crate) whole: Option<(Ticket, Instant)>,
+    /// This is the end, and the kernel has the attributes of everything.
+    pub(crate) whole: Option<Whole>,
 }
 
 impl Part {
@@ -143,7 +144,7 @@ impl Stream {
         inode: InodeId,
         (first, after): (u64, Vec<u8>),
     ) -> Result<(), Failure> {
-        let ticket = coherence.ask(inode);
+        let ticket = coherence.ask_for_all(inode).await;
         let (entries, more) = match client.list_page(inode, &after).await {
             // It was removed while it is open: nothing is in it.
             Err(error) if error.code() == Code::NotFound => (Vec::new(), false),

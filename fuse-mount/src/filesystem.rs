@@ -186,10 +186,10 @@ impl fuser::Filesystem for Mounted {
         let (names, user) = (&self.names, caller::of(request));
         let directory = names.numbers.of_kernel(inode);
         self.coherence.ask(directory);
-        let flags = match self.coherence.is_listed(directory) {
-            true => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
-            false => FopenFlags::FOPEN_CACHE_DIR,
-        };
+        let mut flags = FopenFlags::FOPEN_CACHE_DIR;
+        if self.coherence.is_listed(directory) {
+            flags |= FopenFlags::FOPEN_KEEP_CACHE;
+        }
         reply.opened(names.open_directory(user, inode), flags);
     }
 
@@ -214,8 +214,8 @@ impl fuser::Filesystem for Mounted {
                 }
             }
             reply.ok();
-            if let Some((ticket, since)) = part.whole {
-                coherence.listed(part.directory, ticket, since);
+            if let Some(whole) = part.whole {
+                coherence.listed(part.directory, whole);
             }
         });
     }
@@ -248,8 +248,8 @@ impl fuser::Filesystem for Mounted {
                 }
                 reply.ok();
             });
-            if let Some((ticket, since)) = part.whole {
-                coherence.listed(part.directory, ticket, since);
+            if let Some(whole) = part.whole {
+                coherence.listed(part.directory, whole);
             }
         });
     }

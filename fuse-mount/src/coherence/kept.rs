@@ -14,7 +14,7 @@ use super::notices::Notice;
 use super::own::Own;
 
 /// Names that the kernel keeps for long.
-const KEPT: usize = 1 << 18;
+pub(super) const KEPT: usize = 1 << 18;
 
 /// When something was asked for, in news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +65,11 @@ impl Directory {
     /// Not watched yet.
     pub(super) fn new(used: Instant) -> Self {
         Self { since: None, news: 0, used, refused: None, names: HashMap::new(), listed: None }
+    }
+
+    /// Whether it is watched, or will not be for a while.
+    pub(super) fn is_decided(&self) -> bool {
+        self.since.is_some() || self.refused.is_some()
     }
 }
 
@@ -208,9 +213,12 @@ impl State {
         self.is_current(slot.directory, ticket) && self.absent.keep(slot, now, until)
     }
 
-    /// All of a directory has been told, as of the ticket, and the kernel has the attributes since then.
-    pub(super) fn listed(&mut self, directory: InodeId, ticket: Ticket, since: Instant) {
-        if let Some(known) = self.directories.get_mut(&directory) {
+    /// All `entries` of a directory have been told, as of the ticket, and the kernel has the attributes since then; unless they
+    /// were too many for it to keep.
+    pub(super) fn listed(&mut self, directory: InodeId, ticket: Ticket, since: Instant, entries: u64) {
+        if let Some(known) = self.directories.get_mut(&directory)
+            && known.names.len() as u64 >= entries
+        {
             known.listed = Some((ticket, since));
         }
     }

@@ -285,18 +285,20 @@ fn a_list_is_kept_until_there_is_news_of_its_directory_and_not_for_long() {
     let (early, start) = (now(&state), Instant::now());
     let later = start + std::time::Duration::from_secs(5);
     assert!(!state.is_listed(DIRECTORY, start), "nothing was told");
-    state.listed(DIRECTORY, early, start);
+    state.listed(DIRECTORY, early, start, 1);
+    assert!(!state.is_listed(DIRECTORY, start), "what is in it could not be kept");
+    state.listed(DIRECTORY, early, start, 0);
     assert!(state.is_listed(DIRECTORY, start) && !state.is_listed(DIRECTORY, later));
     state.news(news(&[], &[(FILE, true)]));
     assert!(!state.is_listed(DIRECTORY, start), "something in it has other attributes");
-    state.listed(DIRECTORY, early, later);
+    state.listed(DIRECTORY, early, later, 0);
     assert!(!state.is_listed(DIRECTORY, start), "it was asked for before the news");
     let ticket = now(&state);
-    state.listed(DIRECTORY, ticket, later);
+    state.listed(DIRECTORY, ticket, later, 0);
     assert!(state.is_listed(DIRECTORY, later));
     state.doubt();
     assert!(!state.is_listed(DIRECTORY, later));
-    state.listed(InodeId::new(9), ticket, later);
+    state.listed(InodeId::new(9), ticket, later, 0);
     assert!(!state.is_listed(InodeId::new(9), later), "nobody watches");
 }
 
