@@ -1,6 +1,8 @@
 //! Between RPC messages and what the state machine speaks. Every field that arrives is checked here.
 
 mod content;
+mod datanodes;
+mod fields;
 mod inherited;
 mod inventory;
 mod keys;
@@ -10,22 +12,23 @@ mod trash;
 mod uploads;
 mod users;
 
-use std::time::Duration;
-
-use namespace::command::{
-    AttrChange, BlockDone, Command, Destination, Layout, Ownership, Principal, TimeKind, UploadName, Where, XattrMode,
-};
+use namespace::command::{AttrChange, Command, Principal, TimeKind, UploadName, Where, XattrMode};
 use namespace::directory_policy::DirectorySetting;
 use namespace::lock::{LockKind, LockWish};
 use namespace::placement;
-use namespace::row::{self, NodeRow, Quota, Service};
+use namespace::row::{self, Quota};
 use proto::{WireError, v1};
-use types::{BlockId, ByteSize, Code, GenStamp, InodeId, MAX_PATH, NodeId, SessionId, StorageId, Timestamp, TrashId};
+use types::{Code, InodeId, MAX_PATH, SessionId, Timestamp, TrashId};
 
-use crate::datanodes::{Heartbeat, StorageReport};
 use crate::settings::Settings;
 
 pub(crate) use content::size;
+pub(crate) use datanodes::{Offered, Replica, TaskOutcome, bad_replica, heartbeat, node_row, service, task_outcome};
+pub(crate) use fields::MAX_LABEL;
+use fields::{
+    FEW, MAX_STORAGES, block_done, destination, few, generation, inline_content, inode, layout, ownership, place,
+    reader, replication, spread_rule, storages, wrong, xattr_name,
+};
 pub(crate) use inherited::{aim, inherit, is_nameless, spread};
 pub(crate) use inventory::{Delta, Deltas, deltas, digests, page};
 pub(crate) use keys::{access_keys, buckets, key_page, opened_object};
@@ -40,14 +43,6 @@ pub(crate) use users::users;
 
 /// Names in one page of a listing, whatever the client asks for.
 const PAGE: u32 = 1000;
-/// Items that one message may name where only a few make sense.
-const FEW: usize = 64;
-/// The longest host name, rack or address.
-pub(crate) const MAX_LABEL: usize = 255;
-const MAX_STORAGES: usize = 256;
-const MAX_SOURCES: usize = 4096;
-/// Of the path of a datanode's local socket: as long as any file has.
-const MAX_SOCKET_PATH: usize = 4095;
 /// Of the value of an extended attribute.
 const MAX_XATTR: usize = 64 << 10;
 /// Groups of a principal: they travel with each of its commands.
@@ -195,10 +190,6 @@ impl From<WireError> for Refused {
     fn from(error: WireError) -> Self {
         Self { code: Code::InvalidArgument, message: error.to_string() }
     }
-}
-
-fn wrong(field: &'static str, problem: &'static str) -> WireError {
-    WireError { field, problem }
 }
 
 /// Reads one operation.
@@ -437,20 +428,6 @@ fn put_inline(put: v1::PutInline, settings: &Settings) -> Result<Command, Refuse
     })
 }
 
-fn inline_content(content: impl Into<Vec<u8>> + AsRef<[u8]>, settings: &Settings) -> Result<Vec<u8>, Refused> {
-    if content.as_ref().len() as u64 > settings.inline_max.get() {
-        let (length, limit) = (content.as_ref().len(), settings.inline_max);
-        let message = format!("{length} bytes are too many for the metadata, which takes {limit}; write blocks");
-        return Err(Refused { code: Code::TooLarge, message });
-    }
-    Ok(content.into())
-}
-
-/// Whether it is a legal name is decided with the rest; this only keeps rubbish out of the log.
-fn xattr_name(wire: Vec<u8>) -> Result<Vec<u8>, WireError> {
-    if wire.len() > 2 * MAX_LABEL { Err(wrong("xattr.name", "is too long")) } else { Ok(wire) }
-}
-
 /// Reads whom a client speaks for.
 pub(crate) fn principal(wire: v1::Principal) -> Result<Principal, WireError> {
     let v1::Principal { uid, gid, groups } = wire;
@@ -458,20 +435,6 @@ pub(crate) fn principal(wire: v1::Principal) -> Result<Principal, WireError> {
         return Err(wrong("Hello.principal", "is in more than 1024 groups"));
     }
     Ok(Principal { uid, gid, groups })
-}
-
-fn place(wire: Option<v1::Where>, field: &'static str) -> Result<Where, WireError> {
-    let v1::Where { base, path } = wire.ok_or(wrong(field, "is missing"))?;
-    // Longer paths get their own error below; this only keeps rubbish out of the log.
-    if path.len() > 2 * MAX_PATH {
-        return Err(wrong(field, "is too long"));
-    }
-    let base = if base == 0 { InodeId::ROOT } else { InodeId::new(base) };
-    Ok(Where { base, path })
-}
-
-fn destination(wire: v1::Destination, field: &'static str) -> Result<Destination, WireError> {
-    Ok(Destination { place: place(wire.place, field)?, overwrite: wire.overwrite, parents: wire.parents })
 }
 
 fn special(kind: v1::Kind) -> Result<row::Kind, WireError> {
@@ -484,22 +447,6 @@ fn special(kind: v1::Kind) -> Result<row::Kind, WireError> {
             Err(wrong("Mknod.kind", "is neither a fifo, a socket nor a device"))
         }
     }
-}
-
-fn ownership(wire: Option<v1::Ownership>) -> Result<Ownership, WireError> {
-    let v1::Ownership { uid, gid, mode, umask } = wire.ok_or(wrong("ownership", "is missing"))?;
-    Ok(Ownership { uid, gid, mode, umask: (umask != 0).then_some(umask) })
-}
-
-fn layout(wire: Option<v1::Layout>, settings: &Settings) -> Result<Layout, WireError> {
-    let v1::Layout { replication: count, block_size } = wire.unwrap_or_default();
-    let block_size = if block_size == 0 { settings.block_size } else { ByteSize::new(block_size) };
-    // A block that does not end with a chunk could not be followed by another.
-    if !block_size.get().is_multiple_of(types::checksum::CHUNK as u64) {
-        return Err(wrong("Layout.block_size", "is not a multiple of 4096"));
-    }
-    let replication = if count == 0 { settings.replication } else { replication(count, "Layout.replication")? };
-    Ok(Layout { replication, block_size, spread: None })
 }
 
 fn set_directory_policy(set: v1::SetDirectoryPolicy) -> Result<Command, WireError> {
@@ -515,293 +462,16 @@ fn set_directory_policy(set: v1::SetDirectoryPolicy) -> Result<Command, WireErro
     Ok(Command::SetDirectoryPolicy { place: place(set.place, "SetDirectoryPolicy.place")?, setting })
 }
 
-fn spread_rule(wire: i32, field: &'static str) -> Result<Option<placement::Policy>, WireError> {
-    match v1::Spread::try_from(wire).map_err(|_| wrong(field, "is not known"))? {
-        v1::Spread::Unspecified => Ok(None),
-        v1::Spread::TwoRacks => Ok(Some(placement::Policy::TwoRacks)),
-        v1::Spread::Wide => Ok(Some(placement::Policy::Spread)),
-    }
-}
-
-fn replication(count: u32, field: &'static str) -> Result<u8, WireError> {
-    match u8::try_from(count) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(wrong(field, "is not between 1 and 255")),
-    }
-}
-
-fn inode(wire: u64, field: &'static str) -> Result<InodeId, WireError> {
-    if wire == 0 { Err(wrong(field, "names inode 0")) } else { Ok(InodeId::new(wire)) }
-}
-
-fn generation(wire: u64, field: &'static str) -> Result<GenStamp, WireError> {
-    if wire == 0 { Err(wrong(field, "is zero")) } else { Ok(GenStamp::new(wire)) }
-}
-
-fn few(wire: Vec<u64>, field: &'static str) -> Result<Vec<u64>, WireError> {
-    if wire.len() > FEW { Err(wrong(field, "names too many")) } else { Ok(wire) }
-}
-
-fn storages(wire: &[Vec<u8>], field: &'static str) -> Result<Vec<StorageId>, WireError> {
-    if wire.len() > MAX_STORAGES {
-        return Err(wrong(field, "names too many"));
-    }
-    wire.iter().map(|bytes| proto::storage_id(bytes, field)).collect()
-}
-
-fn block_done(wire: v1::BlockDone, field: &'static str) -> Result<BlockDone, WireError> {
-    Ok(BlockDone {
-        block: proto::block_id(wire.block, field)?,
-        generation: generation(wire.generation, field)?,
-        length: ByteSize::new(wire.length),
-        replicas: storages(&wire.replicas, field)?,
-    })
-}
-
-/// Reads what a datanode says of itself.
-pub(crate) fn node_row(wire: v1::RegisterRequest) -> Result<NodeRow, WireError> {
-    let label = |text: String, field| match text.len() {
-        1..=MAX_LABEL => Ok(text),
-        _ => Err(wrong(field, "is empty or too long")),
-    };
-    if wire.transfer.parse::<std::net::SocketAddr>().is_err() {
-        return Err(wrong("RegisterRequest.transfer", "is not an address such as 127.0.0.1:9866"));
-    }
-    if wire.storages.is_empty() {
-        return Err(wrong("RegisterRequest.storages", "names none"));
-    }
-    Ok(NodeRow {
-        id: NodeId::new(wire.node),
-        host: label(wire.host, "RegisterRequest.host")?,
-        transfer: wire.transfer,
-        rack: label(wire.rack, "RegisterRequest.rack")?,
-        storages: storages(&wire.storages, "RegisterRequest.storages")?,
-        service: None,
-    })
-}
-
-/// The longest maintenance: what is away for longer is gone.
-const MAX_MAINTENANCE: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// Reads whether a datanode is to take part.
-pub(crate) fn service(wire: &v1::SetServiceRequest, now: Timestamp) -> Result<(NodeId, Service), WireError> {
-    let wanted = v1::Service::try_from(wire.service);
-    let service = match wanted.map_err(|_| wrong("SetServiceRequest.service", "is not known"))? {
-        v1::Service::InService => Service::InService,
-        v1::Service::Decommissioning => Service::Decommissioning,
-        // That is for the leader to find out.
-        v1::Service::Decommissioned => return Err(wrong("SetServiceRequest.service", "cannot be asked for")),
-        v1::Service::Maintenance => {
-            let time = Duration::from_millis(wire.for_ms);
-            if time.is_zero() || time > MAX_MAINTENANCE {
-                return Err(wrong("SetServiceRequest.for_ms", "is not more than zero and at most 30 days"));
-            }
-            Service::Maintenance { until: now.saturating_add(time) }
-        }
-    };
-    Ok((NodeId::new(wire.node), service))
-}
-
-/// Reads the part of a heartbeat that describes the node.
-pub(crate) fn heartbeat(wire: &v1::HeartbeatRequest) -> Result<Heartbeat, WireError> {
-    if wire.storages.len() > MAX_STORAGES {
-        return Err(wrong("HeartbeatRequest.storages", "names too many"));
-    }
-    let storages = wire.storages.iter().map(|report| {
-        Ok(StorageReport {
-            storage: proto::storage_id(&report.storage, "StorageReport.storage")?,
-            capacity: report.capacity,
-            used: report.used,
-            free: report.free,
-            replicas: report.replicas,
-            failed: report.failed,
-            oldest_unverified_ms: report.oldest_unverified_ms,
-            scrub: report.scrub.map(Into::into),
-        })
-    });
-    Ok(Heartbeat {
-        node: NodeId::new(wire.node),
-        transfer: wire.transfer.clone(),
-        storages: storages.collect::<Result<_, WireError>>()?,
-        writers: wire.writers,
-        local: wire.local.clone().map(local_socket).transpose()?,
-        instance: wire.instance,
-        reads: wire.reads.unwrap_or_default(),
-        writes: wire.writes.unwrap_or_default(),
-    })
-}
-
-/// Where a reader is, if it says so.
-fn reader(wire: Option<v1::Reader>) -> Result<v1::Reader, WireError> {
-    let v1::Reader { host, boot } = wire.unwrap_or_default();
-    if !matches!(boot.len(), 0 | 16) {
-        return Err(wrong("Reader.boot", "does not have 16 bytes"));
-    }
-    Ok(v1::Reader { host: keys::label(host, "Reader.host")?, boot })
-}
-
-fn local_socket(wire: v1::LocalSocket) -> Result<v1::LocalSocket, WireError> {
-    if wire.boot.len() != 16 {
-        return Err(wrong("LocalSocket.boot", "does not have 16 bytes"));
-    }
-    if wire.path.first() != Some(&b'/') || wire.path.len() > MAX_SOCKET_PATH {
-        return Err(wrong("LocalSocket.path", "is not absolute, or too long"));
-    }
-    Ok(wire)
-}
-
-/// A replica by its names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Replica {
-    pub(crate) storage: StorageId,
-    pub(crate) block: BlockId,
-    pub(crate) generation: GenStamp,
-}
-
-/// What became of a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TaskOutcome {
-    Deleted {
-        replica: Replica,
-        due: Timestamp,
-        error: Option<String>,
-    },
-    Copied {
-        replica: Replica,
-        error: Option<String>,
-        bad_sources: Vec<StorageId>,
-        /// The replica that it was made in place of, if it is to be moved.
-        instead_of: Option<StorageId>,
-    },
-    Gathered {
-        replica: Replica,
-        /// A checksum over what was made, or why it was not.
-        made: Result<u32, String>,
-        /// Sources that did not have what they should.
-        bad: Vec<Replica>,
-    },
-    /// The code says what is wrong with the replica, or why it cannot be told.
-    Checked {
-        replica: Replica,
-        error: Option<Code>,
-    },
-    Offered {
-        replica: Replica,
-        offered: Result<Offered, String>,
-    },
-    Ended {
-        replica: Replica,
-        length: ByteSize,
-        error: Option<String>,
-    },
-    /// The node has begun a pass of its scrubber.
-    Scrubs {
-        pass: u64,
-    },
-}
-
-/// What a replica without a writer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Offered {
-    pub(crate) length: ByteSize,
-    pub(crate) intact: bool,
-}
-
-pub(crate) fn task_outcome(wire: v1::TaskResult) -> Result<TaskOutcome, WireError> {
-    use v1::task::Kind;
-    let code = wire.error.as_ref().map(v1::Error::typed_code);
-    let error = wire.error.map(|error| error.message);
-    match wire.task.and_then(|task| task.kind).ok_or(wrong("TaskResult.task", "is missing"))? {
-        Kind::Delete(delete) => Ok(TaskOutcome::Deleted {
-            replica: replica(&delete.storage, delete.block, delete.generation, "DeleteReplica")?,
-            due: Timestamp::from_nanos(delete.due),
-            error,
-        }),
-        Kind::Copy(copy) => Ok(TaskOutcome::Copied {
-            replica: replica(&copy.storage, copy.block, copy.generation, "CopyReplica")?,
-            error,
-            bad_sources: storages(&wire.bad_sources, "TaskResult.bad_sources")?,
-            instead_of: match &copy.instead_of[..] {
-                [] => None,
-                storage => Some(proto::storage_id(storage, "CopyReplica.instead_of")?),
-            },
-        }),
-        Kind::Gather(gather) => {
-            let v1::Gathered { checksum, bad } = wire.gathered.ok_or(wrong("TaskResult.gathered", "is missing"))?;
-            Ok(TaskOutcome::Gathered {
-                replica: replica(&gather.storage, gather.block, gather.generation, "GatherReplica")?,
-                made: error.map_or(Ok(checksum), Err),
-                bad: bad_replicas(bad)?,
-            })
-        }
-        Kind::Check(check) => Ok(TaskOutcome::Checked {
-            replica: replica(&check.storage, check.block, check.generation, "CheckReplica")?,
-            error: code,
-        }),
-        Kind::Offer(offer) => Ok(TaskOutcome::Offered {
-            replica: replica(&offer.storage, offer.block, offer.generation, "OfferReplica")?,
-            offered: match (error, wire.offered) {
-                (Some(error), _) => Err(error),
-                (None, Some(v1::Offered { length, intact })) => Ok(Offered { length: ByteSize::new(length), intact }),
-                (None, None) => return Err(wrong("TaskResult.offered", "is missing")),
-            },
-        }),
-        Kind::End(end) => Ok(TaskOutcome::Ended {
-            replica: replica(&end.storage, end.block, end.generation, "EndReplica")?,
-            length: ByteSize::new(end.length),
-            error,
-        }),
-        Kind::Scrub(scrub) => Ok(TaskOutcome::Scrubs { pass: scrub.pass }),
-    }
-}
-
-/// Sources of one gathering.
-fn bad_replicas(wire: Vec<v1::BadReplica>) -> Result<Vec<Replica>, WireError> {
-    if wire.len() > MAX_SOURCES {
-        return Err(wrong("Gathered.bad", "names too many"));
-    }
-    wire.into_iter().map(bad_replica).collect()
-}
-
-pub(crate) fn bad_replica(wire: v1::BadReplica) -> Result<Replica, WireError> {
-    replica(&wire.storage, wire.block, wire.generation, "BadReplica")
-}
-
-fn replica(storage: &[u8], block: Option<v1::BlockId>, stamp: u64, field: &'static str) -> Result<Replica, WireError> {
-    Ok(Replica {
-        storage: proto::storage_id(storage, field)?,
-        block: proto::block_id(block, field)?,
-        generation: generation(stamp, field)?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use namespace::command::Layout;
+    use types::ByteSize;
     use v1::op::Kind;
 
     use super::*;
 
     fn code(kind: Option<Kind>) -> Code {
         asked(kind, &Settings::default()).expect_err("must be refused").code
-    }
-
-    #[test]
-    fn rubbish_about_whether_a_datanode_takes_part_is_refused() {
-        let now = Timestamp::from_nanos(5);
-        let read = |wanted: i32, for_ms| {
-            service(&v1::SetServiceRequest { node: 3, service: wanted, for_ms, by: String::new() }, now).ok()
-        };
-        let (leave, away) = (v1::Service::Decommissioning.into(), v1::Service::Maintenance.into());
-        let until = Timestamp::from_nanos(2_000_005);
-        assert_eq!(read(away, 2), Some((NodeId::new(3), Service::Maintenance { until })));
-        assert_eq!(read(leave, 0), Some((NodeId::new(3), Service::Decommissioning)));
-        let longest = 30 * 24 * 3_600_000;
-        assert!(read(away, longest).is_some(), "30 days");
-        for (wanted, for_ms) in
-            [(away, 0), (away, longest + 1), (away, u64::MAX), (v1::Service::Decommissioned.into(), 0), (4, 0), (-1, 0)]
-        {
-            assert_eq!(read(wanted, for_ms), None, "{wanted} {for_ms}");
-        }
     }
 
     #[test]
