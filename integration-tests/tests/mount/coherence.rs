@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use integration_tests::{Cluster, Mounted, Options};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 /// What the kernel keeps without being told of changes, and a little more.
 const UNTOLD: Duration = Duration::from_millis(1200);
@@ -111,6 +112,15 @@ fn attributes(one: &Path, other: &Path) -> Result<()> {
     soon("a mode is changed by another name", || Ok(mode(&other.join("d/file"))? == 0o620))?;
     fs::remove_file(one.join("e/link"))?;
     soon("the other name is gone", || Ok(fs::metadata(other.join("d/file"))?.nlink() == 1))?;
+    // That there is none is known too, until somebody sets one.
+    for (file, name) in [("d/file", "user.one"), ("d/file", "user.two"), ("d", "user.one")] {
+        let has = || getxattr(other.join(file), name, &mut [0; 8]).is_ok();
+        ensure!(!has(), "{file} has no {name}");
+        setxattr(one.join(file), name, b"value", XattrFlags::empty())?;
+        soon("an extended attribute is set", || Ok(has()))?;
+    }
+    setxattr(other.join("e"), "user.own", b"value", XattrFlags::empty())?;
+    ensure!(getxattr(other.join("e"), "user.own", &mut [0; 8])? == 5, "what the mount itself set is there at once");
     // What was linked once is kept, and told of, as others are.
     fs::set_permissions(one.join("d/file"), fs::Permissions::from_mode(0o604))?;
     soon("the mode of what had two names is changed", || Ok(mode(&other.join("d/file"))? == 0o604))
