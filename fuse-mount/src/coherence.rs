@@ -8,8 +8,8 @@
 //! 2. Nothing is kept for long that was asked for before it was watched, or before the last news of it.
 //! 3. News follows the answers that it overtook: an answer is given with the lock held, and news is first noted under it.
 //! 4. A directory that is watched no more is forgotten by the kernel first, with what is in it.
-//! 5. What is noted here is bounded, except by a count for each inode that the kernel holds. Past the bound, nothing more is
-//!    kept for long.
+//! 5. What is noted here is bounded, except by a count for each inode that the kernel holds. Past the bound, what was used least
+//!    lately is given up; while all is in use, nothing more is kept for long.
 //! 6. Of a directory that was made here, and that nobody else has changed, at least the names that are in it are noted.
 
 mod absent;
